@@ -1,0 +1,30 @@
+//! What analyze hands to decide.
+
+use crate::model::{CpuId, Fault, Pfn};
+use serde::{Deserialize, Serialize};
+
+/// What a fault calls for, before any policy on how much may go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// Take this page.
+    TakePage(Pfn),
+    /// The page has an uncorrected error: memory_failure()'s to take; make sure
+    /// that it did.
+    EnsureFailedPage(Pfn),
+    /// Take these hardware threads, all or none.
+    TakeCpus(Vec<CpuId>),
+    /// Nothing can or should be taken: tell.
+    Report,
+    /// Nothing that could be taken would contain it: a human must act.
+    Escalate,
+}
+
+/// A fault that just fired.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The case, as opened.
+    pub fault: Fault,
+    /// What it calls for.
+    pub response: Response,
+}

@@ -1,0 +1,149 @@
+//! What decide hands to act, and what act answers.
+
+use crate::model::{CpuId, FaultState, Isolation, Pfn, Stamp, Target};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// One thing to ask of the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Migrate the page away and never use it again.
+    SoftOffline(Pfn),
+    /// Hand the page to memory_failure(): may kill its users.
+    HardOffline(Pfn),
+    /// Only look whether the page is out of service.
+    Inspect(Pfn),
+    /// Give a page back, where the kernel can.
+    Unpoison(Pfn),
+    /// Take these CPUs off line, all or none.
+    TakeCpus(Vec<CpuId>),
+    /// Bring these CPUs on line.
+    GiveCpus(Vec<CpuId>),
+}
+
+/// What is, after asking: read back, not assumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Out of service by this order, and read back as such.
+    Off,
+    /// Out of service before the order was carried out.
+    WasOff,
+    /// In service, and read back as such (inspected, or given back).
+    On,
+    /// EBUSY: a race or a veto; later.
+    Busy,
+    /// EIO: what the page is used for now cannot be moved.
+    Unhandlable,
+    /// EOPNOTSUPP, EPERM or EACCES: the kernel's policy.
+    NotAllowed,
+    /// ENXIO, ENOENT or ENODEV: there is no such thing, or no such file.
+    NoSuch,
+    /// The kernel said yes and reading back says no.
+    Unconfirmed,
+    /// No answer in time; the write may still be under way.
+    TimedOut,
+    /// Any other errno.
+    Errno(i32),
+}
+
+/// An order carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// What was asked.
+    pub order: Order,
+    /// What is.
+    pub answer: Answer,
+    /// When it was asked.
+    pub time: Stamp,
+    /// What was written where, for people.
+    pub asked: String,
+    /// What came back, for people: path, errno, read-back.
+    pub answered: String,
+}
+
+/// What kind of sentence a decision is; each has a stable MESSAGE_ID in the
+/// journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DecisionKind {
+    /// A component is to be taken.
+    Take,
+    /// It is out of service.
+    Taken,
+    /// The kernel took it by itself.
+    KernelTook,
+    /// It would have been taken.
+    Observed,
+    /// A limit, a guard or the kernel's policy holds it back.
+    Refused,
+    /// It did not come off; it is tried again.
+    Failed,
+    /// A human must act.
+    Escalated,
+    /// A fault to know of, with nothing to take.
+    Reported,
+    /// It was given back on request.
+    Released,
+    /// Somebody brought it back behind our back, and is not fought.
+    BroughtBack,
+}
+
+/// One decision, told to the admin in one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Which kind.
+    pub kind: DecisionKind,
+    /// What it is about, for people.
+    pub component: String,
+    /// The ledger entry, if one.
+    pub target: Option<Target>,
+    /// The fault behind it, if one.
+    pub fault: Option<Uuid>,
+    /// Why.
+    pub why: String,
+    /// What was, or will be, done.
+    pub done: String,
+    /// What the admin should do next.
+    pub next: String,
+    /// A human must act: logged as critical.
+    pub human: bool,
+}
+
+/// What becomes of a fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultNote {
+    /// Which.
+    pub fault: Uuid,
+    /// Its new state.
+    pub state: FaultState,
+    /// Its new decision, one sentence.
+    pub decision: String,
+    /// Its new advice, one sentence.
+    pub advice: String,
+}
+
+/// Everything that follows from one look at the world. The ledger lines and
+/// fault notes are made durable before the orders go out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Plan {
+    /// Ledger lines to insert or replace.
+    pub isolations: Vec<Isolation>,
+    /// What becomes of faults.
+    pub faults: Vec<FaultNote>,
+    /// What to ask of the kernel.
+    pub orders: Vec<Order>,
+    /// What to tell.
+    pub decisions: Vec<Decision>,
+}
+
+impl Plan {
+    /// Adds all of `other`.
+    pub fn extend(&mut self, other: Plan) {
+        self.isolations.extend(other.isolations);
+        self.faults.extend(other.faults);
+        self.orders.extend(other.orders);
+        self.decisions.extend(other.decisions);
+    }
+}

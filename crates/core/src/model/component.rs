@@ -1,0 +1,161 @@
+//! What can fail.
+
+use super::{CpuId, Pfn, SocketId};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Level of a cache as a machine-check code names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheLevel {
+    /// Level 1 (LL = 01).
+    L1,
+    /// Level 2 (LL = 10).
+    L2,
+    /// Level 3 (SMCA bank types name it; LL = 00 "core" does not occur in
+    /// records seen of cores' own caches).
+    L3,
+    /// The code says only "generic" (LL = 11).
+    Unknown,
+}
+
+/// What a cache-like structure holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheKind {
+    /// Instructions (TT = 00).
+    Instruction,
+    /// Data (TT = 01).
+    Data,
+    /// Either, or not said (TT = 10).
+    Generic,
+}
+
+/// A part of the host that a fault lies in.
+///
+/// CPUs are named by the logical numbers of this boot; the store keeps the
+/// stable identity (socket and APIC id) beside it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Component {
+    /// One page of memory.
+    Page {
+        /// Its frame.
+        pfn: Pfn,
+    },
+    /// A core's cache.
+    Cache {
+        /// All hardware threads of the core (or of the sharing set).
+        cpus: Vec<CpuId>,
+        /// Which level.
+        level: CacheLevel,
+        /// What it holds.
+        holds: CacheKind,
+    },
+    /// A core's translation look-aside buffer.
+    Tlb {
+        /// All hardware threads of the core.
+        cpus: Vec<CpuId>,
+        /// Which level.
+        level: CacheLevel,
+        /// What it holds.
+        holds: CacheKind,
+    },
+    /// A core, by an internal error of its own.
+    Cpu {
+        /// All hardware threads of the core.
+        cpus: Vec<CpuId>,
+    },
+    /// Bus or interconnect of a socket.
+    Bus {
+        /// The package.
+        socket: SocketId,
+    },
+    /// A structure of the socket that no core owns: last-level cache, mesh,
+    /// memory controller, or a bank whose owner is not known.
+    Shared {
+        /// The package.
+        socket: SocketId,
+        /// Machine-check bank.
+        bank: u8,
+    },
+    /// A memory controller's memory, where no page is known.
+    Memory {
+        /// `mcN`; `None` when the report names none.
+        controller: Option<u8>,
+        /// DIMM label as reported, may be empty.
+        label: String,
+    },
+}
+
+impl Component {
+    /// The hardware threads that go when this component goes.
+    pub fn cpus(&self) -> &[CpuId] {
+        match self {
+            Component::Cache { cpus, .. }
+            | Component::Tlb { cpus, .. }
+            | Component::Cpu { cpus } => cpus,
+            _ => &[],
+        }
+    }
+}
+
+/// "1,5" for people.
+struct CpuSet<'a>(&'a [CpuId]);
+
+impl fmt::Display for CpuSet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.len() == 1 { "CPU " } else { "CPUs " })?;
+        for (i, cpu) in self.0.iter().enumerate() {
+            write!(f, "{}{cpu}", if i == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for CacheLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CacheLevel::L1 => "L1",
+            CacheLevel::L2 => "L2",
+            CacheLevel::L3 => "L3",
+            CacheLevel::Unknown => "unknown-level",
+        })
+    }
+}
+
+impl fmt::Display for CacheKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CacheKind::Instruction => "instruction",
+            CacheKind::Data => "data",
+            CacheKind::Generic => "generic",
+        })
+    }
+}
+
+impl fmt::Display for Component {
+    /// A name for people. Pages are shown by frame here, since the page size is
+    /// the machine's; whoever knows it shows the address.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Component::Page { pfn } => write!(f, "page frame {:#x}", pfn.0),
+            Component::Cache { cpus, level, holds } => {
+                write!(f, "{level} {holds} cache of {}", CpuSet(cpus))
+            }
+            Component::Tlb { cpus, level, holds } => {
+                write!(f, "{level} {holds} TLB of {}", CpuSet(cpus))
+            }
+            Component::Cpu { cpus } => write!(f, "{}", CpuSet(cpus)),
+            Component::Bus { socket } => write!(f, "bus or interconnect of socket {socket}"),
+            Component::Shared { socket, bank } => {
+                write!(f, "shared structure of socket {socket} (machine-check bank {bank})")
+            }
+            Component::Memory { controller: Some(mc), label } if !label.is_empty() => {
+                write!(f, "memory {label} (mc{mc})")
+            }
+            Component::Memory { controller: Some(mc), .. } => write!(f, "memory of mc{mc}"),
+            Component::Memory { controller: None, .. } => f.write_str("memory, place unknown"),
+        }
+    }
+}

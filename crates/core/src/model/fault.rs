@@ -1,0 +1,148 @@
+//! A case: this component fails, by this rule, on this evidence.
+
+use super::{Component, Record, Stamp, Wall};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The kinds that the API names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FaultKind {
+    /// One page.
+    Page,
+    /// A core by its internal errors.
+    Cpu,
+    /// A cache, a core's own or a shared one.
+    Cache,
+    /// A translation look-aside buffer.
+    Tlb,
+    /// Bus or interconnect.
+    Bus,
+    /// A structure of the socket that no core owns.
+    Shared,
+    /// Memory without a known page.
+    Memory,
+}
+
+/// How much a human should care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Contained, or needs no hurry.
+    Minor,
+    /// Needs a repair to be planned.
+    Major,
+    /// Needs a human now.
+    Critical,
+}
+
+/// Where the case stands.
+///
+/// ```text
+///            isolated ───────────────┐
+///  open ──┬─▶ (all of it taken)      ├─▶ repaired | replaced | acquitted
+///         └─▶ escalated (a human must act)┘        (by an admin)
+/// ```
+///
+/// A component that is released while its fault stands reopens it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FaultState {
+    /// Diagnosed, and nothing has been taken (yet).
+    Open,
+    /// What the fault covers is out of service.
+    Isolated,
+    /// Cannot be contained here: a human must act.
+    Escalated,
+    /// An admin says it was repaired.
+    Repaired,
+    /// An admin says it was replaced.
+    Replaced,
+    /// An admin says it was no fault.
+    Acquitted,
+}
+
+/// The rule that fired, with the numbers it fired on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// Stable name, such as `page-ce` or `cpu-cache`.
+    pub id: String,
+    /// Names and values with units, such as `("errors", "2")`,
+    /// `("window", "24h")`.
+    pub numbers: Vec<(String, String)>,
+}
+
+/// One piece of evidence: a report, compressed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// First record it stands for.
+    pub first: Wall,
+    /// Last record it stands for.
+    pub last: Wall,
+    /// Records it stands for.
+    pub records: u64,
+    /// Errors it stands for.
+    pub errors: u64,
+    /// `system:name` of the source.
+    pub source: String,
+    /// The raw record.
+    pub record: Record,
+}
+
+/// A case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Its name for ever: UUID v5 of component, rule and first record, so a
+    /// replay of the same log finds the same case.
+    pub id: Uuid,
+    /// What fails.
+    pub component: Component,
+    /// By which rule it was found.
+    pub rule: Rule,
+    /// How much it matters.
+    pub severity: Severity,
+    /// Where it stands.
+    pub state: FaultState,
+    /// When it fired.
+    pub opened: Stamp,
+    /// First error.
+    pub first: Stamp,
+    /// Last error so far.
+    pub last: Stamp,
+    /// Errors so far, each counted once.
+    pub errors: u64,
+    /// The part to replace, where known.
+    pub fru: Option<String>,
+    /// The first pieces of evidence, at most [`Fault::MAX_EVIDENCE`], oldest
+    /// first; later errors only count.
+    pub evidence: Vec<Evidence>,
+    /// One sentence: what was decided and why.
+    pub decision: String,
+    /// One sentence: what the admin should do.
+    pub advice: String,
+}
+
+impl Fault {
+    /// Pieces of evidence kept with a fault.
+    pub const MAX_EVIDENCE: usize = 16;
+
+    /// The kind that the API names.
+    pub fn kind(&self) -> FaultKind {
+        match self.component {
+            Component::Page { .. } => FaultKind::Page,
+            Component::Cpu { .. } => FaultKind::Cpu,
+            Component::Cache { .. } => FaultKind::Cache,
+            Component::Tlb { .. } => FaultKind::Tlb,
+            Component::Bus { .. } => FaultKind::Bus,
+            Component::Shared { .. } => FaultKind::Shared,
+            Component::Memory { .. } => FaultKind::Memory,
+        }
+    }
+
+    /// Still a fault: not closed by an admin.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, FaultState::Open | FaultState::Isolated | FaultState::Escalated)
+    }
+}

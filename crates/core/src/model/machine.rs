@@ -1,0 +1,74 @@
+//! What analyze and decide need to know of the host, as plain data.
+
+use super::{ApicId, CpuId, PageSize, SocketId};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Who made the processor, as far as machine-check formats differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Vendor {
+    /// GenuineIntel.
+    Intel,
+    /// AuthenticAMD and HygonGenuine, which share SMCA.
+    Amd,
+    /// Any other, or not an x86.
+    Other,
+}
+
+/// One hardware thread. Threads that are off line keep what was known of them
+/// while they were on: sysfs forgets the topology of an offline CPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cpu {
+    /// The kernel's number now.
+    pub id: CpuId,
+    /// Package, where known.
+    pub socket: SocketId,
+    /// Core number within the package, as in `topology/core_id`.
+    pub core: u32,
+    /// APIC id or MPIDR, where known.
+    pub apic: Option<ApicId>,
+    /// NUMA node.
+    pub node: u32,
+    /// On line now.
+    pub online: bool,
+    /// `cpuN/online` exists: the kernel lets it be taken.
+    pub removable: bool,
+    /// All hardware threads of its core, itself included.
+    pub threads: BTreeSet<CpuId>,
+    /// Per cache level (1, 2, 3, …): the CPUs that share the data or unified
+    /// cache of that level, itself included.
+    pub caches: BTreeMap<u8, BTreeSet<CpuId>>,
+}
+
+/// A snapshot of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Processor vendor.
+    pub vendor: Vendor,
+    /// CPUID family as displayed (extended included); 0 where not x86.
+    pub family: u32,
+    /// CPUID model as displayed (extended included).
+    pub model: u32,
+    /// Base page size.
+    pub page_size: PageSize,
+    /// MemTotal in bytes.
+    pub memory_bytes: u64,
+    /// Physical address width in bits (`address sizes` of /proc/cpuinfo);
+    /// 52 where unknown, the architectural most.
+    pub phys_bits: u8,
+    /// All present CPUs.
+    pub cpus: BTreeMap<CpuId, Cpu>,
+}
+
+impl Machine {
+    /// CPUs that are on line.
+    pub fn online(&self) -> impl Iterator<Item = &Cpu> {
+        self.cpus.values().filter(|c| c.online)
+    }
+
+    /// The CPU with this APIC id, on or off line.
+    pub fn by_apic(&self, apic: ApicId) -> Option<&Cpu> {
+        self.cpus.values().find(|c| c.apic == Some(apic))
+    }
+}

@@ -1,0 +1,22 @@
+//! Plain data: the words of the house, as types.
+
+pub mod address;
+pub mod component;
+pub mod cpu;
+pub mod fault;
+pub mod hex;
+pub mod isolation;
+pub mod machine;
+pub mod record;
+pub mod report;
+pub mod time;
+
+pub use address::{PageSize, Pfn, PhysAddr};
+pub use component::{CacheKind, CacheLevel, Component};
+pub use cpu::{ApicId, CpuId, SocketId};
+pub use fault::{Evidence, Fault, FaultKind, FaultState, Rule, Severity};
+pub use isolation::{By, Isolation, IsolationState, Ledger, Target, Undo};
+pub use machine::{Cpu, Machine, Vendor};
+pub use record::{McEvent, MceRecord, MemoryFailure, Record};
+pub use report::{Report, Source};
+pub use time::{Stamp, Time, Wall};

@@ -1,0 +1,66 @@
+//! What monitor hands to analyze.
+
+use super::{Record, Stamp};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Where reports come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Source {
+    /// Every machine check of an x86 host.
+    #[serde(rename = "mce:mce_record")]
+    MceRecord,
+    /// Decoded memory errors from EDAC drivers.
+    #[serde(rename = "ras:mc_event")]
+    McEvent,
+    /// Results of memory_failure().
+    #[serde(rename = "ras:memory_failure_event")]
+    MemoryFailure,
+}
+
+/// Equal records, counted.
+///
+/// The kernel side counts per key, so one report may stand for many records;
+/// they lie between `first` and `last`, which are at most 100 ms apart while
+/// the daemon runs (and any time apart when it was down).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// Who says so.
+    pub source: Source,
+    /// The first of the records.
+    pub first: Stamp,
+    /// The last of the records.
+    pub last: Stamp,
+    /// How many records: each is one observation to a page or row rule.
+    pub records: u64,
+    /// How many errors they stand for: a record adds `max(1, its count field)`.
+    pub errors: u64,
+    /// How many of the records (not errors) merely decode a machine check that
+    /// `mce:mce_record` reported already. Only for [`Source::McEvent`]: raised
+    /// by the same task right after it.
+    #[serde(default)]
+    pub decodes: u64,
+    /// The latest of the records, whole.
+    pub record: Record,
+}
+
+impl Source {
+    /// All of them, in display order.
+    pub const ALL: [Source; 3] = [Source::MceRecord, Source::McEvent, Source::MemoryFailure];
+
+    /// The kernel's `system:name` of the tracepoint.
+    pub fn name(self) -> &'static str {
+        match self {
+            Source::MceRecord => "mce:mce_record",
+            Source::McEvent => "ras:mc_event",
+            Source::MemoryFailure => "ras:memory_failure_event",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
