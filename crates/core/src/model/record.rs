@@ -121,3 +121,17 @@ impl MceRecord {
         CpuId(self.cpu)
     }
 }
+
+impl Record {
+    /// How many errors one such record stands for: `max(1, its count field)`.
+    ///
+    /// For machine checks the corrected-error count, MCi_STATUS bits 52:38
+    /// (SDM vol. 3B, IA32_MCi_STATUS), which only Intel defines there.
+    pub fn errors(&self) -> u64 {
+        match self {
+            Record::Mce(mce) if mce.cpuvendor == 0 => ((mce.status >> 38) & 0x7fff).max(1),
+            Record::MemoryController(event) => u64::from(event.error_count).max(1),
+            Record::Mce(_) | Record::MemoryFailure(_) => 1,
+        }
+    }
+}
