@@ -1,0 +1,195 @@
+//! What the daemon knows, and which of it is not on disk yet.
+
+use crate::event::Event;
+use crate::state::{Attempt, BootRow, Change, Saved, SourceCount, StateError, Store};
+use bulkhead_core::model::{Fault, Isolation, Ledger, Source, Target};
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+/// Events and attempts kept for a store that cannot be written; the oldest go
+/// first, and are counted. Faults and isolations are never dropped.
+const MOST_UNSAVED: usize = 10_000;
+
+/// Everything remembered, and what of it has changed since the last commit.
+#[derive(Debug)]
+pub struct Memory {
+    /// What is out of service, or should be. Change it by [`Memory::put`].
+    pub ledger: Ledger,
+    /// All cases. Change them by [`Memory::put_fault`].
+    pub faults: BTreeMap<Uuid, Fault>,
+    /// Errors per source since boot.
+    pub counts: BTreeMap<Source, SourceCount>,
+    /// The running boot.
+    pub boot: BootRow,
+    /// The last commit succeeded.
+    pub saved: bool,
+    unsaved: Unsaved,
+}
+
+#[derive(Debug, Default)]
+struct Unsaved {
+    isolations: BTreeSet<Target>,
+    faults: BTreeSet<Uuid>,
+    counts: bool,
+    attempts: Vec<Attempt>,
+    events: Vec<Event>,
+    evidence: BTreeMap<String, Option<String>>,
+    cursors: BTreeMap<String, String>,
+    machine: Option<String>,
+    dropped: u64,
+}
+
+impl Unsaved {
+    fn is_empty(&self) -> bool {
+        self.isolations.is_empty()
+            && self.faults.is_empty()
+            && !self.counts
+            && self.attempts.is_empty()
+            && self.events.is_empty()
+            && self.evidence.is_empty()
+            && self.cursors.is_empty()
+            && self.machine.is_none()
+    }
+}
+
+impl Memory {
+    /// What the store remembered, in the boot that is running.
+    pub fn new(saved: &mut Saved, boot: BootRow) -> Memory {
+        let counts = saved
+            .counts
+            .drain(..)
+            .filter_map(|c| Source::ALL.into_iter().find(|s| s.name() == c.source).map(|s| (s, c)))
+            .collect();
+        Memory {
+            ledger: std::mem::take(&mut saved.ledger),
+            faults: saved.faults.drain(..).map(|f| (f.id, f)).collect(),
+            counts,
+            boot,
+            saved: true,
+            unsaved: Unsaved::default(),
+        }
+    }
+
+    /// Inserts or replaces a ledger line.
+    pub fn put(&mut self, line: Isolation) {
+        self.unsaved.isolations.insert(line.target);
+        self.ledger.insert(line.target, line);
+    }
+
+    /// Inserts or replaces a fault.
+    pub fn put_fault(&mut self, fault: Fault) {
+        self.unsaved.faults.insert(fault.id);
+        self.faults.insert(fault.id, fault);
+    }
+
+    /// Something was asked of the kernel, and answered.
+    pub fn attempted(&mut self, attempt: Attempt) {
+        self.unsaved.attempts.push(attempt);
+    }
+
+    /// Something happened.
+    pub fn happened(&mut self, event: Event) {
+        self.unsaved.events.push(event);
+    }
+
+    /// Events that happened since the last commit, oldest first.
+    pub fn unsaved_events(&self) -> &[Event] {
+        &self.unsaved.events
+    }
+
+    /// Evidence changed; `None` forgets the key.
+    pub fn evidence(&mut self, key: String, value: Option<String>) {
+        self.unsaved.evidence.insert(key, value);
+    }
+
+    /// A source was read up to `place`.
+    pub fn cursor(&mut self, name: String, place: String) {
+        self.unsaved.cursors.insert(name, place);
+    }
+
+    /// The totals of `source` changed.
+    pub fn count(&mut self, source: Source, via: &str, errors: u64, lost: u64) {
+        let count = self.counts.entry(source).or_insert_with(|| SourceCount {
+            source: source.name().to_owned(),
+            via: via.to_owned(),
+            reports: 0,
+            lost: 0,
+        });
+        let lost = count.lost.max(lost);
+        if errors > 0 || count.lost != lost || count.via != via {
+            count.via = via.to_owned();
+            count.reports = count.reports.saturating_add(errors);
+            count.lost = lost;
+            self.unsaved.counts = true;
+        }
+    }
+
+    /// The machine changed; `json` is its snapshot.
+    pub fn machine(&mut self, json: String) {
+        self.unsaved.machine = Some(json);
+    }
+
+    /// Something is not on disk yet.
+    pub fn is_dirty(&self) -> bool {
+        !self.unsaved.is_empty()
+    }
+
+    /// Makes everything durable that changed. After an error the same is tried
+    /// again next time, together with what changed since.
+    ///
+    /// # Errors
+    /// What the store says; [`Memory::saved`] is false until a commit succeeds.
+    pub fn commit(&mut self, store: &mut Store) -> Result<(), StateError> {
+        if self.unsaved.is_empty() && self.saved {
+            return Ok(());
+        }
+        let lines = |targets: &BTreeSet<Target>| -> Vec<Isolation> {
+            targets.iter().filter_map(|t| self.ledger.get(t)).cloned().collect()
+        };
+        let faults: Vec<Fault> =
+            self.unsaved.faults.iter().filter_map(|id| self.faults.get(id)).cloned().collect();
+        let counts: Vec<SourceCount> = self.counts.values().cloned().collect();
+        let evidence: Vec<_> =
+            self.unsaved.evidence.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        let cursors: Vec<_> =
+            self.unsaved.cursors.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        let result = store.commit(&Change {
+            machine: self.unsaved.machine.as_deref(),
+            isolations: &lines(&self.unsaved.isolations),
+            faults: &faults,
+            attempts: &self.unsaved.attempts,
+            events: &self.unsaved.events,
+            evidence: &evidence,
+            counts: &counts,
+            cursors: &cursors,
+            ..Change::at(&self.boot)
+        });
+        self.saved = result.is_ok();
+        if self.saved {
+            self.unsaved = Unsaved::default();
+        } else {
+            self.unsaved.dropped += drop_oldest(&mut self.unsaved.events);
+            self.unsaved.dropped += drop_oldest(&mut self.unsaved.attempts);
+        }
+        result
+    }
+
+    /// Everything must be written again: the store is a new one.
+    pub fn mark_all(&mut self) {
+        self.unsaved.isolations.extend(self.ledger.keys());
+        self.unsaved.faults.extend(self.faults.keys());
+        self.unsaved.counts = true;
+    }
+
+    /// Events and attempts that found no room while the store could not be
+    /// written.
+    pub fn dropped(&self) -> u64 {
+        self.unsaved.dropped
+    }
+}
+
+fn drop_oldest<T>(kept: &mut Vec<T>) -> u64 {
+    let surplus = kept.len().saturating_sub(MOST_UNSAVED);
+    kept.drain(..surplus);
+    surplus as u64
+}
