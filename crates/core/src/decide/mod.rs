@@ -1,7 +1,134 @@
 //! From faults to a plan, under the policy. Pure.
+//!
+//! Every function here looks at a [`Context`] and answers a [`Plan`]; the
+//! caller makes the plan durable, enters it into the ledger
+//! ([`Plan::record`]), carries out its orders, and hands the outcomes to
+//! [`answered`]. After every event, and when [`next_due`] says so, it calls
+//! [`due`]. The states a ledger line passes through are drawn at
+//! [`IsolationState`](crate::model::IsolationState).
 
+mod admin;
+mod checks;
+mod cpu;
+mod guard;
+mod page;
 pub mod plan;
 pub mod policy;
+mod reconcile;
+mod retry;
+mod settle;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod testing;
 
+pub use admin::{closed, isolate, release, Refusal};
+pub use checks::Checks;
+pub use cpu::cpu_changed;
+pub use guard::{usage, Usage};
+pub use page::{page_reported_failed, touched};
 pub use plan::{Answer, Decision, DecisionKind, FaultNote, Order, Outcome, Plan};
 pub use policy::{Amount, CpuPolicy, Limits, PagePolicy, Policy, RowPolicy, Threshold, UePolicy};
+pub use reconcile::start;
+pub use retry::{due, next_due};
+
+use crate::analyze::{Finding, Response};
+use crate::model::{By, Fault, FaultState, Isolation, IsolationState, Ledger, Machine, Severity};
+use crate::model::{Stamp, Target};
+use uuid::Uuid;
+
+/// All that a decision looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The numbers.
+    pub policy: &'a Policy,
+    /// The host, as last read.
+    pub machine: &'a Machine,
+    /// What is, or should be, out of service.
+    pub ledger: &'a Ledger,
+    /// The moment of the decision.
+    pub now: Stamp,
+}
+
+/// On whose account something is taken, and why.
+struct Cause {
+    by: By,
+    fault: Option<Uuid>,
+    why: String,
+}
+
+impl Context<'_> {
+    /// A line for `target` as if it had never been taken, but for when it was:
+    /// that still counts against the limits.
+    fn fresh(&self, target: Target, cause: &Cause) -> Isolation {
+        let old = self.ledger.get(&target);
+        Isolation {
+            target,
+            state: old.map_or(IsolationState::Wanted, |line| line.state),
+            by: cause.by,
+            since: old.map_or(self.now, |line| line.since),
+            taken: old.and_then(|line| line.taken),
+            why: String::new(),
+            fault: cause.fault,
+            release: None,
+            next_try: None,
+            failures: 0,
+            asked: old.and_then(|line| line.asked),
+            together: Vec::new(),
+        }
+    }
+}
+
+/// What follows from a fault that just fired.
+pub fn found(ctx: &Context, finding: &Finding) -> Plan {
+    let fault = &finding.fault;
+    let cause = Cause { by: By::Bulkhead, fault: Some(fault.id), why: settle::because(ctx, fault) };
+    match &finding.response {
+        Response::TakePage(pfn) => page::found(ctx, *pfn, &cause),
+        Response::EnsureFailedPage(pfn) => page::ensure_failed(ctx, *pfn, &cause),
+        Response::TakeCpus(cpus) => cpu::found(ctx, cpus, &cause),
+        Response::Report => told(ctx, fault, DecisionKind::Reported, FaultState::Open),
+        Response::Escalate => told(ctx, fault, DecisionKind::Escalated, FaultState::Escalated),
+    }
+}
+
+/// A fault with nothing to take: say so.
+fn told(ctx: &Context, fault: &Fault, kind: DecisionKind, state: FaultState) -> Plan {
+    let escalated = state == FaultState::Escalated;
+    let done = if escalated {
+        "Nothing was taken: nothing that could be taken here would contain it."
+    } else {
+        "Nothing was taken: this fault is only reported."
+    };
+    let why = settle::because(ctx, fault);
+    Plan {
+        faults: vec![FaultNote {
+            fault: fault.id,
+            state,
+            decision: format!("{done} {why}"),
+            advice: fault.advice.clone(),
+        }],
+        decisions: vec![Decision {
+            kind,
+            component: settle::component_name(ctx, &fault.component),
+            target: None,
+            fault: Some(fault.id),
+            why,
+            done: done.to_owned(),
+            next: fault.advice.clone(),
+            human: escalated || fault.severity == Severity::Critical,
+        }],
+        ..Plan::default()
+    }
+}
+
+/// What follows from an order that was answered, in time or late.
+pub fn answered(ctx: &Context, outcome: &Outcome) -> Plan {
+    match &outcome.order {
+        Order::SoftOffline(pfn) | Order::HardOffline(pfn) => page::taken(ctx, *pfn, outcome),
+        Order::Inspect(pfn) => page::looked(ctx, *pfn, outcome),
+        Order::Unpoison(pfn) => page::given(ctx, *pfn, outcome),
+        Order::TakeCpus(cpus) => cpu::taken(ctx, cpus, outcome),
+        Order::GiveCpus(cpus) => cpu::given(ctx, cpus, outcome),
+    }
+}

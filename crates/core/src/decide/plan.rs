@@ -1,6 +1,6 @@
 //! What decide hands to act, and what act answers.
 
-use crate::model::{CpuId, FaultState, Isolation, Pfn, Stamp, Target};
+use crate::model::{CpuId, FaultState, Isolation, Ledger, Pfn, Stamp, Target};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -145,5 +145,11 @@ impl Plan {
         self.faults.extend(other.faults);
         self.orders.extend(other.orders);
         self.decisions.extend(other.decisions);
+    }
+
+    /// Enters the lines into `ledger`. Every plan is entered before the next
+    /// one is made: a plan counts only what the ledger holds.
+    pub fn record(&self, ledger: &mut Ledger) {
+        ledger.extend(self.isolations.iter().map(|line| (line.target, line.clone())));
     }
 }

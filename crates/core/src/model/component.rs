@@ -100,8 +100,8 @@ impl Component {
     }
 }
 
-/// "1,5" for people.
-struct CpuSet<'a>(&'a [CpuId]);
+/// "CPUs 1,5" for people.
+pub(crate) struct CpuSet<'a>(pub &'a [CpuId]);
 
 impl fmt::Display for CpuSet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

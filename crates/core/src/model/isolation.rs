@@ -18,16 +18,18 @@ pub enum Target {
 /// Where an isolation stands.
 ///
 /// ```text
-///             ┌────────── retry (EBUSY, EIO) ─────────┐
+///             ┌──────────── retry (EBUSY) ────────────┐
 ///             ▼                                       │
 ///  decided ─▶ wanted ─── asked, read back ─▶ isolated │
-///    │          ├────── EBUSY ─▶ wanted, next_try ────┤
-///    │          ├────── EIO, time-out ─▶ failed ──────┘
+///    │          ├────── EBUSY ─▶ wanted, next_try ────┘
+///    │          ├────── EIO, time-out ─▶ failed ─── asked again hourly ─▶ isolated
 ///    │          └────── EOPNOTSUPP, ENXIO ─▶ refused
-///    ├─ a limit or guard ─▶ refused (again when it may be)
+///    ├─ a limit or guard ─▶ refused ─── when there is room ─▶ wanted
 ///    └─ mode observe ─▶ observed
+///  the kernel took it (any state) ─▶ isolated
 ///  isolated ─▶ released (by an admin, or by hand behind our back)
-///  isolated ─▶ stale (its hardware is gone)
+///  wanted | failed | refused | observed | stale ─▶ released (by an admin)
+///  any but released ─▶ stale (its hardware is gone, or the boot it was of)
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -60,6 +62,20 @@ pub enum By {
     Admin,
 }
 
+/// What the kernel was asked about a line and has not surely answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Asked {
+    /// To take it: the order is under way.
+    Take,
+    /// To take it, once at least with an effect that is not known: the answer
+    /// timed out, was not confirmed, or was lost with the daemon. It may be
+    /// off, or go off later.
+    Unsure,
+    /// To give it back: the order is under way.
+    Give,
+}
+
 /// When a released page comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Undo {
@@ -79,8 +95,10 @@ pub struct Isolation {
     pub by: By,
     /// When it came into this state.
     pub since: Stamp,
-    /// When it was first confirmed off by our own doing; counts against the
+    /// When it was last confirmed off by our own doing; counts against the
     /// pages a day and the one core per 10 minutes. Restores keep the old value.
+    /// None for what others took, and for pages with an uncorrected error,
+    /// which no limit binds.
     pub taken: Option<Stamp>,
     /// One sentence for people.
     pub why: String,
@@ -90,8 +108,13 @@ pub struct Isolation {
     pub release: Option<Undo>,
     /// When it is tried again by itself.
     pub next_try: Option<Stamp>,
-    /// Attempts that failed in a row.
+    /// Attempts that failed in a row; zero for what a limit or guard holds
+    /// back.
     pub failures: u32,
+    /// What was asked of the kernel and not surely answered: tells our own
+    /// doing from that of others.
+    #[serde(default)]
+    pub asked: Option<Asked>,
     /// CPUs that go or stay together with this one, itself included; empty for
     /// pages.
     pub together: Vec<CpuId>,

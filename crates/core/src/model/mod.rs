@@ -15,7 +15,7 @@ pub use address::{PageSize, Pfn, PhysAddr};
 pub use component::{CacheKind, CacheLevel, Component};
 pub use cpu::{ApicId, CpuId, SocketId};
 pub use fault::{Evidence, Fault, FaultKind, FaultState, Rule, Severity};
-pub use isolation::{By, Isolation, IsolationState, Ledger, Target, Undo};
+pub use isolation::{Asked, By, Isolation, IsolationState, Ledger, Target, Undo};
 pub use machine::{Cpu, Machine, Vendor};
 pub use record::{McEvent, MceRecord, MemoryFailure, Record};
 pub use report::{Report, Source};

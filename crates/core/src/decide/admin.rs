@@ -1,0 +1,142 @@
+//! What an admin asks for.
+
+use super::guard::PageBudget;
+use super::{cpu, page, retry, settle, Cause, Context, Order, Plan};
+use crate::model::{Asked, By, Isolation, IsolationState, Target};
+use std::collections::BTreeSet;
+use thiserror::Error;
+use uuid::Uuid;
+
+/// Refused: the sentence says why.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{why}")]
+pub struct Refusal {
+    /// Why, as a sentence.
+    pub why: String,
+}
+
+/// An admin wants exactly this taken: of a core no more than the CPU named.
+/// All limits and guards hold but the one core per 10 minutes. What is off, or
+/// being taken, already: an empty plan. In mode observe the plan holds a line
+/// `observed` and no order.
+pub fn isolate(ctx: &Context, target: Target, reason: Option<&str>) -> Result<Plan, Refusal> {
+    let name = settle::targets_name(ctx, &[target]);
+    let old = ctx.ledger.get(&target);
+    match old.map(|line| (line.state, line.asked)) {
+        Some((IsolationState::Isolated, Some(Asked::Give))) => {
+            return Err(Refusal { why: format!("{name} is being given back: ask again after it.") })
+        }
+        Some((IsolationState::Isolated, _))
+        | Some((IsolationState::Wanted | IsolationState::Failed, Some(Asked::Take))) => {
+            return Ok(Plan::default())
+        }
+        _ => {}
+    }
+    let why = match reason.map(str::trim).filter(|reason| !reason.is_empty()) {
+        Some(reason) => format!("An admin asked to take {name}: {reason}"),
+        None => format!("An admin asked to take {name}."),
+    };
+    let fault = old.and_then(|line| line.fault);
+    let cause = Cause { by: By::Admin, fault, why };
+    let mut plan = Plan::default();
+    match target {
+        Target::Page(pfn) => {
+            if old.is_some_and(page::has_ue) {
+                return Err(Refusal { why: page::ue_sentence(ctx, pfn) });
+            }
+            let line = ctx.fresh(target, &cause);
+            page::take(ctx, &mut PageBudget::of(ctx), &mut plan, line, pfn, cause.why);
+        }
+        Target::Cpu(id) => cpu::take(ctx, &mut plan, &BTreeSet::from([id]), &cause),
+    }
+    // Held back: the admin is told, and nothing is kept for later.
+    match plan.isolations.iter().find(|line| line.state == IsolationState::Refused) {
+        Some(line) => Err(Refusal { why: line.why.clone() }),
+        None => Ok(plan),
+    }
+}
+
+/// An admin wants it back: of a core all that we took with it. What is back
+/// already: an empty plan.
+pub fn release(ctx: &Context, target: Target) -> Result<Plan, Refusal> {
+    let name = settle::targets_name(ctx, &[target]);
+    let Some(named) = ctx.ledger.get(&target) else {
+        return Err(Refusal { why: format!("Nothing is known of {name}: it is not isolated.") });
+    };
+    let mut plan = Plan::default();
+    if named.state == IsolationState::Released || named.asked == Some(Asked::Give) {
+        return Ok(plan);
+    }
+    let (off, on): (Vec<Isolation>, Vec<Isolation>) = together(ctx, named)
+        .into_iter()
+        .filter(|line| line.state != IsolationState::Released)
+        .partition(|line| line.state == IsolationState::Isolated);
+    if !on.is_empty() {
+        retry::released(ctx, &mut plan, on);
+    }
+    if off.is_empty() {
+        return Ok(plan);
+    }
+    if ctx.policy.observe {
+        return Err(Refusal {
+            why: format!("Mode observe touches nothing: {name} cannot be brought back."),
+        });
+    }
+    give(&mut plan, off);
+    Ok(plan)
+}
+
+/// The line, and of its core those that we hold: what somebody else took off
+/// line is theirs to bring back.
+fn together(ctx: &Context, named: &Isolation) -> Vec<Isolation> {
+    let siblings = named
+        .together
+        .iter()
+        .map(|cpu| Target::Cpu(*cpu))
+        .filter(|target| *target != named.target)
+        .filter_map(|target| ctx.ledger.get(&target))
+        .filter(|line| line.together.len() > 1)
+        .filter(|line| line.state != IsolationState::Isolated || line.taken.is_some());
+    let mut lines: Vec<Isolation> = siblings.chain([named]).cloned().collect();
+    lines.sort_by_key(|line| line.target);
+    lines
+}
+
+fn give(plan: &mut Plan, mut lines: Vec<Isolation>) {
+    let mut cpus = Vec::new();
+    for line in &mut lines {
+        line.asked = Some(Asked::Give);
+        line.next_try = None;
+        match line.target {
+            Target::Page(pfn) => plan.orders.push(Order::Unpoison(pfn)),
+            Target::Cpu(cpu) => cpus.push(cpu),
+        }
+    }
+    if !cpus.is_empty() {
+        plan.orders.push(Order::GiveCpus(cpus));
+    }
+    plan.isolations.extend(lines);
+}
+
+/// An admin closed a fault: what it still asked for is no longer wanted. What
+/// is out of service stays so until it is released.
+pub fn closed(ctx: &Context, fault: Uuid) -> Plan {
+    let lines: Vec<Isolation> = ctx
+        .ledger
+        .values()
+        .filter(|line| line.fault == Some(fault))
+        .filter(|line| {
+            !matches!(
+                line.state,
+                IsolationState::Isolated | IsolationState::Released | IsolationState::Stale
+            )
+        })
+        // The fault is closed, and released lines would reopen it.
+        .map(|line| Isolation { fault: None, ..line.clone() })
+        .collect();
+    let mut plan = Plan::default();
+    if !lines.is_empty() {
+        retry::released(ctx, &mut plan, lines);
+    }
+    plan
+}

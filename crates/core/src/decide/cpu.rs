@@ -1,0 +1,319 @@
+//! CPUs: taken by whole cores, given back, brought back.
+
+use super::page::{already_off, being_taken, hold, observe, order};
+use super::retry::{self, not_taken};
+use super::settle::{settle, targets_name, Verdict};
+use super::{
+    guard, guard::Held, Answer, Cause, Checks, Context, DecisionKind, Order, Outcome, Plan,
+};
+use crate::model::{Asked, By, CpuId, FaultState, Isolation, IsolationState, Target};
+use std::collections::BTreeSet;
+
+/// A fault calls for these CPUs: with all hardware threads of their cores, or
+/// not at all.
+pub(super) fn found(ctx: &Context, cpus: &[CpuId], cause: &Cause) -> Plan {
+    let mut plan = Plan::default();
+    let set = whole_cores(ctx, cpus);
+    let lines: Vec<Isolation> = set
+        .iter()
+        .filter_map(|cpu| ctx.ledger.get(&Target::Cpu(*cpu)))
+        .filter(|line| line.state == IsolationState::Isolated || is_being_taken(line))
+        .map(|line| Isolation { fault: cause.fault, ..line.clone() })
+        .collect();
+    let trying: Vec<Isolation> = lines.iter().filter(|l| is_being_taken(l)).cloned().collect();
+    if let Some(one) = trying.first() {
+        let rest: Vec<Isolation> = set
+            .iter()
+            .filter(|cpu| !one.together.contains(cpu) && !is_isolated(ctx, **cpu))
+            .map(|cpu| member(ctx, *cpu, &set, cause))
+            .filter(|line| !is_being_taken(line))
+            .collect();
+        being_taken(ctx, &mut plan, trying, cause);
+        if !rest.is_empty() {
+            // An admin's order for one thread is under way.
+            let held = Held {
+                why: "Another CPU of its core is being taken by itself.".to_owned(),
+                next: "Nothing now: it is decided on again by itself.".to_owned(),
+                next_try: Some(ctx.now.after(Checks::SETTLE)),
+            };
+            hold(ctx, &mut plan, rest, held);
+        }
+    } else if !set.is_empty() && lines.len() == set.len() {
+        already_off(ctx, &mut plan, lines, cause);
+    } else {
+        take(ctx, &mut plan, &set, cause);
+    }
+    plan
+}
+
+fn is_being_taken(line: &Isolation) -> bool {
+    matches!(line.state, IsolationState::Wanted | IsolationState::Failed)
+}
+
+/// A core fault belongs to all its hardware threads, whatever the finding
+/// lists.
+fn whole_cores(ctx: &Context, cpus: &[CpuId]) -> BTreeSet<CpuId> {
+    let threads = cpus.iter().filter_map(|cpu| ctx.machine.cpus.get(cpu)).flat_map(|c| &c.threads);
+    cpus.iter().chain(threads).copied().collect()
+}
+
+/// Orders the set off if the guards allow it. Members that are off line by
+/// somebody else's doing are listed as such, and nothing is asked for them.
+pub(super) fn take(ctx: &Context, plan: &mut Plan, set: &BTreeSet<CpuId>, cause: &Cause) {
+    let members: Vec<Isolation> = set
+        .iter()
+        .filter(|cpu| !is_isolated(ctx, **cpu))
+        .map(|cpu| member(ctx, *cpu, set, cause))
+        .collect();
+    let (off, on): (Vec<_>, Vec<_>) =
+        members.iter().cloned().partition(|line| is_off_by_others(ctx, line));
+    let cpus = numbers(&on);
+    if let Err(held) = guard::cpus(ctx, set, &cpus, cause.by != By::Admin) {
+        hold(ctx, plan, members, held);
+        return;
+    }
+    if !off.is_empty() {
+        off_by_others(ctx, plan, off, on.is_empty());
+    }
+    if on.is_empty() {
+        return;
+    }
+    if ctx.policy.observe {
+        observe(ctx, plan, on, cause.why.clone());
+    } else {
+        order(ctx, plan, on, cause.why.clone());
+        plan.orders.push(Order::TakeCpus(cpus));
+    }
+}
+
+/// The member's line, keeping what is known of earlier attempts.
+fn member(ctx: &Context, cpu: CpuId, set: &BTreeSet<CpuId>, cause: &Cause) -> Isolation {
+    let target = Target::Cpu(cpu);
+    let mut line = ctx.fresh(target, cause);
+    if let Some(old) = ctx.ledger.get(&target).filter(|old| is_being_taken(old)) {
+        line.failures = old.failures;
+        line.why.clone_from(&old.why);
+    }
+    line.together = set.iter().copied().collect();
+    line
+}
+
+fn numbers(lines: &[Isolation]) -> Vec<CpuId> {
+    lines
+        .iter()
+        .filter_map(|line| match line.target {
+            Target::Cpu(cpu) => Some(cpu),
+            Target::Page(_) => None,
+        })
+        .collect()
+}
+
+fn is_isolated(ctx: &Context, cpu: CpuId) -> bool {
+    ctx.ledger.get(&Target::Cpu(cpu)).is_some_and(|line| line.state == IsolationState::Isolated)
+}
+
+fn is_offline(ctx: &Context, line: &Isolation) -> bool {
+    matches!(line.target, Target::Cpu(cpu) if ctx.machine.cpus.get(&cpu).is_some_and(|c| !c.online))
+}
+
+fn is_off_by_others(ctx: &Context, line: &Isolation) -> bool {
+    is_offline(ctx, line) && line.asked.is_none()
+}
+
+/// Off line by somebody else's doing. The fault behind it is `contained` when
+/// this is the last of its CPUs.
+pub(super) fn off_by_others(
+    ctx: &Context,
+    plan: &mut Plan,
+    mut lines: Vec<Isolation>,
+    contained: bool,
+) {
+    for line in &mut lines {
+        line.by = By::Admin;
+        line.taken = None;
+        retry::clear(line);
+    }
+    let targets: Vec<Target> = lines.iter().map(|line| line.target).collect();
+    let name = targets_name(ctx, &targets);
+    settle(
+        ctx,
+        plan,
+        lines,
+        Verdict {
+            state: IsolationState::Isolated,
+            kind: DecisionKind::Taken,
+            why: format!("Somebody else had taken {name} off line."),
+            done: "It is listed as an admin's; nothing was asked for.".to_owned(),
+            next: "Leave it off line until the processor is replaced.".to_owned(),
+            human: false,
+            fault: if contained { FaultState::Isolated } else { FaultState::Open },
+        },
+    );
+}
+
+/// A line's time has come, or there may be room for it.
+pub(super) fn again(ctx: &Context, plan: &mut Plan, line: &Isolation) {
+    let named = match line.target {
+        Target::Cpu(cpu) => Some(cpu),
+        Target::Page(_) => None,
+    };
+    let set: BTreeSet<CpuId> = line.together.iter().copied().chain(named).collect();
+    let of_set = |wanted: fn(&Isolation) -> bool| -> Vec<Isolation> {
+        let lines = set.iter().filter_map(|cpu| ctx.ledger.get(&Target::Cpu(*cpu)));
+        lines.filter(|line| wanted(line)).cloned().collect()
+    };
+    match line.state {
+        IsolationState::Isolated if line.asked == Some(Asked::Give) => {
+            let mut lines = of_set(|l| l.asked == Some(Asked::Give) && l.next_try.is_some());
+            lines.iter_mut().for_each(|line| line.next_try = None);
+            plan.orders.push(Order::GiveCpus(numbers(&lines)));
+            plan.isolations.extend(lines);
+        }
+        IsolationState::Isolated | IsolationState::Released | IsolationState::Stale => {
+            plan.isolations.push(Isolation { next_try: None, ..line.clone() });
+        }
+        // One of the set is being taken by itself: its answer comes first.
+        _ if !of_set(|l| l.asked == Some(Asked::Take)).is_empty() => {
+            if line.next_try.is_some() {
+                let next_try = Some(ctx.now.after(Checks::SETTLE));
+                plan.isolations.push(Isolation { next_try, ..line.clone() });
+            }
+        }
+        _ => {
+            let targets: Vec<Target> = set.iter().map(|cpu| Target::Cpu(*cpu)).collect();
+            let why = retry::there_is_room(&targets_name(ctx, &targets));
+            let mut trial = Plan::default();
+            take(ctx, &mut trial, &set, &Cause { by: line.by, fault: line.fault, why });
+            let still_held = trial.isolations.iter().all(guard::waits_for_room);
+            // Still held back is no news, and no line to write.
+            if !(guard::waits_for_room(line) && still_held) {
+                plan.extend(trial);
+            }
+        }
+    }
+}
+
+/// An order to take CPUs was answered: for all of them.
+pub(super) fn taken(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
+    let mut plan = Plan::default();
+    let off = matches!(outcome.answer, Answer::Off | Answer::WasOff);
+    let mut lines: Vec<Isolation> = cpus
+        .iter()
+        .filter_map(|cpu| ctx.ledger.get(&Target::Cpu(*cpu)))
+        .filter(|line| line.state != IsolationState::Isolated)
+        .cloned()
+        .collect();
+    let released = lines.iter().any(|line| line.state == IsolationState::Released);
+    if off && released {
+        for line in &mut lines {
+            line.taken = Some(ctx.now);
+            retry::clear(line);
+            line.asked = Some(Asked::Give);
+        }
+        plan.orders.push(Order::GiveCpus(numbers(&lines)));
+        settle(ctx, &mut plan, lines, retry::went_after_release());
+    } else if off {
+        is_off(ctx, &mut plan, lines, outcome);
+    } else {
+        is_not_off(ctx, &mut plan, lines, outcome);
+    }
+    plan
+}
+
+fn is_off(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, outcome: &Outcome) {
+    let Some(first) = lines.first() else { return };
+    let unsure = lines.iter().any(|line| line.asked == Some(Asked::Unsure));
+    if outcome.answer == Answer::WasOff && !unsure {
+        off_by_others(ctx, plan, lines, true);
+        return;
+    }
+    let why = retry::cause_of(ctx, first);
+    for line in &mut lines {
+        line.taken = Some(ctx.now);
+        retry::clear(line);
+    }
+    settle(ctx, plan, lines, retry::is_out(why));
+}
+
+fn is_not_off(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>, outcome: &Outcome) {
+    // An attempt cut short by a restart may have left half a core off line,
+    // which the answered one found so and did not undo.
+    let half: Vec<CpuId> = numbers(
+        &lines
+            .iter()
+            .filter(|l| is_offline(ctx, l) && l.asked.is_some())
+            .cloned()
+            .collect::<Vec<_>>(),
+    );
+    if outcome.answer != Answer::TimedOut && !half.is_empty() {
+        plan.orders.push(Order::GiveCpus(half));
+    }
+    let (trying, other): (Vec<_>, Vec<_>) = lines.into_iter().partition(is_being_taken);
+    for mut line in other {
+        line.asked = retry::asked_after(&line, outcome.answer);
+        plan.isolations.push(line);
+    }
+    if !trying.is_empty() {
+        not_taken(ctx, plan, trying, outcome);
+    }
+}
+
+/// An order to give CPUs back was answered.
+pub(super) fn given(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
+    let mut plan = Plan::default();
+    let mut lines: Vec<Isolation> = cpus
+        .iter()
+        .filter_map(|cpu| ctx.ledger.get(&Target::Cpu(*cpu)))
+        .filter(|line| line.state == IsolationState::Isolated)
+        .cloned()
+        .collect();
+    if lines.is_empty() {
+        return plan;
+    }
+    lines.iter_mut().for_each(retry::clear);
+    if outcome.answer == Answer::On {
+        retry::released(ctx, &mut plan, lines);
+        return plan;
+    }
+    let targets: Vec<Target> = lines.iter().map(|line| line.target).collect();
+    settle(
+        ctx,
+        &mut plan,
+        lines,
+        Verdict {
+            state: IsolationState::Isolated,
+            kind: DecisionKind::Failed,
+            why: format!(
+                "The kernel did not bring {} back: {}.",
+                targets_name(ctx, &targets),
+                outcome.answered
+            ),
+            done: "It stays out of service.".to_owned(),
+            next: "Look at the kernel log and release it again.".to_owned(),
+            human: true,
+            fault: FaultState::Isolated,
+        },
+    );
+    plan
+}
+
+/// The kernel told that a CPU went on or off line. `online` is what is read
+/// now rather than what the event said: events lag behind.
+///
+/// What we ordered ourselves is told apart by the order under way.
+pub fn cpu_changed(ctx: &Context, cpu: CpuId, online: bool) -> Plan {
+    let mut plan = Plan::default();
+    let Some(line) = ctx.ledger.get(&Target::Cpu(cpu)) else { return plan };
+    if line.asked.is_some() {
+        return plan;
+    }
+    match line.state {
+        IsolationState::Isolated if online => retry::came_back(ctx, &mut plan, line.clone()),
+        IsolationState::Wanted | IsolationState::Failed | IsolationState::Refused if !online => {
+            let others_off = line.together.iter().all(|c| *c == cpu || is_isolated(ctx, *c));
+            off_by_others(ctx, &mut plan, vec![line.clone()], others_off);
+        }
+        _ => {}
+    }
+    plan
+}

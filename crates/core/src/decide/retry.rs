@@ -1,0 +1,300 @@
+//! Trying again: what did not come off, what has its time, and what finds room.
+
+use super::guard::{self, PageBudget};
+use super::settle::{settle, targets_name, Verdict};
+use super::{cpu, page, Answer, Checks, Context, DecisionKind, Order, Outcome, Plan};
+use crate::model::{
+    Asked, By, FaultState, Isolation, IsolationState, Ledger, Pfn, Stamp, Target, Time,
+};
+use std::time::Duration;
+
+/// Lines and looks handled by one call of [`due`]; the rest is due at once.
+const MOST: usize = 256;
+
+/// What is used for something that cannot be moved now is tried again so
+/// often: of 200 page-table pages 199 came off once their owner had exited.
+const HOURLY: Duration = Duration::from_secs(3600);
+
+/// The longest wait after EBUSY.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
+
+/// 1 s after the first failure, doubling to [`LONGEST_BACKOFF`].
+fn backoff(failures: u32) -> Duration {
+    let seconds = 1u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX);
+    Duration::from_secs(seconds).min(LONGEST_BACKOFF)
+}
+
+/// When [`due`] has something to do next; a moment that has passed means now.
+pub fn next_due(ledger: &Ledger, checks: &Checks) -> Option<Time> {
+    let lines = ledger.values().filter_map(|line| line.next_try).map(|next| next.at).min();
+    lines.into_iter().chain(checks.next()).min()
+}
+
+/// What is due now: looks, retries, and what a limit held back and now finds
+/// room. Call it when [`next_due`] says so and after every event, since an
+/// event may have made room.
+///
+/// One call orders at most 256 things, and at most one set of CPUs.
+pub fn due(ctx: &Context, checks: &mut Checks) -> Plan {
+    let mut plan = Plan { orders: checks.take_due(ctx.now.at, MOST), ..Plan::default() };
+    let mut left = MOST - plan.orders.len();
+    let mut pages = PageBudget::of(ctx);
+    let mut cpus_decided = false;
+    let is_due = |line: &Isolation| line.next_try.is_some_and(|next| next.at <= ctx.now.at);
+    let timed = ctx.ledger.values().filter(|line| is_due(line));
+    let held = ctx.ledger.values().filter(|line| guard::waits_for_room(line));
+    for line in timed.chain(held) {
+        if left == 0 {
+            break;
+        }
+        let before = plan.isolations.len();
+        match line.target {
+            Target::Page(pfn) => page_again(ctx, &mut pages, &mut plan, line, pfn),
+            // Sets are guarded by what the ledger says: one at a time.
+            Target::Cpu(_) if cpus_decided => continue,
+            Target::Cpu(_) => {
+                cpu::again(ctx, &mut plan, line);
+                cpus_decided = plan.isolations.len() > before;
+            }
+        }
+        if plan.isolations.len() > before {
+            left -= 1;
+        }
+    }
+    plan
+}
+
+fn page_again(ctx: &Context, budget: &mut PageBudget, plan: &mut Plan, line: &Isolation, pfn: Pfn) {
+    let mut line = line.clone();
+    match (line.state, line.asked) {
+        (IsolationState::Isolated, Some(Asked::Give)) => {
+            line.next_try = None;
+            plan.isolations.push(line);
+            plan.orders.push(Order::Unpoison(pfn));
+        }
+        (IsolationState::Isolated | IsolationState::Released | IsolationState::Stale, _) => {
+            line.next_try = None;
+            plan.isolations.push(line);
+        }
+        _ if page::has_ue(&line) => {
+            line.next_try = None;
+            if line.state != IsolationState::Failed && line.state != IsolationState::Wanted {
+                line.state = IsolationState::Wanted;
+                line.since = ctx.now;
+            }
+            plan.isolations.push(line);
+            plan.orders.push(Order::Inspect(pfn));
+        }
+        _ => {
+            let held = guard::waits_for_room(&line);
+            let name = targets_name(ctx, &[line.target]);
+            let mut trial = Plan::default();
+            page::take(ctx, budget, &mut trial, line, pfn, there_is_room(&name));
+            // Still held back is no news, and no line to write.
+            if !(held && trial.orders.is_empty() && !ctx.policy.observe) {
+                plan.extend(trial);
+            }
+        }
+    }
+}
+
+/// Why something that was held back goes after all.
+pub(super) fn there_is_room(name: &str) -> String {
+    format!("A fault stands on {name}, and what held it back does so no more.")
+}
+
+/// What a wanted line goes for, told when it is off: why it was wanted, or,
+/// where the words since told of a failure, that it is off at last.
+pub(super) fn cause_of(ctx: &Context, line: &Isolation) -> String {
+    if line.state == IsolationState::Wanted && line.failures == 0 && !line.why.is_empty() {
+        line.why.clone()
+    } else {
+        format!("What kept {} in service has passed.", targets_name(ctx, &[line.target]))
+    }
+}
+
+/// Settled: nothing is asked, nothing tried again.
+pub(super) fn clear(line: &mut Isolation) {
+    line.next_try = None;
+    line.failures = 0;
+    line.asked = None;
+}
+
+/// What is still unanswered after `answer` to an order to take: an effect that
+/// was not known stays so until it is seen.
+pub(super) fn asked_after(line: &Isolation, answer: Answer) -> Option<Asked> {
+    match answer {
+        Answer::TimedOut | Answer::Unconfirmed => Some(Asked::Unsure),
+        _ => line.asked.filter(|asked| *asked == Asked::Unsure),
+    }
+}
+
+/// Read back as out of service.
+pub(super) fn is_out(why: String) -> Verdict {
+    Verdict {
+        state: IsolationState::Isolated,
+        kind: DecisionKind::Taken,
+        why,
+        done: "It is out of service, and read back as such.".to_owned(),
+        next: "Plan the replacement of the part.".to_owned(),
+        human: false,
+        fault: FaultState::Isolated,
+    }
+}
+
+/// Released while the order to take it was under way, and it went.
+pub(super) fn went_after_release() -> Verdict {
+    Verdict {
+        state: IsolationState::Isolated,
+        kind: DecisionKind::Taken,
+        why: "It was released while it was being taken, and went all the same.".to_owned(),
+        done: "It is being given back.".to_owned(),
+        next: "Nothing now: the outcome will be told.".to_owned(),
+        human: false,
+        fault: FaultState::Open,
+    }
+}
+
+/// Given back on an admin's request.
+pub(super) fn released(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>) {
+    for line in &mut lines {
+        line.by = By::Admin;
+        line.release = None;
+        line.next_try = None;
+        line.failures = 0;
+    }
+    let targets: Vec<Target> = lines.iter().map(|line| line.target).collect();
+    let name = targets_name(ctx, &targets);
+    settle(
+        ctx,
+        plan,
+        lines,
+        Verdict {
+            state: IsolationState::Released,
+            kind: DecisionKind::Released,
+            why: format!("An admin asked for {name} back."),
+            done: "It is in service; its error window starts anew.".to_owned(),
+            next: "Close its fault if the part was repaired or replaced.".to_owned(),
+            human: false,
+            fault: FaultState::Open,
+        },
+    );
+}
+
+/// Somebody brought it back; who does so is not fought.
+pub(super) fn came_back(ctx: &Context, plan: &mut Plan, mut line: Isolation) {
+    line.by = By::Admin;
+    line.release = None;
+    clear(&mut line);
+    let name = targets_name(ctx, &[line.target]);
+    settle(
+        ctx,
+        plan,
+        vec![line],
+        Verdict {
+            state: IsolationState::Released,
+            kind: DecisionKind::BroughtBack,
+            why: format!("Somebody brought {name} back into service."),
+            done: "It is listed as released and left alone.".to_owned(),
+            next: "Close its fault if the part is sound; it is taken again only if it fails anew."
+                .to_owned(),
+            human: false,
+            fault: FaultState::Open,
+        },
+    );
+}
+
+/// An order to take `lines` was answered with anything but off.
+pub(super) fn not_taken(
+    ctx: &Context,
+    plan: &mut Plan,
+    mut lines: Vec<Isolation>,
+    outcome: &Outcome,
+) {
+    let failures = lines.iter().map(|line| line.failures).max().unwrap_or(0).saturating_add(1);
+    let targets: Vec<Target> = lines.iter().map(|line| line.target).collect();
+    let verdict = verdict_of(&targets_name(ctx, &targets), outcome);
+    let wait = match verdict.state {
+        IsolationState::Wanted => Some(backoff(failures)),
+        IsolationState::Failed => Some(HOURLY),
+        _ => None,
+    };
+    let next_try: Option<Stamp> = wait.map(|wait| ctx.now.after(wait));
+    for line in &mut lines {
+        line.asked = asked_after(line, outcome.answer);
+        line.failures = failures;
+        line.next_try = next_try;
+    }
+    settle(ctx, plan, lines, verdict);
+}
+
+fn verdict_of(name: &str, outcome: &Outcome) -> Verdict {
+    use DecisionKind::{Failed, Refused};
+    let (state, kind, human, why) = match outcome.answer {
+        Answer::Busy => (
+            IsolationState::Wanted,
+            Failed,
+            false,
+            format!("The kernel could not take {name} at this moment (EBUSY)."),
+        ),
+        Answer::Unhandlable => (
+            IsolationState::Failed,
+            Failed,
+            false,
+            format!("The kernel uses {name} for what it cannot move now (EIO)."),
+        ),
+        Answer::NotAllowed => (
+            IsolationState::Refused,
+            Refused,
+            true,
+            format!("The kernel's policy does not let {name} be taken: {}.", outcome.answered),
+        ),
+        Answer::NoSuch => (
+            IsolationState::Refused,
+            Refused,
+            true,
+            format!("The kernel knows no such thing as {name}, or has no file to take it by."),
+        ),
+        Answer::TimedOut => (
+            IsolationState::Failed,
+            Failed,
+            true,
+            format!("The kernel did not answer in time when asked to take {name}."),
+        ),
+        Answer::Errno(errno) => (
+            IsolationState::Failed,
+            Failed,
+            true,
+            format!("The kernel did not take {name} (errno {errno})."),
+        ),
+        Answer::Unconfirmed | Answer::On | Answer::Off | Answer::WasOff => (
+            IsolationState::Failed,
+            Failed,
+            true,
+            format!("The kernel was asked to take {name}, and it reads back as in service."),
+        ),
+    };
+    let (done, next, fault) = match state {
+        IsolationState::Wanted => (
+            "It is tried again by itself, after 1 s and up to 5 min apart.",
+            "Nothing now: what uses it may let go of it.",
+            FaultState::Open,
+        ),
+        IsolationState::Failed => (
+            "It is tried again by itself every hour.",
+            if human {
+                "Look at the kernel log; move the work away if the errors go on."
+            } else {
+                "Nothing now: a reboot or the end of its user lets it be taken."
+            },
+            FaultState::Open,
+        ),
+        _ => (
+            "It stays in service, and is tried again at the next start of the daemon.",
+            "Change the kernel's setting (vm.enable_soft_offline, lockdown, privileges), or plan \
+             the replacement of the part.",
+            FaultState::Escalated,
+        ),
+    };
+    Verdict { state, kind, why, done: done.to_owned(), next: next.to_owned(), human, fault }
+}
