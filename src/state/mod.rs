@@ -1,1 +1,144 @@
-//! To come.
+//! What must outlive the daemon: evidence, faults, isolations, what happened.
+//!
+//! One SQLite file, `bulkhead.db`, in the state directory. Rows hold the core
+//! types as JSON, beside the few columns that a query needs. A [`Change`] is
+//! one transaction, and durable when [`Store::commit`] returns.
+//!
+//! Nothing here gives up on a broken file: what cannot be used is renamed, not
+//! deleted, and a [`Note`] says so.
+
+mod error;
+mod file;
+mod history;
+mod schema;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use error::{Note, StateError, Why};
+pub use history::EventPage;
+pub use store::Store;
+
+use crate::event::Event;
+use bulkhead_core::model::time::Anchor;
+use bulkhead_core::model::{Fault, Isolation, Ledger, Stamp, Target, Time, Wall};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use uuid::Uuid;
+
+/// Cursors whose name begins so count a file's bytes and outlive the boot; all
+/// others are the kernel's and end with it.
+pub const FILE_CURSOR: &str = "file:";
+
+/// One thing asked of the kernel, and what came back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// On account of which fault; `None` when an admin asked.
+    pub fault: Option<Uuid>,
+    /// What it was about.
+    pub target: Target,
+    /// When it was asked.
+    pub time: Stamp,
+    /// What was written where, for people.
+    pub asked: String,
+    /// What came back, for people.
+    pub answered: String,
+}
+
+/// What a source delivered in one boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceCount {
+    /// `system:name` of the tracepoint.
+    pub source: String,
+    /// How it reached us last: `bpf`, `tracefs` or `file`.
+    pub via: String,
+    /// Errors since boot, each counted once.
+    pub reports: u64,
+    /// Records known to be lost since boot.
+    pub lost: u64,
+}
+
+/// One boot of the host during which the daemon ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootRow {
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// When the host came up.
+    pub started: Wall,
+    /// Where its CLOCK_BOOTTIME zero lies.
+    pub anchor: Anchor,
+    /// The last moment recorded in it.
+    pub last: Stamp,
+}
+
+/// What the store remembers.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Saved {
+    /// All isolations, of this boot and of earlier ones.
+    pub ledger: Ledger,
+    /// All faults, closed ones included, in order of their ids.
+    pub faults: Vec<Fault>,
+    /// Keys and values as analyze wrote them.
+    pub evidence: Vec<(String, String)>,
+    /// Of this boot.
+    pub counts: Vec<SourceCount>,
+    /// Of this boot, and of files (see [`FILE_CURSOR`]) of any boot.
+    pub cursors: HashMap<String, String>,
+    /// Of this boot, when it was seen before.
+    pub anchor: Option<Anchor>,
+    /// The last moment recorded, in whichever boot.
+    pub last: Option<Time>,
+    /// The machine as JSON, as last committed in this boot.
+    pub machine: Option<String>,
+    /// This boot was seen before.
+    pub same_boot: bool,
+    /// Boots known, oldest first.
+    pub boots: Vec<BootRow>,
+    /// What could not be read, and was left alone.
+    pub notes: Vec<Note>,
+}
+
+/// What one transaction writes. Rows are replaced by key, so passing
+/// everything after a failed commit is always right, except for `attempts`
+/// and `events`, which are appended: of these pass what was not committed.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    /// The running boot and the moment of this change (`last`).
+    pub boot: &'a BootRow,
+    /// The machine as JSON, when it changed.
+    pub machine: Option<&'a str>,
+    /// Ledger lines to insert or replace.
+    pub isolations: &'a [Isolation],
+    /// Ledger lines to forget.
+    pub removed: &'a [Target],
+    /// Faults to insert or replace.
+    pub faults: &'a [Fault],
+    /// What was asked of the kernel.
+    pub attempts: &'a [Attempt],
+    /// What happened, oldest first.
+    pub events: &'a [Event],
+    /// Keys with their new values; `None` forgets the key.
+    pub evidence: &'a [(String, Option<String>)],
+    /// Totals of this boot, not increments.
+    pub counts: &'a [SourceCount],
+    /// Names and places up to which sources were read.
+    pub cursors: &'a [(String, String)],
+}
+
+impl<'a> Change<'a> {
+    /// A change that records only that `boot.last` was reached.
+    pub fn at(boot: &'a BootRow) -> Change<'a> {
+        Change {
+            boot,
+            machine: None,
+            isolations: &[],
+            removed: &[],
+            faults: &[],
+            attempts: &[],
+            events: &[],
+            evidence: &[],
+            counts: &[],
+            cursors: &[],
+        }
+    }
+}

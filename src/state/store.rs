@@ -1,0 +1,251 @@
+//! Reading everything at start, and writing what changed.
+
+use super::error::{Note, StateError};
+use super::file::{self, Database, Lock};
+use super::history;
+use super::{BootRow, Change, Saved, FILE_CURSOR};
+use bulkhead_core::model::{Isolation, IsolationState, Target, Time};
+use rusqlite::{params, params_from_iter, Connection, Row, Transaction};
+use serde::de::DeserializeOwned;
+use serde::Serialize;
+use std::path::Path;
+
+/// The state directory, held by this process.
+pub struct Store {
+    pub(super) file: Database,
+    _lock: Lock,
+}
+
+impl Store {
+    /// Opens the state directory `dir`, making it (mode 0700) if it is missing.
+    /// A database that cannot be used is set aside; the notes tell.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::InUse`] when another process holds the directory, and
+    /// whatever the file system or SQLite refuses.
+    pub fn open(dir: &Path) -> Result<(Store, Vec<Note>), StateError> {
+        let lock = file::take(dir)?;
+        let (file, note) = Database::open(dir)?;
+        Ok((Store { file, _lock: lock }, note.into_iter().collect()))
+    }
+
+    /// All that is remembered, as seen from the boot `boot_id`. Rows that
+    /// cannot be read are left alone; [`Saved::notes`] counts them.
+    ///
+    /// # Errors
+    ///
+    /// When SQLite cannot read.
+    pub fn load(&mut self, boot_id: &str) -> Result<Saved, StateError> {
+        let sql = StateError::sql("read", &self.file.path);
+        let mut saved = Saved::default();
+        load(&self.file.db, boot_id, &mut saved).map_err(sql)?;
+        Ok(saved)
+    }
+
+    /// Writes `change`, all of it or nothing. It is on the disk when this
+    /// returns `Ok`.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was written then. The store stays usable, and the next commit
+    /// may succeed, unless [`StateError::must_reopen`] says otherwise.
+    pub fn commit(&mut self, change: &Change) -> Result<(), StateError> {
+        self.file.check()?;
+        let sql = StateError::sql("write to", &self.file.path);
+        // Dropping the transaction on an error rolls it back.
+        let tx = self.file.db.transaction().map_err(&sql)?;
+        write(&tx, change).map_err(&sql)?;
+        tx.commit().map_err(&sql)
+    }
+}
+
+fn load(db: &Connection, boot_id: &str, saved: &mut Saved) -> rusqlite::Result<()> {
+    let notes = &mut saved.notes;
+    saved.boots = rows(db, "boot", "SELECT body FROM boot ORDER BY seq", &[], parse, notes)?;
+    let this = saved.boots.iter().find(|boot| boot.boot_id == boot_id);
+    saved.anchor = this.map(|boot| boot.anchor);
+    saved.same_boot = this.is_some();
+    saved.last = saved.boots.iter().map(|boot| boot.last.at).max();
+
+    let ledger: Vec<Isolation> =
+        rows(db, "isolation", "SELECT body FROM isolation", &[], parse, notes)?;
+    saved.ledger = ledger.into_iter().map(|line| (line.target, line)).collect();
+    saved.faults = rows(db, "fault", "SELECT body FROM fault ORDER BY id", &[], parse, notes)?;
+    let sql = "SELECT body, key FROM evidence ORDER BY key";
+    saved.evidence = rows(db, "evidence", sql, &[], named, notes)?;
+    let sql = "SELECT body FROM count WHERE boot = ?1 ORDER BY source";
+    saved.counts = rows(db, "count", sql, &[boot_id], parse, notes)?;
+    let sql = "SELECT body, name FROM cursor WHERE boot IN ('', ?1)";
+    saved.cursors = rows(db, "cursor", sql, &[boot_id], named, notes)?.into_iter().collect();
+    let sql = "SELECT machine FROM boot WHERE id = ?1 AND machine IS NOT NULL";
+    saved.machine = rows(db, "boot", sql, &[boot_id], text, notes)?.pop();
+    Ok(())
+}
+
+/// What `read` makes of each row; rows that it cannot read are counted in a
+/// note.
+fn rows<T>(
+    db: &Connection,
+    table: &'static str,
+    sql: &str,
+    params: &[&str],
+    read: impl Fn(&Row) -> Result<T, String>,
+    notes: &mut Vec<Note>,
+) -> rusqlite::Result<Vec<T>> {
+    let mut statement = db.prepare(sql)?;
+    let mut rows = statement.query(params_from_iter(params))?;
+    let mut good = Vec::new();
+    let mut bad: Option<(usize, String)> = None;
+    while let Some(row) = rows.next()? {
+        match read(row) {
+            Ok(value) => good.push(value),
+            Err(why) => bad.get_or_insert((0, why)).0 += 1,
+        }
+    }
+    notes.extend(bad.map(|(rows, first)| Note::UnreadableRows { table, rows, first }));
+    Ok(good)
+}
+
+/// The JSON in column `body`, which comes first, or what is wrong with it.
+pub(super) fn parse<T: DeserializeOwned>(row: &Row) -> Result<T, String> {
+    serde_json::from_str(&text(row)?).map_err(|e| e.to_string())
+}
+
+/// The first column.
+fn text(row: &Row) -> Result<String, String> {
+    row.get(0).map_err(|e| e.to_string())
+}
+
+/// The second column and the first: a name and what stands under it.
+fn named(row: &Row) -> Result<(String, String), String> {
+    Ok((row.get(1).map_err(|e| e.to_string())?, text(row)?))
+}
+
+/// As stored.
+pub(super) fn json<T: Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))
+}
+
+/// The key of a ledger line, and of its attempts: `cpu:3`, `page:524288`.
+pub(super) fn key(target: Target) -> String {
+    match target {
+        Target::Cpu(cpu) => format!("cpu:{}", cpu.0),
+        Target::Page(pfn) => format!("page:{}", pfn.0),
+    }
+}
+
+/// Nanoseconds as SQLite holds them; the year 2262 and later are all one.
+fn nanos(time: Time) -> i64 {
+    i64::try_from(time.0).unwrap_or(i64::MAX)
+}
+
+fn write(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
+    write_boot(tx, change)?;
+    write_isolations(tx, change)?;
+    write_faults(tx, change)?;
+    write_sources(tx, change)?;
+    history::append(tx, change)?;
+    trim(tx, change)
+}
+
+fn write_boot(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
+    let BootRow { boot_id, .. } = change.boot;
+    tx.execute(
+        "INSERT INTO boot (id, seq, body, machine)
+         VALUES (?1, (SELECT coalesce(max(seq), 0) + 1 FROM boot), ?2, ?3)
+         ON CONFLICT (id) DO UPDATE
+         SET body = excluded.body, machine = coalesce(excluded.machine, machine)",
+        params![boot_id, json(change.boot)?, change.machine],
+    )?;
+    Ok(())
+}
+
+fn write_isolations(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
+    let mut put = tx.prepare(
+        "INSERT OR REPLACE INTO isolation (target, settled, since, body) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    for line in change.isolations {
+        let settled = line.state == IsolationState::Released && line.release.is_none();
+        put.execute(params![key(line.target), settled, nanos(line.since.at), json(line)?])?;
+    }
+    let mut forget = tx.prepare("DELETE FROM isolation WHERE target = ?1")?;
+    for target in change.removed {
+        forget.execute([key(*target)])?;
+    }
+    Ok(())
+}
+
+fn write_faults(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
+    let mut put = tx.prepare(
+        "INSERT OR REPLACE INTO fault (id, closed, changed, body) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    for fault in change.faults {
+        let id = fault.id.to_string();
+        put.execute(params![id, !fault.is_open(), nanos(change.boot.last.at), json(fault)?])?;
+    }
+    Ok(())
+}
+
+fn write_sources(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
+    let boot = &change.boot.boot_id;
+    let mut put = tx.prepare("INSERT OR REPLACE INTO evidence (key, body) VALUES (?1, ?2)")?;
+    let mut forget = tx.prepare("DELETE FROM evidence WHERE key = ?1")?;
+    for (key, value) in change.evidence {
+        match value {
+            Some(value) => put.execute([key, value])?,
+            None => forget.execute([key])?,
+        };
+    }
+    let mut put =
+        tx.prepare("INSERT OR REPLACE INTO count (boot, source, body) VALUES (?1, ?2, ?3)")?;
+    for count in change.counts {
+        put.execute([boot, &count.source, &json(count)?])?;
+    }
+    let mut put =
+        tx.prepare("INSERT OR REPLACE INTO cursor (boot, name, body) VALUES (?1, ?2, ?3)")?;
+    for (name, place) in change.cursors {
+        let boot = if name.starts_with(FILE_CURSOR) { "" } else { boot.as_str() };
+        put.execute([boot, name, place])?;
+    }
+    Ok(())
+}
+
+/// Boots kept.
+const MAX_BOOTS: i64 = 256;
+/// Faults kept that an admin closed; those closed longest ago go first.
+const MAX_CLOSED_FAULTS: i64 = 1_000;
+/// Ledger lines kept of what was given back; oldest go first.
+const MAX_RELEASED: i64 = 4_096;
+/// Lines younger than this are kept all the same, in ns: what was taken in the
+/// last 24 hours counts against the pages a day, given back or not.
+const RELEASED_STAY: i64 = 24 * 3600 * 1_000_000_000;
+
+/// Keeps what no one will close, within bounds. Each statement costs something
+/// only when the change adds to what it bounds.
+fn trim(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
+    let now = nanos(change.boot.last.at);
+    if change.isolations.iter().any(|line| line.state == IsolationState::Released) {
+        tx.execute(
+            "DELETE FROM isolation WHERE settled AND since < ?1 AND target NOT IN
+             (SELECT target FROM isolation WHERE settled ORDER BY since DESC LIMIT ?2)",
+            [now.saturating_sub(RELEASED_STAY), MAX_RELEASED],
+        )?;
+    }
+    if change.faults.iter().any(|fault| !fault.is_open()) {
+        tx.execute(
+            "DELETE FROM fault WHERE closed AND id NOT IN
+             (SELECT id FROM fault WHERE closed ORDER BY changed DESC, id LIMIT ?1)",
+            [MAX_CLOSED_FAULTS],
+        )?;
+    }
+    let oldest = "(SELECT max(seq) - ?1 FROM boot)";
+    if tx.execute(&format!("DELETE FROM boot WHERE seq <= {oldest}"), [MAX_BOOTS])? > 0 {
+        tx.execute("DELETE FROM count WHERE boot NOT IN (SELECT id FROM boot)", [])?;
+        tx.execute(
+            "DELETE FROM cursor WHERE boot <> '' AND boot NOT IN (SELECT id FROM boot)",
+            [],
+        )?;
+    }
+    Ok(())
+}
