@@ -1,0 +1,76 @@
+//! Lines of the ledger.
+
+use crate::event::timestamp;
+use bulkhead_core::model::{By, Isolation, IsolationState, PageSize, Target, Undo};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// One line of `list`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IsolationView {
+    /// `cpu` or `page`.
+    pub kind: String,
+    /// A page's physical address in lower-case hex, page-aligned; a CPU's
+    /// logical number now.
+    pub id: String,
+    /// Where it stands.
+    pub state: IsolationState,
+    /// On whose account.
+    pub by: By,
+    /// When it came into this state.
+    pub since: Timestamp,
+    /// One sentence.
+    pub why: String,
+    /// The fault behind it.
+    pub fault: Option<Uuid>,
+    /// Set when a release waits for a reboot.
+    pub release: Option<Undo>,
+    /// When it is tried again.
+    pub next_try: Option<Timestamp>,
+}
+
+/// What became of an order to isolate or release.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ActReply {
+    /// The line of the component that was named: as it is, or with `dry_run`
+    /// as it would be.
+    pub isolation: IsolationView,
+    /// Nothing was touched.
+    pub dry_run: bool,
+    /// Ids of the components of the same kind that go or stay together with it,
+    /// itself included; empty for pages.
+    pub together: Vec<String>,
+}
+
+impl IsolationView {
+    /// The line for `isolation`.
+    pub fn of(isolation: &Isolation, page_size: PageSize) -> IsolationView {
+        let (kind, id) = match isolation.target {
+            Target::Cpu(cpu) => ("cpu", cpu.to_string()),
+            Target::Page(pfn) => ("page", page_size.addr(pfn).to_string()),
+        };
+        IsolationView {
+            kind: kind.to_owned(),
+            id,
+            state: isolation.state,
+            by: isolation.by,
+            since: timestamp(isolation.since.wall),
+            why: isolation.why.clone(),
+            fault: isolation.fault,
+            release: isolation.release,
+            next_try: isolation.next_try.map(|stamp| timestamp(stamp.wall)),
+        }
+    }
+}
+
+impl ActReply {
+    /// The reply that shows `isolation`.
+    pub fn of(isolation: &Isolation, page_size: PageSize, dry_run: bool) -> ActReply {
+        ActReply {
+            isolation: IsolationView::of(isolation, page_size),
+            dry_run,
+            together: isolation.together.iter().map(|cpu| cpu.to_string()).collect(),
+        }
+    }
+}

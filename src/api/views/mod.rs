@@ -1,0 +1,19 @@
+//! What callers see: the JSON objects of the API and of `bulkhead … --json`.
+//!
+//! Keys and words are a contract: they may grow, and never change.
+
+mod boot;
+mod fault;
+mod isolation;
+mod status;
+
+pub use boot::{BootView, Verdict};
+pub use fault::{component_name, AttemptView, EvidenceView, Explanation, FaultView, RuleView};
+pub use isolation::{ActReply, IsolationView};
+pub use status::{
+    CheckView, Health, IsolatedView, LimitsView, Mode, Saved, SourceState, SourceView, Status, Used,
+    WatchdogView,
+};
+
+#[cfg(test)]
+mod tests;
