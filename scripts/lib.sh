@@ -34,3 +34,11 @@ need_package_lists() {
     say "fetching apt's package lists"
     apt-get update -qq
 }
+
+# What it takes to build everything, besides what scripts/vm-setup sees to.
+need_build_tools() {
+    command -v cargo >/dev/null || die "there is no cargo: install Rust 1.85 or later (https://rustup.rs)"
+    cargo fmt --version >/dev/null 2>&1 || die "there is no rustfmt: rustup component add rustfmt"
+    cargo clippy --version >/dev/null 2>&1 || die "there is no clippy: rustup component add clippy"
+    need_packages clang gcc libc6-dev pkg-config libbpf-dev libelf-dev zlib1g-dev libsqlite3-dev
+}

@@ -8,10 +8,11 @@
 //! ```ignore
 //! fn a_page_moves_with_its_data(machine: Machine) -> Result<()> {
 //!     let vm = machine.arg("ras=cec_disable").boot()?;
-//!     let mut page = vm.spawn("bulkhead-guest hold-page")?;
-//!     let address = page.wait_line("at ")?;
+//!     let mut held = vm.hold_pages(1)?;
+//!     vm.memory_ce(held.addresses[0])?;
 //!     …
-//!     wait_until("the page is isolated", SECONDS_10, || Ok(vm.run("…")?.contains(…)))
+//!     wait_until("the page is taken", LIMIT, || vm.is_poisoned(held.addresses[0]))?;
+//!     held.release()
 //! }
 //! on_each_kernel!(a_page_moves_with_its_data);
 //! ```
@@ -19,4 +20,5 @@
 #[macro_use]
 mod harness;
 
+mod demo;
 mod smoke;

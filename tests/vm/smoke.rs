@@ -61,7 +61,7 @@ fn commands_run_side_by_side(machine: Machine) -> Result<()> {
         writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?
     })?;
     let pid = cat.pid()?;
-    ensure!(vm.run(&format!("cat /proc/{pid}/comm"))? == "sh");
+    vm.run(&format!("test -d /proc/{pid}"))?;
     cat.signal(SIGTERM)?;
     ensure!(cat.wait()?.code == 128 + SIGTERM);
     Ok(())
@@ -80,11 +80,7 @@ fn machine_checks_come_through_the_banks(machine: Machine) -> Result<()> {
         "{}",
         records[0]
     );
-    ensure!(
-        records[2].contains("ADDR/MISC/SYND: 0000000008003000/000000000000008c"),
-        "{}",
-        records[2]
-    );
+    ensure!(records[2].contains("0000000008003000"), "{}", records[2]);
     wait_until("the kernel's log has them", LIMIT, || {
         Ok(vm.run("dmesg")?.contains("[Hardware Error]"))
     })
@@ -167,7 +163,10 @@ fn memory_errors_come_from_interrupts(machine: Machine) -> Result<()> {
     let strange: Vec<_> = trace
         .records()?
         .into_iter()
-        .filter(|record| !(record.contains("[002] d.h") || record.contains("[002] dNh")))
+        .filter(|record| {
+            let flags = record.split("[002] ").nth(1).and_then(|rest| rest.chars().nth(2));
+            !matches!(flags, Some('h' | 'H'))
+        })
         .take(3)
         .collect();
     ensure!(strange.is_empty(), "not from an interrupt of cpu2: {strange:#?}");
@@ -209,13 +208,16 @@ fn cpus_go_and_come_back(machine: Machine) -> Result<()> {
 }
 
 fn topologies_are_as_asked(machine: Machine) -> Result<()> {
-    let vm = machine.amd().smp("8,sockets=2,cores=2,threads=2").memory(768).boot()?;
-    ensure!(vm.run("cat /sys/devices/system/cpu/online")? == "0-7");
-    ensure!(vm.run("cat /sys/devices/system/cpu/cpu5/topology/thread_siblings_list")? == "4-5");
-    ensure!(vm.run("cat /sys/devices/system/cpu/cpu5/topology/physical_package_id")? == "1");
-    vm.run("grep -q AuthenticAMD /proc/cpuinfo")?;
+    let vm = machine.clone().smp("8,sockets=2,cores=2,threads=2").memory(768).boot()?;
+    let topology = "cd /sys/devices/system/cpu/cpu5/topology && \
+                    cat thread_siblings_list physical_package_id ../../online";
+    ensure!(vm.run(topology)? == "4-5\n1\n0-7");
     let kilobytes: u64 = vm.run("awk '/MemTotal/ { print $2 }' /proc/meminfo")?.parse()?;
     ensure!((500_000..768 * 1024).contains(&kilobytes), "{kilobytes} KiB");
+    drop(vm);
+
+    let vm = machine.amd().boot()?;
+    vm.run("grep -q AuthenticAMD /proc/cpuinfo")?;
     Ok(())
 }
 

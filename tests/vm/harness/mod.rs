@@ -17,6 +17,7 @@ mod trace;
 mod vm;
 mod wait;
 
+pub use agent::Process;
 pub use disk::Disk;
 pub use kernel::Kernel;
 pub use logs::run;
@@ -29,12 +30,13 @@ pub mod mce {
     pub use super::errors::{L1_DATA_CE, L2_DATA_CE, MEMORY_CE, PHYSICAL_ADDRESS};
 }
 
-/// Makes a test of each named function on each kernel.
+/// Makes a test of each named function on each kernel. Attributes go to the tests: `#[ignore = "long"]`.
 macro_rules! on_each_kernel {
-    ($($test:ident),+ $(,)?) => {
+    ($($(#[$attribute:meta])* $test:ident),+ $(,)?) => {
         mod k6_12 {
             $(
                 #[test]
+                $(#[$attribute])*
                 fn $test() -> anyhow::Result<()> {
                     let name = concat!(module_path!(), "::", stringify!($test));
                     $crate::harness::run(name, $crate::harness::Kernel::V6_12, super::$test)
@@ -44,6 +46,7 @@ macro_rules! on_each_kernel {
         mod k6_1 {
             $(
                 #[test]
+                $(#[$attribute])*
                 fn $test() -> anyhow::Result<()> {
                     let name = concat!(module_path!(), "::", stringify!($test));
                     $crate::harness::run(name, $crate::harness::Kernel::V6_1, super::$test)
