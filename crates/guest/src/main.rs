@@ -1,1 +1,46 @@
-fn main() {}
+//! The one program that runs inside the virtual machines of the tests, besides what is tested and busybox.
+
+mod agent;
+mod hold;
+mod init;
+mod kpage;
+mod msr;
+
+use std::process::ExitCode;
+
+use anyhow::{bail, Result};
+
+const USAGE: &str = "\
+usage: bulkhead-guest hold-page [--huge] [--pages N]   hold pages, print where they are; SIGUSR1: print whether intact
+       bulkhead-guest page-flags ADDR...               what /proc/kpageflags says of pages
+       bulkhead-guest find-pages FLAG N                addresses of N pages with a flag, such as buddy or pgtable
+       bulkhead-guest mce-bank CPU BANK                the status register of a machine-check bank
+       bulkhead-guest agent                            serve the host (started by init)";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = if std::process::id() == 1 {
+        init::run()
+    } else {
+        run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("bulkhead-guest: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<ExitCode> {
+    match arguments {
+        ["agent"] => agent::run()?,
+        ["hold-page", options @ ..] => return hold::run(options),
+        ["page-flags", addresses @ ..] if !addresses.is_empty() => kpage::print_flags(addresses)?,
+        ["find-pages", flag, count] => kpage::find(flag, count.parse()?)?,
+        ["mce-bank", cpu, bank] => msr::print_bank_status(cpu.parse()?, bank.parse()?)?,
+        _ => bail!("{USAGE}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}

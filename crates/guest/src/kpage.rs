@@ -1,0 +1,101 @@
+//! What the kernel says of a page of memory.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use anyhow::{bail, ensure, Context, Result};
+
+/// The size of a base page on the machines of the tests.
+pub const PAGE_SIZE: u64 = 4096;
+
+/// Bits of /proc/kpageflags (include/uapi/linux/kernel-page-flags.h).
+const FLAGS: &[(u8, &str)] = &[
+    (0, "locked"),
+    (2, "referenced"),
+    (3, "uptodate"),
+    (4, "dirty"),
+    (5, "lru"),
+    (6, "active"),
+    (7, "slab"),
+    (8, "writeback"),
+    (10, "buddy"),
+    (11, "mmap"),
+    (12, "anon"),
+    (13, "swapcache"),
+    (14, "swapbacked"),
+    (15, "compound-head"),
+    (16, "compound-tail"),
+    (17, "huge"),
+    (18, "unevictable"),
+    (19, "hwpoison"),
+    (20, "nopage"),
+    (22, "thp"),
+    (23, "offline"),
+    (24, "zero"),
+    (26, "pgtable"),
+    (32, "reserved"),
+];
+
+/// Where a virtual address of this process is in memory now.
+pub fn physical_address(address: u64) -> Result<u64> {
+    const PRESENT: u64 = 1 << 63;
+    const PFN: u64 = (1 << 55) - 1;
+    let entry = read_entry("/proc/self/pagemap", address / PAGE_SIZE)?;
+    ensure!(entry & PRESENT != 0, "the page at {address:#x} is not in memory ({entry:#x})");
+    ensure!(entry & PFN != 0, "/proc/self/pagemap hides page frames from other users than root");
+    Ok((entry & PFN) * PAGE_SIZE + address % PAGE_SIZE)
+}
+
+/// Prints one line for each address: itself and the flags of its page.
+pub fn print_flags(addresses: &[&str]) -> Result<()> {
+    for text in addresses {
+        let digits = text.strip_prefix("0x").unwrap_or(text);
+        let address = u64::from_str_radix(digits, 16)
+            .with_context(|| format!("{text:?} is no hexadecimal address"))?;
+        let flags = read_entry("/proc/kpageflags", address / PAGE_SIZE)?;
+        let names: Vec<_> =
+            FLAGS.iter().filter(|(bit, _)| flags >> bit & 1 != 0).map(|&(_, name)| name).collect();
+        println!("{address:#x} {}", names.join(","));
+    }
+    Ok(())
+}
+
+/// Prints the addresses of the first `count` healthy pages above 16 MiB that have a flag.
+pub fn find(flag: &str, count: usize) -> Result<()> {
+    const FIRST: u64 = (16 << 20) / PAGE_SIZE;
+    const BATCH: usize = 4096;
+    let Some(&(bit, _)) = FLAGS.iter().find(|(_, name)| *name == flag) else {
+        let names: Vec<_> = FLAGS.iter().map(|&(_, name)| name).collect();
+        bail!("no page flag {flag:?}; there are {}", names.join(", "));
+    };
+    let unfit = 1u64 << 19 | 1 << 20;
+    let file = File::open("/proc/kpageflags").context("/proc/kpageflags")?;
+    let mut buffer = vec![0; BATCH * 8];
+    let (mut found, mut first) = (0, FIRST);
+    while found < count {
+        let n = file.read_at(&mut buffer, first * 8).context("read /proc/kpageflags")?;
+        ensure!(n >= 8, "only {found} pages are {flag}");
+        for (pfn, entry) in (first..).zip(buffer[..n].chunks_exact(8)) {
+            let flags = entry.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+            if flags >> bit & 1 != 0 && flags & unfit == 0 && found < count {
+                println!("{:#x}", pfn * PAGE_SIZE);
+                found += 1;
+            }
+        }
+        first += n as u64 / 8;
+    }
+    Ok(())
+}
+
+fn read_entry(path: &str, index: u64) -> Result<u64> {
+    let mut entry = [0; 8];
+    File::open(path)
+        .and_then(|file| file.read_exact_at(&mut entry, index * 8))
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => io::Error::other("no such page"),
+            _ => error,
+        })
+        .with_context(|| format!("entry {index:#x} of {path}"))?;
+    Ok(u64::from_le_bytes(entry))
+}

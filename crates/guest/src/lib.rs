@@ -1,0 +1,3 @@
+//! What host and guest of a virtual-machine test have in common: the protocol between them.
+
+pub mod wire;

@@ -1,0 +1,33 @@
+//! A disk that survives its machine.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{ensure, Context, Result};
+use tempfile::NamedTempFile;
+
+const SIZE: u64 = 64 << 20;
+
+/// An ext4 file system. The machine it is given to mounts it on /var/lib/bulkhead.
+pub struct Disk {
+    image: NamedTempFile,
+}
+
+impl Disk {
+    pub fn new() -> Result<Self> {
+        let image = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).context("disk image")?;
+        image.as_file().set_len(SIZE).context("disk image")?;
+        // Debian has it in a directory that is not on everybody's path.
+        let mkfs = Command::new("/sbin/mkfs.ext4")
+            .args(["-q", "-F"])
+            .arg(image.path())
+            .output()
+            .context("run mkfs.ext4 (package e2fsprogs)")?;
+        ensure!(mkfs.status.success(), "mkfs.ext4: {}", String::from_utf8_lossy(&mkfs.stderr));
+        Ok(Self { image })
+    }
+
+    pub fn path(&self) -> &Path {
+        self.image.path()
+    }
+}

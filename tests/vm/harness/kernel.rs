@@ -1,0 +1,60 @@
+//! Where the kernels are that scripts/vm-setup fetched.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// A stock Debian kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernel {
+    /// Has a corrected-error collector of its own, which acts at the second error of a page on Intel.
+    V6_12,
+    /// Has none, and records without ppin.
+    V6_1,
+}
+
+impl Kernel {
+    /// As in `uname -r`, the first two parts.
+    pub fn series(self) -> &'static str {
+        match self {
+            Self::V6_12 => "6.12",
+            Self::V6_1 => "6.1",
+        }
+    }
+
+    pub fn files(self) -> Result<KernelFiles> {
+        let directory = cache().join(self.series());
+        let release = fs::read_to_string(directory.join("release")).with_context(|| {
+            format!("no {} kernel in {}: run scripts/vm-setup", self.series(), directory.display())
+        })?;
+        Ok(KernelFiles { directory, release: release.trim().to_owned() })
+    }
+}
+
+/// The kernel's unpacked package, and the test module beside it.
+pub struct KernelFiles {
+    directory: PathBuf,
+    pub release: String,
+}
+
+impl KernelFiles {
+    pub fn image(&self) -> PathBuf {
+        self.directory.join("vmlinuz")
+    }
+
+    pub fn modules(&self) -> PathBuf {
+        self.directory.join("lib/modules").join(&self.release)
+    }
+
+    pub fn edac_test_module(&self) -> PathBuf {
+        self.directory.join("bulkhead_edac_test.ko")
+    }
+}
+
+fn cache() -> PathBuf {
+    match std::env::var_os("BULKHEAD_VM_CACHE") {
+        Some(path) => path.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/vm"),
+    }
+}

@@ -1,0 +1,62 @@
+//! Runs one test on one kernel, and keeps the machines' consoles of those that fail.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use super::kernel::Kernel;
+use super::machine::Machine;
+
+/// Runs a test under its full name.
+pub fn run(name: &str, kernel: Kernel, test: fn(Machine) -> Result<()>) -> Result<()> {
+    let logs = Arc::new(Logs::new(name)?);
+    let kept = Kept(Some(logs.directory.clone()));
+    test(Machine::new(kernel, logs))?;
+    kept.discard()
+}
+
+/// The log files of one test's machines.
+pub struct Logs {
+    directory: PathBuf,
+    boots: AtomicU32,
+}
+
+impl Logs {
+    fn new(test: &str) -> Result<Self> {
+        // `vm::smoke::k6_12::boots` → `smoke.k6_12.boots`.
+        let test = test.split_once("::").map_or(test, |(_, rest)| rest).replace("::", ".");
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/vm/logs").join(test);
+        if directory.exists() {
+            fs::remove_dir_all(&directory).context("remove the previous run's logs")?;
+        }
+        fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
+        Ok(Self { directory, boots: AtomicU32::new(0) })
+    }
+
+    /// Where the next machine's console goes, and what QEMU itself has to say.
+    pub fn next(&self) -> (PathBuf, PathBuf) {
+        let number = self.boots.fetch_add(1, Ordering::Relaxed) + 1;
+        let path = |what: &str| self.directory.join(format!("{number}.{what}"));
+        (path("console"), path("qemu"))
+    }
+}
+
+/// Says where the logs are, however the test ended, unless told that they are not needed.
+struct Kept(Option<PathBuf>);
+
+impl Kept {
+    fn discard(mut self) -> Result<()> {
+        self.0.take().map_or(Ok(()), fs::remove_dir_all).context("remove the logs")
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some(directory) = &self.0 {
+            eprintln!("the machines' consoles are in {}", directory.display());
+        }
+    }
+}

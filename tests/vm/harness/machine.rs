@@ -1,0 +1,159 @@
+//! The description of a machine, and booting it.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::disk::Disk;
+use super::initramfs;
+use super::kernel::Kernel;
+use super::logs::Logs;
+use super::qemu::Qemu;
+use super::vm::Vm;
+
+/// A kernel under emulation now and then dies before it runs anything. No test is about that: such a boot, and
+/// nothing else, is tried again.
+const ATTEMPTS: u32 = 3;
+
+/// From the start of QEMU to the guest's first word; several times what two machines side by side need.
+const BOOT_LIMIT: Duration = Duration::from_secs(90);
+
+/// `tsc=unstable`: without it one boot in 25 of 6.12 dies in sched_clock_cpu. `panic=-1`: a panic ends the machine.
+const ARGUMENTS: &str = "tsc=unstable console=ttyS0 panic=-1";
+
+/// What to boot. Four hardware threads in two cores, 1 GiB, an Intel processor, and five minutes to live.
+#[derive(Clone)]
+pub struct Machine {
+    kernel: Kernel,
+    logs: Arc<Logs>,
+    cpu: &'static str,
+    smp: String,
+    memory_mib: u32,
+    arguments: String,
+    qemu: Vec<String>,
+    disk: Option<PathBuf>,
+    reboots: bool,
+    limit: Duration,
+}
+
+impl Machine {
+    pub(super) fn new(kernel: Kernel, logs: Arc<Logs>) -> Self {
+        Self {
+            kernel,
+            logs,
+            cpu: "Skylake-Server",
+            smp: "4,sockets=1,cores=2,threads=2".to_owned(),
+            memory_mib: 1024,
+            arguments: ARGUMENTS.to_owned(),
+            qemu: Vec::new(),
+            disk: None,
+            reboots: false,
+            limit: Duration::from_secs(300),
+        }
+    }
+
+    pub fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
+    /// An AMD processor, without SMCA.
+    pub fn amd(mut self) -> Self {
+        self.cpu = "EPYC";
+        self
+    }
+
+    /// Processors, in QEMU's words: `8,sockets=2,cores=2,threads=2`.
+    pub fn smp(mut self, smp: &str) -> Self {
+        smp.clone_into(&mut self.smp);
+        self
+    }
+
+    pub fn memory(mut self, mib: u32) -> Self {
+        self.memory_mib = mib;
+        self
+    }
+
+    /// One more argument for the kernel. A later one overrides an earlier one.
+    pub fn arg(mut self, argument: &str) -> Self {
+        self.arguments.push(' ');
+        self.arguments.push_str(argument);
+        self
+    }
+
+    /// More arguments for QEMU: `["-device", "i6300esb"]`.
+    pub fn qemu(mut self, arguments: &[&str]) -> Self {
+        self.qemu.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// Mounts a disk on /var/lib/bulkhead, which otherwise is forgotten with the machine.
+    pub fn disk(mut self, disk: &Disk) -> Self {
+        self.disk = Some(disk.path().to_owned());
+        self
+    }
+
+    /// Lets the guest reboot, where otherwise that ends the machine. See [`Vm::wait_reboot`].
+    pub fn reboots(mut self) -> Self {
+        self.reboots = true;
+        self
+    }
+
+    /// The machine ends after so long, come what may.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Boots it, and returns when the guest takes commands.
+    pub fn boot(&self) -> Result<Vm> {
+        static RETRIES: AtomicU32 = AtomicU32::new(0);
+        for attempt in 1.. {
+            let qemu = self.start()?;
+            match qemu.agent.wait_hello(BOOT_LIMIT) {
+                Ok(()) => return Vm::new(qemu, self.disk.is_some()),
+                Err(error) if attempt < ATTEMPTS => {
+                    let count = RETRIES.fetch_add(1, Ordering::Relaxed) + 1;
+                    // Past the test runner's capture: nobody reads the output of a test that passes.
+                    _ = writeln!(
+                        std::io::stderr(),
+                        "boot retry {count} of this run: {} kernel, attempt {attempt}: {error:#}",
+                        self.kernel.series(),
+                    );
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| {
+                        format!("{ATTEMPTS} boots of the {} kernel died", self.kernel.series())
+                    })
+                }
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    fn start(&self) -> Result<Qemu> {
+        let files = self.kernel.files()?;
+        let initramfs = initramfs::built(self.kernel, &files)?;
+        let (console, own) = self.logs.next();
+        let memory = self.memory_mib.to_string();
+        let mut arguments: Vec<String> =
+            ["-cpu", self.cpu, "-smp", &self.smp, "-m", &memory, "-append", &self.arguments]
+                .map(str::to_owned)
+                .into();
+        let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
+        option("-kernel", files.image().display().to_string());
+        option("-initrd", initramfs.display().to_string());
+        option("-serial", format!("file:{}", console.display()));
+        if let Some(disk) = &self.disk {
+            option("-drive", format!("file={},if=virtio,format=raw", disk.display()));
+        }
+        arguments.extend(self.qemu.iter().cloned());
+        if !self.reboots {
+            arguments.push("-no-reboot".to_owned());
+        }
+        Qemu::start(&arguments, self.limit, console, &own)
+    }
+}

@@ -1,0 +1,57 @@
+//! Boots machines and talks to them.
+
+mod agent;
+mod binaries;
+mod cpio;
+mod disk;
+mod errors;
+mod initramfs;
+mod kernel;
+mod logs;
+mod machine;
+mod modules;
+mod pages;
+mod qemu;
+mod qmp;
+mod trace;
+mod vm;
+mod wait;
+
+pub use agent::Process;
+pub use disk::Disk;
+pub use kernel::Kernel;
+pub use logs::run;
+pub use machine::Machine;
+pub use vm::Vm;
+pub use wait::{wait_for, wait_until};
+
+/// Status words and addresses of machine checks.
+pub mod mce {
+    pub use super::errors::{L1_DATA_CE, L2_DATA_CE, MEMORY_CE, PHYSICAL_ADDRESS};
+}
+
+/// Makes a test of each named function on each kernel. Attributes go to the tests: `#[ignore = "long"]`.
+macro_rules! on_each_kernel {
+    ($($(#[$attribute:meta])* $test:ident),+ $(,)?) => {
+        mod k6_12 {
+            $(
+                #[test]
+                $(#[$attribute])*
+                fn $test() -> anyhow::Result<()> {
+                    let name = concat!(module_path!(), "::", stringify!($test));
+                    $crate::harness::run(name, $crate::harness::Kernel::V6_12, super::$test)
+                }
+            )+
+        }
+        mod k6_1 {
+            $(
+                #[test]
+                $(#[$attribute])*
+                fn $test() -> anyhow::Result<()> {
+                    let name = concat!(module_path!(), "::", stringify!($test));
+                    $crate::harness::run(name, $crate::harness::Kernel::V6_1, super::$test)
+                }
+            )+
+        }
+    };
+}

@@ -1,0 +1,92 @@
+//! A running machine, as tests see it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::agent::{Output, Process};
+use super::qemu::Qemu;
+use super::trace::Trace;
+use super::wait::wait_until;
+
+/// From a reboot's order to the guest's next word.
+const REBOOT_LIMIT: Duration = Duration::from_secs(120);
+
+/// A machine whose guest takes commands. It ends when this is dropped.
+pub struct Vm {
+    qemu: Qemu,
+    has_disk: bool,
+}
+
+impl Vm {
+    pub(super) fn new(qemu: Qemu, has_disk: bool) -> Result<Self> {
+        let vm = Self { qemu, has_disk };
+        vm.mount_disk()?;
+        Ok(vm)
+    }
+
+    /// Runs a shell script in the guest. It ends when all its processes have closed their output: start what is to go
+    /// on with [`Vm::spawn`].
+    pub fn sh(&self, script: &str) -> Result<Output> {
+        self.qemu.agent.start(script)?.wait()
+    }
+
+    /// Runs a script that must succeed, and returns what it printed, without the white space around it.
+    pub fn run(&self, script: &str) -> Result<String> {
+        self.sh(script)?.succeeded(script)
+    }
+
+    /// Runs a script that must succeed and print JSON.
+    pub fn json(&self, script: &str) -> Result<Value> {
+        let text = self.run(script)?;
+        serde_json::from_str(&text).with_context(|| format!("{script:?} printed {text:?}"))
+    }
+
+    /// Starts one command, with shell quoting and redirection, and lets it run. Signals go to it and not to a shell.
+    pub fn spawn(&self, command: &str) -> Result<Process> {
+        self.qemu.agent.start(&format!("exec {command}"))
+    }
+
+    /// Starts to record a tracepoint, such as `mce/mce_record`.
+    pub fn trace(&self, event: &str) -> Result<Trace<'_>> {
+        Trace::start(self, event)
+    }
+
+    /// A command of QEMU's human monitor that has nothing to say when it succeeds.
+    pub fn monitor(&self, command: &str) -> Result<()> {
+        self.qemu.monitor.human(command)
+    }
+
+    /// The names of QEMU's events so far: `RESET`, `WATCHDOG`, …
+    pub fn events(&self) -> Vec<String> {
+        self.qemu.monitor.events()
+    }
+
+    /// What the guest has printed on its console so far.
+    pub fn console(&self) -> Result<String> {
+        self.qemu.console()
+    }
+
+    /// Waits until the guest has rebooted and takes commands again. Processes of before answer with errors.
+    pub fn wait_reboot(&self) -> Result<()> {
+        self.qemu.agent.wait_hello(REBOOT_LIMIT)?;
+        self.mount_disk()
+    }
+
+    /// Waits until the machine has ended by itself.
+    pub fn wait_end(&mut self, limit: Duration) -> Result<()> {
+        wait_until("the machine ends", limit, || self.qemu.ended())
+    }
+
+    fn mount_disk(&self) -> Result<()> {
+        if self.has_disk {
+            // ext4 asks for its checksum too late for the kernel to find a module of it by itself.
+            self.run(
+                "modprobe crc32c_generic && modprobe virtio_blk && modprobe ext4 \
+                 && mount -t ext4 /dev/vda /var/lib/bulkhead",
+            )?;
+        }
+        Ok(())
+    }
+}
