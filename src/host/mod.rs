@@ -1,1 +1,16 @@
-//! To come.
+//! Reads the machine. Nothing here writes, and every file is under one
+//! [`Root`].
+
+pub mod boot;
+pub mod clock;
+pub mod cpuinfo;
+pub mod cpulist;
+pub mod pageflags;
+pub mod root;
+pub mod topology;
+pub mod uevents;
+
+pub use pageflags::PageFlags;
+pub use root::{HostError, Root};
+pub use topology::machine;
+pub use uevents::{Change, Uevents};

@@ -1,0 +1,97 @@
+//! /proc/kpageflags: what the kernel knows of each page frame.
+
+use super::{HostError, Root};
+use bulkhead_core::model::Pfn;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+/// Where it lies.
+pub const PATH: &str = "proc/kpageflags";
+
+// Bits of a frame's 64-bit word: include/uapi/linux/kernel-page-flags.h.
+const KPF_HWPOISON: u32 = 19;
+const KPF_NOPAGE: u32 = 20;
+
+/// The file, open: one native-endian u64 per page frame
+/// (Documentation/admin-guide/mm/pagemap.rst).
+#[derive(Debug)]
+pub struct PageFlags {
+    file: File,
+    path: PathBuf,
+}
+
+impl PageFlags {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// When it cannot be opened: it is root's alone (0400).
+    pub fn open(root: &Root) -> Result<PageFlags, HostError> {
+        let path = root.path(PATH);
+        match File::open(&path) {
+            Ok(file) => Ok(PageFlags { file, path }),
+            Err(cause) => Err(HostError { operation: "open", path, cause }),
+        }
+    }
+
+    /// Whether the kernel has put the page out of service (HWPoison), for
+    /// whatever reason. `None` where it knows no such page: beyond the last
+    /// frame, in a hole, or in a memory block that is off line.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_poisoned(&self, pfn: Pfn) -> Result<Option<bool>, HostError> {
+        let mut word = [0; 8];
+        // The kernel's file offset is signed.
+        let Some(offset) = pfn.0.checked_mul(8).filter(|o| i64::try_from(*o).is_ok()) else {
+            return Ok(None);
+        };
+        match self.file.read_at(&mut word, offset) {
+            Ok(8) => {
+                let flags = u64::from_ne_bytes(word);
+                let bit = |n: u32| flags & (1 << n) != 0;
+                Ok((!bit(KPF_NOPAGE)).then_some(bit(KPF_HWPOISON)))
+            }
+            Ok(_) => Ok(None),
+            Err(cause) => Err(HostError { operation: "read", path: self.path.clone(), cause }),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn flags(words: &[u64]) -> (tempfile::TempDir, PageFlags) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("proc")).unwrap();
+        let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_ne_bytes()).collect();
+        std::fs::write(dir.path().join(PATH), bytes).unwrap();
+        let flags = PageFlags::open(&Root::new(dir.path())).unwrap();
+        (dir, flags)
+    }
+
+    #[test]
+    fn bit_19_of_the_frames_own_word_is_hwpoison() {
+        let (_dir, flags) = flags(&[1 << 18, 1 << 19 | 1 << 11, !(1 << 19 | 1 << 20)]);
+        assert_eq!(flags.is_poisoned(Pfn(0)).unwrap(), Some(false));
+        assert_eq!(flags.is_poisoned(Pfn(1)).unwrap(), Some(true));
+        assert_eq!(flags.is_poisoned(Pfn(2)).unwrap(), Some(false));
+    }
+
+    #[test]
+    fn beyond_the_last_frame_and_in_a_hole_there_is_no_page() {
+        let (_dir, flags) = flags(&[0, 1 << 20]);
+        for none in [1, 2, 1 << 40, i64::MAX as u64 / 8 + 1, u64::MAX] {
+            assert_eq!(flags.is_poisoned(Pfn(none)).unwrap(), None, "{none:#x}");
+        }
+    }
+
+    #[test]
+    fn a_host_without_the_file_is_told_by_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = PageFlags::open(&Root::new(dir.path())).unwrap_err();
+        assert!(error.to_string().contains("proc/kpageflags"), "{error}");
+    }
+}

@@ -1,0 +1,391 @@
+//! CPUs, memory and who is whose sibling
+//! (Documentation/ABI/stable/sysfs-devices-system-cpu).
+//!
+//! sysfs forgets an offline CPU: its `topology` and `cache` directories go
+//! (drivers/base/topology.c, cacheinfo.c), and it leaves the lists of its
+//! siblings. What was known of it earlier in this boot stands in.
+
+use super::{cpuinfo, cpulist, HostError, Root};
+use bulkhead_core::model::{ApicId, Cpu, CpuId, Machine, PageSize, SocketId};
+use nix::unistd::{sysconf, SysconfVar};
+use std::collections::{BTreeMap, BTreeSet};
+
+const CPUS: &str = "sys/devices/system/cpu";
+
+/// Where sysfs does not say a CPU's core, it is in one of this number.
+const UNKNOWN_CORE: u32 = u32::MAX;
+
+/// The machine as it is now.
+///
+/// `known` is an earlier snapshot of the same boot, if there is one: it fills
+/// in what sysfs forgets of CPUs that are off line, and keeps them among the
+/// siblings of those that are not. A CPU that has changed its place since is
+/// not looked up there.
+///
+/// A file that is missing or not understood costs what it says and no more: a
+/// CPU is on line, of socket 0 and node 0, and its own only sibling, unless
+/// something says otherwise; memory of unknown size counts as none.
+///
+/// # Errors
+/// When not even the CPUs that are present can be told.
+pub fn machine(root: &Root, known: Option<&Machine>) -> Result<Machine, HostError> {
+    let info = cpuinfo::parse(&root.read("proc/cpuinfo").unwrap_or_default());
+    let online = cpus_in(root, &format!("{CPUS}/online"));
+    let mut cpus = BTreeMap::new();
+    for id in present(root)? {
+        let apic = info.apic.get(&id).copied();
+        cpus.insert(id, cpu(root, id, online.as_ref(), apic));
+    }
+    if let Some(known) = known {
+        remember(&mut cpus, &known.cpus);
+    }
+    Ok(Machine {
+        vendor: info.vendor,
+        family: info.family,
+        model: info.model,
+        page_size: page_size(),
+        memory_bytes: memory_bytes(root),
+        phys_bits: info.phys_bits,
+        cpus,
+    })
+}
+
+/// The base page size of the running kernel, under any `--root`; 4 KiB if it
+/// names one that Linux does not have.
+pub fn page_size() -> PageSize {
+    sysconf(SysconfVar::PAGE_SIZE)
+        .ok()
+        .flatten()
+        .and_then(|bytes| u64::try_from(bytes).ok())
+        .and_then(PageSize::from_bytes)
+        .unwrap_or(PageSize::KIB_4)
+}
+
+/// What sysfs says of one CPU now.
+fn cpu(root: &Root, id: CpuId, online: Option<&BTreeSet<CpuId>>, apic: Option<ApicId>) -> Cpu {
+    let dir = format!("{CPUS}/cpu{id}");
+    let own = root.read(&format!("{dir}/online"));
+    let mut threads = cpus_in(root, &format!("{dir}/topology/core_cpus_list"))
+        .or_else(|| cpus_in(root, &format!("{dir}/topology/thread_siblings_list")))
+        .unwrap_or_default();
+    threads.insert(id);
+    Cpu {
+        id,
+        socket: SocketId(number(root, &format!("{dir}/topology/physical_package_id")).unwrap_or(0)),
+        core: number(root, &format!("{dir}/topology/core_id")).unwrap_or(UNKNOWN_CORE),
+        apic,
+        node: node(root, &dir).unwrap_or(0),
+        online: online.map_or_else(
+            || own.as_ref().map_or(true, |text| text.trim() != "0"),
+            |online| online.contains(&id),
+        ),
+        removable: root.path(&format!("{dir}/online")).exists(),
+        threads,
+        caches: caches(root, &dir, id),
+    }
+}
+
+/// Fills in from `known`, and never takes a sibling away that only went off
+/// line.
+fn remember(cpus: &mut BTreeMap<CpuId, Cpu>, known: &BTreeMap<CpuId, Cpu>) {
+    let same: BTreeMap<CpuId, &Cpu> = cpus
+        .values()
+        .filter_map(|now| Some((now, known.get(&now.id)?)))
+        .filter(|(now, then)| placeless(now) || same_place(now, then))
+        .map(|(now, then)| (now.id, then))
+        .collect();
+    let still = |then: &BTreeSet<CpuId>| -> Vec<CpuId> {
+        then.iter().copied().filter(|cpu| same.contains_key(cpu)).collect()
+    };
+    for (id, then) in &same {
+        let Some(now) = cpus.get_mut(id) else { continue };
+        if placeless(now) {
+            (now.socket, now.core, now.node) = (then.socket, then.core, then.node);
+        }
+        now.apic = now.apic.or(then.apic);
+        now.threads.extend(still(&then.threads));
+        for (level, sharing) in &then.caches {
+            now.caches.entry(*level).or_default().extend(still(sharing));
+        }
+    }
+}
+
+/// Whether sysfs no longer says where a CPU is: it is off line, or went off
+/// while it was being read.
+fn placeless(cpu: &Cpu) -> bool {
+    !cpu.online || cpu.core == UNKNOWN_CORE
+}
+
+/// Whether a CPU number still is the same hardware thread.
+fn same_place(now: &Cpu, then: &Cpu) -> bool {
+    (now.socket, now.core) == (then.socket, then.core)
+        && (now.apic == then.apic || now.apic.is_none() || then.apic.is_none())
+}
+
+/// All CPUs that are present, on or off line.
+fn present(root: &Root) -> Result<BTreeSet<CpuId>, HostError> {
+    if let Some(cpus) = cpus_in(root, &format!("{CPUS}/present")).filter(|c| !c.is_empty()) {
+        return Ok(cpus);
+    }
+    let names = root.list(CPUS)?;
+    let cpus: BTreeSet<CpuId> =
+        names.iter().filter_map(|n| numbered(n, "cpu")).map(CpuId).collect();
+    if cpus.is_empty() {
+        return Err(HostError::unexpected(root.path(CPUS), "it has no CPUs"));
+    }
+    Ok(cpus)
+}
+
+/// The NUMA node by the link `cpuN/nodeM`, which stays while the CPU is off
+/// line (register_cpu_under_node() in drivers/base/node.c), unlike its place in
+/// `nodeM/cpulist`.
+fn node(root: &Root, dir: &str) -> Option<u32> {
+    root.list(dir).ok()?.iter().find_map(|name| numbered(name, "node"))
+}
+
+/// The CPUs that share each level's data or unified cache.
+fn caches(root: &Root, dir: &str, id: CpuId) -> BTreeMap<u8, BTreeSet<CpuId>> {
+    let mut caches: BTreeMap<u8, BTreeSet<CpuId>> = BTreeMap::new();
+    for index in root.list(&format!("{dir}/cache")).unwrap_or_default() {
+        let dir = format!("{dir}/cache/{index}");
+        let Some(level) = number(root, &format!("{dir}/level")) else { continue };
+        if root.read(&format!("{dir}/type")).is_ok_and(|kind| kind.trim() == "Instruction") {
+            continue;
+        }
+        let sharing = caches.entry(level).or_default();
+        sharing.insert(id);
+        sharing.extend(cpus_in(root, &format!("{dir}/shared_cpu_list")).unwrap_or_default());
+    }
+    caches
+}
+
+/// MemTotal of /proc/meminfo, which counts in KiB.
+fn memory_bytes(root: &Root) -> u64 {
+    let text = root.read("proc/meminfo").unwrap_or_default();
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = total.and_then(|t| t.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.unwrap_or(0).saturating_mul(1024)
+}
+
+fn cpus_in(root: &Root, file: &str) -> Option<BTreeSet<CpuId>> {
+    cpulist::parse(&root.read(file).ok()?)
+}
+
+/// The number in a file; the kernel's "-1" for unknown is none.
+fn number<T: std::str::FromStr>(root: &Root, file: &str) -> Option<T> {
+    root.read(file).ok()?.trim().parse().ok()
+}
+
+/// The N of "cpuN".
+fn numbered(name: &str, kind: &str) -> Option<u32> {
+    let digits = name.strip_prefix(kind)?;
+    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use bulkhead_core::model::Vendor;
+    use std::fs;
+
+    /// A host of two sockets with two cores of two threads each, numbered as
+    /// firmware usually does: first all first threads, then all second ones.
+    /// CPU 0 cannot be taken.
+    struct Host {
+        dir: tempfile::TempDir,
+        root: Root,
+    }
+
+    impl Host {
+        fn new() -> Host {
+            let dir = tempfile::tempdir().unwrap();
+            let host = Host { root: Root::new(dir.path()), dir };
+            host.write("proc/meminfo", "MemTotal:        2014328 kB\nMemFree: 1 kB\n");
+            host.write("sys/devices/system/cpu/present", "0-7\n");
+            for id in 0..8 {
+                host.write(&format!("sys/devices/system/cpu/cpu{id}/crash_notes"), "0");
+                host.write(&format!("sys/devices/system/cpu/cpu{id}/node{}/x", id / 2 % 2), "");
+                if id > 0 {
+                    host.write(&format!("sys/devices/system/cpu/cpu{id}/online"), "1\n");
+                }
+            }
+            host.with_online(&[0, 1, 2, 3, 4, 5, 6, 7]);
+            host
+        }
+
+        fn write(&self, file: &str, text: &str) {
+            let path = self.dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn remove(&self, what: &str) {
+            let path = self.dir.path().join(what);
+            let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        }
+
+        /// Makes sysfs look as the kernel makes it with these CPUs on line.
+        fn with_online(&self, online: &[u32]) {
+            let list = |cpus: &[u32]| {
+                let on: Vec<_> =
+                    cpus.iter().filter(|c| online.contains(c)).map(u32::to_string).collect();
+                on.join(",") + "\n"
+            };
+            let mut info = String::new();
+            self.write("sys/devices/system/cpu/online", &list(online));
+            for id in 0..8_u32 {
+                let dir = format!("sys/devices/system/cpu/cpu{id}");
+                if id > 0 {
+                    let on = if online.contains(&id) { "1\n" } else { "0\n" };
+                    self.write(&format!("{dir}/online"), on);
+                }
+                self.remove(&format!("{dir}/topology"));
+                self.remove(&format!("{dir}/cache"));
+                if !online.contains(&id) {
+                    continue;
+                }
+                let socket = id / 2 % 2;
+                let first = id % 4;
+                self.write(&format!("{dir}/topology/physical_package_id"), &format!("{socket}\n"));
+                self.write(&format!("{dir}/topology/core_id"), &format!("{}\n", id % 2));
+                self.write(&format!("{dir}/topology/core_cpus_list"), &list(&[first, first + 4]));
+                let package = [socket * 2, socket * 2 + 1, socket * 2 + 4, socket * 2 + 5];
+                for (index, level, kind, shared) in [
+                    (0, 1, "Data", vec![first, first + 4]),
+                    (1, 1, "Instruction", vec![id]),
+                    (2, 2, "Unified", vec![first, first + 4]),
+                    (3, 3, "Unified", package.to_vec()),
+                ] {
+                    let cache = format!("{dir}/cache/index{index}");
+                    self.write(&format!("{cache}/level"), &format!("{level}\n"));
+                    self.write(&format!("{cache}/type"), &format!("{kind}\n"));
+                    self.write(&format!("{cache}/shared_cpu_list"), &list(&shared));
+                }
+                info += &format!(
+                    "processor\t: {id}\nvendor_id\t: GenuineIntel\ncpu family\t: 6\n\
+                     model\t\t: 85\napicid\t\t: {0}\ninitial apicid\t: {0}\n\
+                     address sizes\t: 46 bits physical, 48 bits virtual\n\n",
+                    10 + id
+                );
+            }
+            self.write("proc/cpuinfo", &info);
+        }
+
+        fn machine(&self, known: Option<&Machine>) -> Machine {
+            machine(&self.root, known).unwrap()
+        }
+    }
+
+    fn set(cpus: &[u32]) -> BTreeSet<CpuId> {
+        cpus.iter().copied().map(CpuId).collect()
+    }
+
+    #[test]
+    fn a_whole_machine_is_read() {
+        let machine = Host::new().machine(None);
+        assert_eq!((machine.vendor, machine.family, machine.model), (Vendor::Intel, 6, 85));
+        assert_eq!((machine.phys_bits, machine.memory_bytes), (46, 2_014_328 << 10));
+        assert_eq!(machine.cpus.len(), 8);
+        let cpu = &machine.cpus[&CpuId(7)];
+        assert_eq!((cpu.socket, cpu.core, cpu.node), (SocketId(1), 1, 1));
+        assert_eq!(cpu.apic, Some(ApicId(17)));
+        assert!(cpu.online && cpu.removable);
+        assert_eq!(cpu.threads, set(&[3, 7]));
+        assert_eq!(cpu.caches[&1], set(&[3, 7]), "the instruction cache is not the data cache");
+        assert_eq!(cpu.caches[&3], set(&[2, 3, 6, 7]));
+    }
+
+    #[test]
+    fn a_cpu_without_an_online_file_cannot_be_taken() {
+        let machine = Host::new().machine(None);
+        assert!(machine.cpus[&CpuId(0)].online && !machine.cpus[&CpuId(0)].removable);
+    }
+
+    #[test]
+    fn an_offline_cpu_keeps_its_place_from_before() {
+        let host = Host::new();
+        let before = host.machine(None);
+        host.with_online(&[0, 1, 2, 3, 4, 5, 6]);
+        let after = host.machine(Some(&before));
+        let expected = Cpu { online: false, ..before.cpus[&CpuId(7)].clone() };
+        assert_eq!(after.cpus[&CpuId(7)], expected);
+        assert_eq!(after.by_apic(ApicId(17)).map(|c| c.id), Some(CpuId(7)));
+    }
+
+    #[test]
+    fn a_sibling_that_goes_off_line_stays_a_sibling() {
+        let host = Host::new();
+        let before = host.machine(None);
+        host.with_online(&[0, 1, 2, 3, 4, 5, 6]);
+        let after = host.machine(Some(&before));
+        assert_eq!(after.cpus[&CpuId(3)].threads, set(&[3, 7]));
+        assert_eq!(after.cpus[&CpuId(2)].caches[&3], set(&[2, 3, 6, 7]));
+        let again = host.machine(Some(&after));
+        assert_eq!(again, after, "however often it is read");
+    }
+
+    #[test]
+    fn a_cpu_that_goes_off_line_while_it_is_read_loses_no_sibling() {
+        let host = Host::new();
+        let before = host.machine(None);
+        host.with_online(&[0, 1, 2, 3, 4, 5, 6]);
+        host.write("sys/devices/system/cpu/online", "0-7\n");
+        let after = host.machine(Some(&before));
+        assert_eq!(after.cpus[&CpuId(7)], before.cpus[&CpuId(7)]);
+        assert_eq!(after.cpus[&CpuId(3)].threads, set(&[3, 7]));
+    }
+
+    #[test]
+    fn an_offline_cpu_of_which_nothing_is_known_is_alone_but_has_its_node() {
+        let host = Host::new();
+        host.with_online(&[0, 1, 2, 3, 4, 5, 6]);
+        let machine = host.machine(None);
+        let cpu = &machine.cpus[&CpuId(7)];
+        assert!(!cpu.online && cpu.removable);
+        assert_eq!((cpu.core, cpu.node, cpu.apic), (UNKNOWN_CORE, 1, None));
+        assert_eq!((&cpu.threads, cpu.caches.len()), (&set(&[7]), 0));
+    }
+
+    #[test]
+    fn a_cpu_in_another_place_than_before_is_not_mixed_up_with_the_one_that_was() {
+        let host = Host::new();
+        let mut before = host.machine(None);
+        let moved = before.cpus.get_mut(&CpuId(7)).unwrap();
+        moved.apic = Some(ApicId(99));
+        moved.threads = set(&[2, 7]);
+        before.cpus.get_mut(&CpuId(2)).unwrap().threads = set(&[2, 6, 7]);
+        let after = host.machine(Some(&before));
+        assert_eq!(after.cpus[&CpuId(7)].threads, set(&[3, 7]));
+        assert_eq!(after.cpus[&CpuId(2)].threads, set(&[2, 6]));
+    }
+
+    #[test]
+    fn what_is_missing_costs_no_more_than_what_it_says() {
+        let host = Host::new();
+        for gone in ["proc", "sys/devices/system/cpu/present", "sys/devices/system/cpu/online"] {
+            host.remove(gone);
+        }
+        host.write("sys/devices/system/cpu/cpu5/online", "0\n");
+        host.write("sys/devices/system/cpu/cpu6/topology/physical_package_id", "-1\n");
+        host.write("sys/devices/system/cpu/cpu6/topology/core_cpus_list", "who knows\n");
+        host.write("sys/devices/system/cpu/cpu6/cache/index0/level", "\n");
+        host.write("sys/devices/system/cpu/cpufreq/x", "");
+        let machine = host.machine(None);
+        assert_eq!((machine.vendor, machine.memory_bytes), (Vendor::Other, 0));
+        assert_eq!(machine.cpus.len(), 8);
+        assert_eq!(machine.online().count(), 7);
+        let cpu = &machine.cpus[&CpuId(6)];
+        assert_eq!((cpu.socket, &cpu.threads), (SocketId(0), &set(&[6])));
+    }
+
+    #[test]
+    fn a_root_without_cpus_is_an_error_that_names_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(dir.path());
+        assert_eq!(machine(&root, None).unwrap_err().errno(), Some(libc::ENOENT));
+        fs::create_dir_all(root.path(CPUS)).unwrap();
+        let said = machine(&root, None).unwrap_err().to_string();
+        assert!(said.contains("sys/devices/system/cpu") && said.contains("no CPUs"), "{said}");
+    }
+}
