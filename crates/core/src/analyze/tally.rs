@@ -1,0 +1,207 @@
+//! Counting each error once, though several sources tell of it.
+//!
+//! One error on a page may be a machine check, its decode by an EDAC driver and
+//! a memory_failure() result. Reports of one page that lie within a second of
+//! each other count as the larger source, never as the sum.
+
+use crate::model::{Source, Time};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Reports of two sources this near to each other may be of one error.
+const SAME: Duration = Duration::from_secs(1);
+/// Reports of one source this near to each other share an entry, so that a
+/// storm of single reports needs no more room than an aggregated one.
+const MERGE: Duration = Duration::from_millis(100);
+/// Entries kept per page: [`SAME`] / [`MERGE`] for each of three sources, and
+/// some. Beyond it the oldest goes, and a late second report of it counts as an
+/// error of its own.
+const MOST: usize = 40;
+
+/// The errors of one page in the last second or so, and who has told of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tally {
+    entries: VecDeque<Entry>,
+}
+
+/// Errors that one source told of first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    first: Time,
+    last: Time,
+    errors: u64,
+    /// Of these, credited to a source's total.
+    credited: u64,
+    /// How many of these each source has told of, by [`Source`] order.
+    told: [u64; Source::ALL.len()],
+}
+
+/// What a report added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Added {
+    /// Errors that no source had told of before.
+    pub fresh: u64,
+    /// Errors to credit to the totals.
+    pub credit: u64,
+}
+
+impl Tally {
+    /// Takes `errors` by `source` between `first` and `last`, of which at most
+    /// `creditable` may go to its total; the rest is credited elsewhere.
+    pub fn add(
+        &mut self,
+        source: Source,
+        first: Time,
+        last: Time,
+        errors: u64,
+        creditable: u64,
+    ) -> Added {
+        self.entries.retain(|e| near(e.last, first));
+        let told = source as usize;
+        let (mut left, mut credit) = (errors, 0u64);
+        for entry in self.entries.iter_mut().filter(|e| near(last, e.first)) {
+            let Some(told) = entry.told.get_mut(told) else { continue };
+            let known = left.min(entry.errors.saturating_sub(*told));
+            *told += known;
+            left -= known;
+            let owed = known.min(entry.errors - entry.credited).min(creditable - credit);
+            entry.credited += owed;
+            credit += owed;
+        }
+        let credited = left.min(creditable - credit);
+        self.open(source, first, last, left, credited);
+        Added { fresh: left, credit: credit + credited }
+    }
+
+    fn open(&mut self, source: Source, first: Time, last: Time, errors: u64, credited: u64) {
+        if errors == 0 {
+            return;
+        }
+        let index = source as usize;
+        if let Some(entry) = self.entries.back_mut() {
+            let alone = entry
+                .told
+                .iter()
+                .enumerate()
+                .all(|(i, told)| *told == if i == index { entry.errors } else { 0 });
+            if alone && last.since(entry.first) <= MERGE && entry.first <= first {
+                entry.last = entry.last.max(last);
+                entry.errors = entry.errors.saturating_add(errors);
+                entry.credited = entry.credited.saturating_add(credited);
+                if let Some(told) = entry.told.get_mut(index) {
+                    *told = entry.errors;
+                }
+                return;
+            }
+        }
+        let mut told = [0; Source::ALL.len()];
+        if let Some(told) = told.get_mut(index) {
+            *told = errors;
+        }
+        self.entries.push_back(Entry { first, last, errors, credited, told });
+        if self.entries.len() > MOST {
+            self.entries.pop_front();
+        }
+    }
+}
+
+/// `later` is at most a second after `earlier`, or before it.
+fn near(earlier: Time, later: Time) -> bool {
+    later.since(earlier) <= SAME
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use Source::{McEvent, MceRecord, MemoryFailure};
+
+    const MS: u64 = 1_000_000;
+
+    /// (source, ms, errors) in, errors credited out.
+    fn credits(reports: &[(Source, u64, u64)]) -> Vec<u64> {
+        let mut tally = Tally::default();
+        let add = |(source, ms, errors): &(Source, u64, u64)| {
+            let at = Time(10_000 * MS + ms * MS);
+            tally.add(*source, at, at, *errors, *errors).credit
+        };
+        reports.iter().map(add).collect()
+    }
+
+    #[test]
+    fn two_sources_within_a_second_count_as_the_larger() {
+        assert_eq!(credits(&[(MceRecord, 0, 3), (McEvent, 1_000, 5)]), [3, 2]);
+        assert_eq!(credits(&[(MceRecord, 0, 5), (McEvent, 1_000, 3)]), [5, 0]);
+    }
+
+    #[test]
+    fn two_sources_more_than_a_second_apart_are_two_errors() {
+        assert_eq!(credits(&[(MceRecord, 0, 1), (McEvent, 1_001, 1)]), [1, 1]);
+    }
+
+    #[test]
+    fn one_source_alone_counts_all_of_its_errors() {
+        assert_eq!(credits(&[(McEvent, 0, 1), (McEvent, 1, 1), (McEvent, 2, 4)]), [1, 1, 4]);
+    }
+
+    #[test]
+    fn three_sources_of_one_error_count_once() {
+        assert_eq!(credits(&[(MceRecord, 0, 1), (McEvent, 1, 1), (MemoryFailure, 2, 1)]), [1, 0, 0]);
+        assert_eq!(credits(&[(MemoryFailure, 0, 1), (MceRecord, 1, 1)]), [1, 0]);
+    }
+
+    #[test]
+    fn each_error_is_matched_once() {
+        assert_eq!(credits(&[(MceRecord, 0, 1), (McEvent, 1, 1), (McEvent, 2, 1)]), [1, 0, 1]);
+    }
+
+    #[test]
+    fn what_one_source_must_not_credit_the_next_one_does() {
+        let mut tally = Tally::default();
+        let at = Time(MS);
+        assert_eq!(tally.add(McEvent, at, at, 1, 0), Added { fresh: 1, credit: 0 });
+        assert_eq!(tally.add(MceRecord, at, at, 1, 1), Added { fresh: 0, credit: 1 });
+    }
+
+    #[test]
+    fn a_storm_of_single_reports_stays_small() {
+        let mut tally = Tally::default();
+        for us in 0..200_000u64 {
+            let at = Time(us * 10_000);
+            tally.add(if us % 2 == 0 { MceRecord } else { McEvent }, at, at, 1, 1);
+        }
+        assert!(tally.entries.len() <= MOST);
+    }
+
+    proptest! {
+        #[test]
+        fn a_burst_counts_as_its_larger_source_in_any_order(
+            reports in prop::collection::vec((0usize..3, 1u64..9), 1..30),
+        ) {
+            let mut sums = [0; 3];
+            let burst: Vec<_> = reports
+                .iter()
+                .enumerate()
+                .map(|(ms, (source, n))| {
+                    sums[*source] += n;
+                    (Source::ALL[*source], ms as u64, *n)
+                })
+                .collect();
+            let credited: u64 = credits(&burst).iter().sum();
+            prop_assert_eq!(Some(&credited), sums.iter().max());
+        }
+
+        #[test]
+        fn never_credits_more_than_was_told(
+            reports in prop::collection::vec((0usize..3, any::<u64>(), any::<u64>(), any::<u64>()), 1..40),
+        ) {
+            let mut tally = Tally::default();
+            for (source, at, errors, creditable) in reports {
+                let added = tally.add(Source::ALL[source], Time(at), Time(at), errors, creditable);
+                prop_assert!(added.fresh <= errors && added.credit <= creditable.min(errors));
+            }
+        }
+    }
+}
