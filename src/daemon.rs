@@ -1,1 +1,381 @@
-//! To come.
+//! The service: strings the steps of the cycle together in one loop.
+//!
+//! ```text
+//!   wait ─▶ gather: monitor, outcomes, hotplug, requests, what is due
+//!    ▲          │  (analyze and decide: memory only)
+//!    │          ▼
+//!    │       commit: one transaction, the monitor's cursors in it
+//!    │          ▼
+//!    └── release the kernel's copy, hand out orders, tell, answer clients
+//! ```
+//!
+//! One thread, no locks. Only the lanes of act run beside it.
+
+mod answers;
+mod cycle;
+mod edac;
+mod memory;
+mod options;
+mod pace;
+mod requests;
+mod setup;
+mod signals;
+
+pub use options::Options;
+
+use crate::act::Actor;
+use crate::api::Server;
+use crate::host::uevents::{Change, Uevents};
+use crate::host::{self, clock, Root};
+use crate::log;
+use crate::monitor::{Monitor, Via};
+use crate::state::{BootRow, Store};
+use anyhow::Context as _;
+use bulkhead_core::model::time::Anchor;
+use bulkhead_core::model::{Stamp, Time};
+use cycle::Cycle;
+use edac::EdacCheck;
+use nix::errno::Errno;
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use pace::Pace;
+use requests::Requests;
+use signals::{Signal, Signals};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// A commit that failed is tried again so often while nothing else happens.
+const COMMIT_AGAIN: Duration = Duration::from_secs(10);
+
+/// Runs until told to stop.
+///
+/// # Errors
+/// What makes it impossible to start: a bad configuration, a state directory
+/// or socket that cannot be used or is another daemon's. Once it runs, nothing
+/// but a broken `poll` ends it.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let signals = Signals::block()?;
+    let mut daemon = setup::daemon(options)?;
+    daemon.run(&signals)
+}
+
+/// Everything that runs.
+struct Daemon {
+    options: Options,
+    root: Root,
+    anchor: Anchor,
+    started: Stamp,
+    kernel: String,
+    state_dir: PathBuf,
+    store: Store,
+    monitor: Monitor,
+    actor: Actor,
+    server: Server,
+    uevents: Option<Uevents>,
+    cycle: Cycle,
+    requests: Requests,
+    edac: EdacCheck,
+    /// Earlier boots, oldest first, as the store knew them at the start.
+    boots: Vec<BootRow>,
+    pace: Pace,
+    /// The monitor was drained, and its copy is not released yet.
+    drained: bool,
+    /// It said it had more.
+    more: bool,
+    commit_again: Option<Time>,
+    /// How often the service manager wants to hear from us, and when next.
+    keep_alive: Option<(Duration, Time)>,
+}
+
+/// Which descriptors were readable.
+#[derive(Default)]
+struct Ready {
+    monitor: bool,
+    uevents: bool,
+    signals: bool,
+}
+
+impl Daemon {
+    fn run(&mut self, signals: &Signals) -> anyhow::Result<()> {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        // There may be something from before we started.
+        let mut ready = Ready { monitor: true, ..Ready::default() };
+        loop {
+            if ready.signals {
+                for signal in signals.take() {
+                    match signal {
+                        Signal::Stop => return self.stop(),
+                        Signal::Reload => self.reload(),
+                    }
+                }
+            }
+            self.turn(&ready);
+            ready = self.wait(signals)?;
+        }
+    }
+
+    /// One turn of the cycle; never waits for anything but the disk.
+    fn turn(&mut self, ready: &Ready) {
+        let start = self.now();
+        self.more |= ready.monitor;
+        if self.more && self.pace.allows(start.at) {
+            self.drain(start);
+        }
+        for outcome in self.actor.outcomes(start) {
+            if !outcome.order.cpus().is_empty() {
+                self.read_machine();
+            }
+            self.cycle.outcome(&outcome, start);
+        }
+        if ready.uevents {
+            self.hotplug(start);
+        }
+        self.requests.act(&mut self.cycle, start);
+        self.cycle.due(start);
+        self.commit(start);
+        if self.drained {
+            self.monitor.done();
+            self.drained = false;
+            self.pace.drained(start.at, self.now().at);
+        }
+        let (orders, told) = self.cycle.take_orders();
+        for order in orders {
+            self.actor.submit(order, start);
+        }
+        for decision in &told {
+            log::decision(decision);
+        }
+        self.requests.answer(&self.cycle, &mut self.server);
+        self.serve(start);
+        self.keep_alive(start.at);
+    }
+
+    fn drain(&mut self, now: Stamp) {
+        let batch = self.monitor.drain(now);
+        self.more = batch.more;
+        self.drained = true;
+        let states = self.monitor.states();
+        for report in &batch.reports {
+            let via = states.iter().find(|s| s.source == report.source).map_or(Via::File, |s| s.via);
+            // A log is decided on in its own time: what would have been done then.
+            let then = if via == Via::File { report.last } else { now };
+            self.edac.saw(report);
+            self.cycle.report(report, &via.to_string(), then);
+        }
+        self.cycle.reported(now);
+        for (name, place) in batch.cursors {
+            self.cycle.memory.cursor(name, place);
+        }
+        if let Some((name, place)) = self.edac.cursor() {
+            self.cycle.memory.cursor(name, place);
+        }
+        for state in &states {
+            self.cycle.memory.lost(state.source, state.lost);
+        }
+        for note in batch.notes {
+            let name = note.source.map_or("bulkhead", |s| s.name());
+            let state = states.iter().find(|s| Some(s.source) == note.source);
+            let word = state.map_or_else(|| "ok".to_owned(), |s| s.state.to_string());
+            tracing::warn!("{name}: {}", note.text);
+            self.cycle.source_event(name, &word, note.text, now);
+        }
+    }
+
+    fn hotplug(&mut self, now: Stamp) {
+        let Some(uevents) = &mut self.uevents else { return };
+        let changes = match uevents.changes() {
+            Ok(changes) => changes,
+            Err(error) => {
+                tracing::warn!("CPUs that others bring on or off line are not noticed any more: {error}");
+                self.uevents = None;
+                return;
+            }
+        };
+        let before = self.cycle.machine.clone();
+        self.read_machine();
+        for change in changes {
+            match change {
+                Change::Cpu { cpu, online } => self.cycle.cpu_changed(cpu, online, now),
+                Change::Anything => {
+                    for cpu in self.cycle.machine.cpus.clone().into_values() {
+                        if before.cpus.get(&cpu.id).is_none_or(|b| b.online != cpu.online) {
+                            self.cycle.cpu_changed(cpu.id, cpu.online, now);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads the machine again; what cannot be read stays as it was known.
+    fn read_machine(&mut self) {
+        match host::topology::machine(&self.root, Some(&self.cycle.machine)) {
+            Ok(machine) if machine != self.cycle.machine => self.cycle.set_machine(machine),
+            Ok(_) => {}
+            Err(error) => tracing::warn!("the machine cannot be read again: {error}"),
+        }
+    }
+
+    /// Makes memory durable. When that fails the host is protected all the
+    /// same, from memory, and `status` says so.
+    fn commit(&mut self, now: Stamp) {
+        let due = self.commit_again.is_some_and(|at| at <= now.at);
+        let worth = due || self.cycle.memory.saved || self.cycle.has_orders();
+        if !(worth && self.cycle.memory.is_dirty()) {
+            return;
+        }
+        self.cycle.memory.boot.last = now;
+        let was_saved = self.cycle.memory.saved;
+        match self.cycle.memory.commit(&mut self.store) {
+            Ok(events) => {
+                self.commit_again = None;
+                if !was_saved {
+                    tracing::info!("the state is saved again in {}", self.state_dir.display());
+                }
+                let at = Instant::now();
+                for event in &events {
+                    self.server.publish(at, event);
+                }
+            }
+            Err(error) => {
+                self.commit_again = Some(now.at.after(COMMIT_AGAIN));
+                if was_saved {
+                    tracing::error!(
+                        "the state is not saved, and goes on in memory: {error}. Make room, or mend \
+                         the disk; a restart of the host before that forgets what came since"
+                    );
+                }
+                if error.must_reopen() {
+                    self.reopen();
+                }
+            }
+        }
+    }
+
+    /// The store's file is damaged or gone: begins another, with all we know.
+    fn reopen(&mut self) {
+        match self.store.reopen() {
+            Ok(notes) => {
+                for note in notes {
+                    tracing::warn!("{note}");
+                }
+                self.cycle.memory.mark_all();
+                self.commit_again = Some(Time(0));
+            }
+            Err(error) => tracing::warn!("no new state file can be begun: {error}"),
+        }
+    }
+
+    fn serve(&mut self, now: Stamp) {
+        let mut answers = answers::Answers {
+            cycle: &mut self.cycle,
+            store: &mut self.store,
+            requests: &mut self.requests,
+            monitor: &self.monitor,
+            edac: &self.edac,
+            root: &self.root,
+            boots: &self.boots,
+            kernel: &self.kernel,
+            started: self.started,
+            now,
+        };
+        self.server.turn(Instant::now(), &mut answers);
+    }
+
+    fn keep_alive(&mut self, now: Time) {
+        if let Some((every, next)) = &mut self.keep_alive {
+            if now >= *next {
+                *next = now.after(*every);
+                let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+            }
+        }
+    }
+
+    fn reload(&mut self) {
+        let now = self.now();
+        match setup::policy(&self.options) {
+            Ok(policy) => {
+                self.cycle.set_policy(policy);
+                self.cycle.config_event("read again", now);
+                tracing::info!("the configuration was read again and is in force");
+            }
+            Err(error) => {
+                self.cycle.config_event(&format!("refused, the old one stays in force: {error}"), now);
+                tracing::warn!("the configuration stays as it was: {error}");
+            }
+        }
+    }
+
+    /// Takes what is there, saves it, and ends. Isolations stay.
+    fn stop(&mut self) -> anyhow::Result<()> {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        let now = self.now();
+        self.drain(now);
+        self.cycle.boot_event("bulkheadd stopped", now);
+        self.cycle.memory.boot.last = now;
+        let saved = self.cycle.memory.commit(&mut self.store);
+        if saved.is_ok() {
+            self.monitor.done();
+        }
+        saved.map(drop).context("what is known could not be saved at the end")
+    }
+
+    /// Waits until something can be done.
+    fn wait(&self, signals: &Signals) -> anyhow::Result<Ready> {
+        let drain_at = self.pace.not_before();
+        // While a drain must not start yet, its descriptor is not looked at:
+        // it would only say again what is known.
+        let watch_monitor = !self.more && self.pace.allows(self.now().at);
+        let mut fds = vec![
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.actor.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.server.as_fd(), PollFlags::POLLIN),
+        ];
+        let uevents_at = self.uevents.as_ref().map(|uevents| {
+            fds.push(PollFd::new(uevents.as_fd(), PollFlags::POLLIN));
+            fds.len() - 1
+        });
+        let monitor_at = watch_monitor.then(|| {
+            fds.push(PollFd::new(self.monitor.as_fd(), PollFlags::POLLIN));
+            fds.len() - 1
+        });
+        let timeout = self.timeout((!watch_monitor).then_some(drain_at));
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).context("poll"),
+        }
+        let ready = |at: usize| fds.get(at).is_some_and(|fd| fd.any().unwrap_or(true));
+        Ok(Ready {
+            monitor: monitor_at.is_some_and(ready),
+            uevents: uevents_at.is_some_and(ready),
+            signals: ready(0),
+        })
+    }
+
+    /// How long nothing needs to be done.
+    fn timeout(&self, drain_at: Option<Time>) -> PollTimeout {
+        if self.requests.is_waiting_to_act() || self.cycle.has_orders() {
+            return PollTimeout::ZERO;
+        }
+        let now = self.now().at;
+        let moments = [
+            drain_at,
+            self.cycle.next_due(),
+            self.actor.next_timeout(),
+            self.commit_again,
+            self.keep_alive.map(|(_, next)| next),
+        ];
+        let first = moments.into_iter().flatten().min().map(|at| at.since(now));
+        let client = self.server.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        match [first, client].into_iter().flatten().min() {
+            // Rounded up: waking a millisecond early would only wake twice.
+            Some(wait) => PollTimeout::try_from(wait.as_nanos().div_ceil(1_000_000))
+                .unwrap_or(PollTimeout::MAX),
+            None => PollTimeout::NONE,
+        }
+    }
+
+    fn now(&self) -> Stamp {
+        clock::now(self.anchor)
+    }
+}

@@ -92,11 +92,6 @@ impl Memory {
         self.unsaved.events.push(event);
     }
 
-    /// Events that happened since the last commit, oldest first.
-    pub fn unsaved_events(&self) -> &[Event] {
-        &self.unsaved.events
-    }
-
     /// Evidence changed; `None` forgets the key.
     pub fn evidence(&mut self, key: String, value: Option<String>) {
         self.unsaved.evidence.insert(key, value);
@@ -108,20 +103,19 @@ impl Memory {
     }
 
     /// The totals of `source` changed.
-    pub fn count(&mut self, source: Source, via: &str, errors: u64, lost: u64) {
-        let count = self.counts.entry(source).or_insert_with(|| SourceCount {
-            source: source.name().to_owned(),
-            via: via.to_owned(),
-            reports: 0,
-            lost: 0,
-        });
-        let lost = count.lost.max(lost);
-        if errors > 0 || count.lost != lost || count.via != via {
-            count.via = via.to_owned();
-            count.reports = count.reports.saturating_add(errors);
-            count.lost = lost;
-            self.unsaved.counts = true;
-        }
+    pub fn count(&mut self, source: Source, via: &str, errors: u64) {
+        let count = self.counts.entry(source).or_insert_with(|| none_of(source));
+        via.clone_into(&mut count.via);
+        count.reports = count.reports.saturating_add(errors);
+        self.unsaved.counts |= errors > 0;
+    }
+
+    /// So many errors of `source` are known to be lost since boot. It only
+    /// grows: what was lost stays lost when the source starts anew.
+    pub fn lost(&mut self, source: Source, lost: u64) {
+        let count = self.counts.entry(source).or_insert_with(|| none_of(source));
+        self.unsaved.counts |= lost > count.lost;
+        count.lost = count.lost.max(lost);
     }
 
     /// The machine changed; `json` is its snapshot.
@@ -134,15 +128,13 @@ impl Memory {
         !self.unsaved.is_empty()
     }
 
-    /// Makes everything durable that changed. After an error the same is tried
-    /// again next time, together with what changed since.
+    /// Makes everything durable that changed, and hands back the events that
+    /// are now stored. After an error the same is tried again next time,
+    /// together with what changed since.
     ///
     /// # Errors
     /// What the store says; [`Memory::saved`] is false until a commit succeeds.
-    pub fn commit(&mut self, store: &mut Store) -> Result<(), StateError> {
-        if self.unsaved.is_empty() && self.saved {
-            return Ok(());
-        }
+    pub fn commit(&mut self, store: &mut Store) -> Result<Vec<Event>, StateError> {
         let lines = |targets: &BTreeSet<Target>| -> Vec<Isolation> {
             targets.iter().filter_map(|t| self.ledger.get(t)).cloned().collect()
         };
@@ -165,13 +157,14 @@ impl Memory {
             ..Change::at(&self.boot)
         });
         self.saved = result.is_ok();
-        if self.saved {
-            self.unsaved = Unsaved::default();
-        } else {
-            self.unsaved.dropped += drop_oldest(&mut self.unsaved.events);
-            self.unsaved.dropped += drop_oldest(&mut self.unsaved.attempts);
+        match result {
+            Ok(()) => Ok(std::mem::take(&mut self.unsaved).events),
+            Err(error) => {
+                self.unsaved.dropped += drop_oldest(&mut self.unsaved.events);
+                self.unsaved.dropped += drop_oldest(&mut self.unsaved.attempts);
+                Err(error)
+            }
         }
-        result
     }
 
     /// Everything must be written again: the store is a new one.
@@ -186,6 +179,10 @@ impl Memory {
     pub fn dropped(&self) -> u64 {
         self.unsaved.dropped
     }
+}
+
+fn none_of(source: Source) -> SourceCount {
+    SourceCount { source: source.name().to_owned(), via: String::new(), reports: 0, lost: 0 }
 }
 
 fn drop_oldest<T>(kept: &mut Vec<T>) -> u64 {

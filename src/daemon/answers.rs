@@ -1,0 +1,200 @@
+//! What the API is told: read from memory, which is on disk when clients are
+//! served.
+
+use super::cycle::Cycle;
+use super::edac::EdacCheck;
+use super::requests::{Deed, Requests};
+use crate::api::{
+    ActRequest, Answer, ApiError, AttemptView, Backlog, BootView, CheckView, Explanation, FaultView,
+    Handler, Health, IsolatedView, IsolationView, LimitsView, Mode, Resolution, Saved, SourceState,
+    SourceView, Status, TargetKind, Ticket, Used, Verdict, WatchdogView,
+};
+use crate::event::{timestamp, wall};
+use crate::host::Root;
+use crate::monitor::{self, Monitor};
+use crate::state::{BootRow, Store};
+use bulkhead_core::model::{FaultState, IsolationState, Stamp, Target};
+use jiff::Timestamp;
+use std::ops::Bound;
+use uuid::Uuid;
+
+/// One turn's view of the daemon.
+pub struct Answers<'a> {
+    pub cycle: &'a mut Cycle,
+    pub store: &'a mut Store,
+    pub requests: &'a mut Requests,
+    pub monitor: &'a Monitor,
+    pub edac: &'a EdacCheck,
+    pub root: &'a Root,
+    pub boots: &'a [BootRow],
+    pub kernel: &'a str,
+    pub started: Stamp,
+    pub now: Stamp,
+}
+
+impl Handler for Answers<'_> {
+    fn status(&mut self) -> Status {
+        let memory = &self.cycle.memory;
+        let in_state = |state: IsolationState| {
+            memory.ledger.values().filter(move |line| line.state == state).count() as u64
+        };
+        let isolated = |is_cpu: bool| {
+            let lines = memory.ledger.iter().filter(|(target, line)| {
+                line.state == IsolationState::Isolated && matches!(target, Target::Cpu(_)) == is_cpu
+            });
+            lines.count() as u64
+        };
+        let open = || memory.faults.values().filter(|fault| fault.is_open());
+        let usage = self.cycle.usage(self.now);
+        let pages = isolated(false);
+        let mut status = Status {
+            schema: Status::SCHEMA,
+            health: Health::Ok,
+            mode: if self.cycle.policy.observe { Mode::Observe } else { Mode::Isolate },
+            boot_id: memory.boot.boot_id.clone(),
+            kernel: self.kernel.to_owned(),
+            started: timestamp(self.started.wall),
+            state: if memory.saved { Saved::Saved } else { Saved::NotSaved },
+            isolated: IsolatedView {
+                cpus: isolated(true),
+                pages,
+                memory_bytes: pages.saturating_mul(self.cycle.machine.page_size.bytes()),
+            },
+            pending: in_state(IsolationState::Wanted),
+            failed: in_state(IsolationState::Failed),
+            refused: in_state(IsolationState::Refused),
+            open_faults: open().count() as u64,
+            escalated: open().filter(|f| f.state == FaultState::Escalated).count() as u64,
+            sources: self.sources(),
+            checks: self.checks(),
+            limits: LimitsView {
+                memory_bytes: Used { used: usage.memory_used, max: usage.memory_max },
+                pages_today: Used { used: usage.pages_today, max: usage.pages_per_day },
+                cpus: Used { used: usage.cpus_used, max: usage.cpus_max },
+            },
+            watchdog: WatchdogView { state: "not running".to_owned() },
+            last_boot: self.boots().into_iter().nth(1).unwrap_or_default(),
+            conflicts: Vec::new(),
+        };
+        status.health = status.assess();
+        status
+    }
+
+    fn isolations(
+        &mut self,
+        kind: Option<TargetKind>,
+        after: Option<Target>,
+        limit: usize,
+    ) -> Vec<(Target, IsolationView)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let wanted = |target: &Target| match kind {
+            None => true,
+            Some(TargetKind::Cpu) => matches!(target, Target::Cpu(_)),
+            Some(TargetKind::Page) => matches!(target, Target::Page(_)),
+        };
+        let page_size = self.cycle.machine.page_size;
+        let lines = self.cycle.memory.ledger.range((from, Bound::Unbounded));
+        let lines = lines.filter(|(target, _)| wanted(target)).take(limit);
+        lines.map(|(target, line)| (*target, IsolationView::of(line, page_size))).collect()
+    }
+
+    fn faults(&mut self, after: Option<Uuid>, limit: usize) -> Vec<FaultView> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let faults = self.cycle.memory.faults.range((from, Bound::Unbounded)).take(limit);
+        faults.map(|(_, fault)| FaultView::of(fault, self.cycle.machine.page_size)).collect()
+    }
+
+    fn explain(&mut self, id: Uuid) -> Result<Explanation, ApiError> {
+        let fault = self.cycle.memory.faults.get(&id).ok_or_else(|| no_fault(id))?;
+        let attempts = self.store.attempts(id).map_err(|e| ApiError::Failed(e.to_string()))?;
+        let attempts = attempts.into_iter().map(|a| AttemptView {
+            time: timestamp(a.time.wall),
+            asked: a.asked,
+            answered: a.answered,
+        });
+        Ok(Explanation::of(fault, self.cycle.machine.page_size, attempts.collect()))
+    }
+
+    fn isolate(&mut self, ticket: Ticket, request: ActRequest) -> Answer {
+        self.requests.queue(ticket, Deed::Isolate, request);
+        Answer::Later
+    }
+
+    fn release(&mut self, ticket: Ticket, request: ActRequest) -> Answer {
+        self.requests.queue(ticket, Deed::Release, request);
+        Answer::Later
+    }
+
+    fn resolve(&mut self, id: Uuid, word: Resolution) -> Result<FaultView, ApiError> {
+        let state = match word {
+            Resolution::Repaired => FaultState::Repaired,
+            Resolution::Replaced => FaultState::Replaced,
+            Resolution::Acquitted => FaultState::Acquitted,
+        };
+        let page_size = self.cycle.machine.page_size;
+        let fault = self.cycle.resolve(id, state, self.now).ok_or_else(|| no_fault(id))?;
+        Ok(FaultView::of(fault, page_size))
+    }
+
+    fn boots(&mut self) -> Vec<BootView> {
+        let running = &self.cycle.memory.boot;
+        let earlier = self.boots.iter().rev().filter(|boot| boot.boot_id != running.boot_id);
+        let earlier = earlier.map(|boot| BootView {
+            boot_id: Some(boot.boot_id.clone()),
+            started: Some(timestamp(boot.started)),
+            ended: Some(timestamp(boot.last.wall)),
+            ..BootView::default()
+        });
+        let running = BootView {
+            boot_id: Some(running.boot_id.clone()),
+            started: Some(timestamp(running.started)),
+            verdict: Verdict::Running,
+            ..BootView::default()
+        };
+        std::iter::once(running).chain(earlier).collect()
+    }
+
+    fn events(&mut self, since: Option<Timestamp>, after: Option<i64>, limit: usize) -> Backlog {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        match self.store.events(since.map(wall), after.unwrap_or(0), limit) {
+            Ok(page) => {
+                Backlog { events: page.events, next: page.more.then_some(page.last) }
+            }
+            Err(error) => {
+                tracing::warn!("stored events cannot be read: {error}");
+                Backlog::default()
+            }
+        }
+    }
+}
+
+impl Answers<'_> {
+    fn sources(&self) -> Vec<SourceView> {
+        let view = |state: monitor::SourceState| {
+            let count = self.cycle.memory.counts.get(&state.source);
+            SourceView {
+                name: state.source.name().to_owned(),
+                via: state.via.to_string(),
+                state: match state.state {
+                    monitor::State::Ok => SourceState::Ok,
+                    monitor::State::Absent => SourceState::Absent,
+                    monitor::State::Failed => SourceState::Failed,
+                    monitor::State::Lossy => SourceState::Lossy,
+                },
+                reports: count.map_or(0, |c| c.reports),
+                lost: count.map_or(0, |c| c.lost).max(state.lost),
+            }
+        };
+        self.monitor.states().into_iter().map(view).collect()
+    }
+
+    fn checks(&self) -> Vec<CheckView> {
+        let edac = self.edac.differs(self.root);
+        let view = |differs| CheckView { name: "edac-sysfs".to_owned(), differs };
+        edac.map(view).into_iter().collect()
+    }
+}
+
+fn no_fault(id: Uuid) -> ApiError {
+    ApiError::NotFound(format!("fault {id}"))
+}

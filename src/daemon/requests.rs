@@ -1,0 +1,120 @@
+//! What admins ask for: taken up in the next turn, answered when it is settled.
+
+use super::cycle::Cycle;
+use crate::api::{ActReply, ActRequest, ActTarget, ApiError, Server, Ticket};
+use bulkhead_core::decide::Plan;
+use bulkhead_core::model::{Asked, Isolation, IsolationState, Stamp, Target, Undo};
+
+/// Which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// Out of service.
+    Isolate,
+    /// Back into it.
+    Release,
+}
+
+/// Requests under way.
+#[derive(Debug, Default)]
+pub struct Requests {
+    queued: Vec<(Ticket, Deed, ActRequest)>,
+    waiting: Vec<(Ticket, Deed, Target)>,
+    settled: Vec<(Ticket, Result<ActReply, ApiError>)>,
+}
+
+impl Requests {
+    /// Takes a request up.
+    pub fn queue(&mut self, ticket: Ticket, deed: Deed, request: ActRequest) {
+        self.queued.push((ticket, deed, request));
+    }
+
+    /// [`Requests::act`] has something to do.
+    pub fn is_waiting_to_act(&self) -> bool {
+        !self.queued.is_empty()
+    }
+
+    /// Decides on what was asked.
+    pub fn act(&mut self, cycle: &mut Cycle, now: Stamp) {
+        for (ticket, deed, request) in self.queued.drain(..) {
+            let target = match request.target {
+                ActTarget::Cpu(cpu) => Target::Cpu(cpu),
+                ActTarget::Page(addr) => Target::Page(cycle.machine.page_size.pfn(addr)),
+            };
+            if let Target::Cpu(cpu) = target {
+                if !cycle.machine.cpus.contains_key(&cpu) {
+                    self.settled.push((ticket, Err(ApiError::NotFound(format!("CPU {cpu}")))));
+                    continue;
+                }
+            }
+            let decided = match deed {
+                Deed::Isolate => {
+                    cycle.isolate(target, request.reason.as_deref(), request.dry_run, now)
+                }
+                Deed::Release => cycle.release(target, request.dry_run, now),
+            };
+            match decided {
+                Err(refusal) => self.settled.push((ticket, Err(ApiError::Refused(refusal.why)))),
+                Ok(plan) if request.dry_run => {
+                    self.settled.push((ticket, would_be(cycle, &plan, target)));
+                }
+                Ok(_) => self.waiting.push((ticket, deed, target)),
+            }
+        }
+    }
+
+    /// Answers what is settled.
+    pub fn answer(&mut self, cycle: &Cycle, server: &mut Server) {
+        for (ticket, deed, target) in std::mem::take(&mut self.waiting) {
+            match settled(deed, cycle.memory.ledger.get(&target), cycle) {
+                Some(result) => self.settled.push((ticket, result)),
+                None => self.waiting.push((ticket, deed, target)),
+            }
+        }
+        for (ticket, result) in self.settled.drain(..) {
+            server.complete(ticket, result);
+        }
+    }
+}
+
+/// The answer to a request whose line stands like this; `None` while the kernel
+/// is being asked.
+fn settled(
+    deed: Deed,
+    line: Option<&Isolation>,
+    cycle: &Cycle,
+) -> Option<Result<ActReply, ApiError>> {
+    let Some(line) = line else {
+        return Some(Err(ApiError::Failed("it is not known any more".to_owned())));
+    };
+    let done = || Ok(ActReply::of(line, cycle.machine.page_size, false));
+    let under_way = match deed {
+        Deed::Isolate => Asked::Take,
+        Deed::Release => Asked::Give,
+    };
+    if line.asked == Some(under_way) {
+        return None;
+    }
+    Some(match (deed, line.state) {
+        (Deed::Isolate, IsolationState::Isolated | IsolationState::Observed) => done(),
+        (Deed::Isolate, IsolationState::Refused) => Err(ApiError::Refused(line.why.clone())),
+        (Deed::Isolate, IsolationState::Wanted) => {
+            Err(ApiError::Failed(format!("it is still wanted, and tried again: {}", line.why)))
+        }
+        (Deed::Isolate, _) => Err(ApiError::Failed(line.why.clone())),
+        (Deed::Release, IsolationState::Released) => done(),
+        (Deed::Release, IsolationState::Isolated) if line.release == Some(Undo::NextBoot) => done(),
+        (Deed::Release, _) => Err(ApiError::Failed(line.why.clone())),
+    })
+}
+
+/// The answer to a dry run.
+fn would_be(cycle: &Cycle, plan: &Plan, target: Target) -> Result<ActReply, ApiError> {
+    let planned = plan.isolations.iter().find(|line| line.target == target);
+    match planned.or_else(|| cycle.memory.ledger.get(&target)) {
+        Some(line) if line.state == IsolationState::Refused => {
+            Err(ApiError::Refused(line.why.clone()))
+        }
+        Some(line) => Ok(ActReply::of(line, cycle.machine.page_size, true)),
+        None => Err(ApiError::Failed("nothing would be done".to_owned())),
+    }
+}

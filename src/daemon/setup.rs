@@ -1,0 +1,153 @@
+//! Start-up: everything that must be there before the first turn.
+
+use super::cycle::Cycle;
+use super::edac::EdacCheck;
+use super::memory::Memory;
+use super::pace::Pace;
+use super::requests::Requests;
+use super::{Daemon, Options};
+use crate::act::Actor;
+use crate::api::Server;
+use crate::config::{self, ConfigError};
+use crate::host::uevents::Uevents;
+use crate::host::{self, clock, Root};
+use crate::log;
+use crate::monitor::{Choice, Monitor};
+use crate::state::{BootRow, Saved, Store};
+use anyhow::Context as _;
+use bulkhead_core::analyze::{Analyzer, Rules};
+use bulkhead_core::decide::Policy;
+use bulkhead_core::model::time::Anchor;
+use bulkhead_core::model::{Machine, Stamp};
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// Opens everything. What another daemon may hold comes first, so that a
+/// second one ends before it has touched anything.
+pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
+    log::init();
+    let policy = policy(options)?;
+    if matches!(options.source, Choice::File(_)) && !policy.observe {
+        anyhow::bail!(
+            "--source file:… decides on what happened elsewhere or long ago, so it only goes with \
+             --observe: add --observe"
+        );
+    }
+    let (mut store, notes) = Store::open(&options.state_dir)?;
+    for note in &notes {
+        tracing::warn!("{note}");
+    }
+    let root = Root::new(options.root.clone().unwrap_or_else(|| "/".into()));
+    let boot_id = host::boot::boot_id(&root)?.to_string();
+    let mut saved = store.load(&boot_id)?;
+    for note in &saved.notes {
+        tracing::warn!("{note}");
+    }
+    let anchor = saved
+        .anchor
+        .unwrap_or_else(|| Anchor::of_new_boot(clock::boottime(), clock::wall(), saved.last));
+    let now = clock::now(anchor);
+    let machine = machine(&root, &saved)?;
+
+    let server = match crate::api::from_environment()? {
+        Some(listener) => Server::from_listener(listener)?,
+        None => Server::bind(&options.socket)?,
+    };
+    let actor = Actor::new(root.clone(), !policy.observe)?;
+    // Before the ledger is compared with the CPUs, so that no change is missed.
+    let uevents = uevents(options);
+    let monitor = Monitor::open(&options.choice(), anchor, &|key| saved.cursors.get(key).cloned())
+        .context("open the sources")?;
+    let edac = EdacCheck::new(&root, saved.cursors.get(EdacCheck::key()).cloned());
+
+    let same_boot = saved.same_boot;
+    let boots = std::mem::take(&mut saved.boots);
+    let mut analyzer = Analyzer::new(Rules::of(&policy));
+    restore(&mut analyzer, &mut saved, &machine);
+    let memory = Memory::new(&mut saved, boot(boot_id, anchor, now));
+    let mut cycle = Cycle::new(memory, policy, machine, analyzer);
+    cycle.save_machine();
+    cycle.boot_event("bulkheadd started", now);
+    for note in notes {
+        cycle.config_event(&note.to_string(), now);
+    }
+    cycle.start(same_boot, now);
+    tracing::info!(
+        mode = if cycle.policy.observe { "observe" } else { "isolate" },
+        "watching; state in {}",
+        options.state_dir.display()
+    );
+    Ok(Daemon {
+        options: options.clone(),
+        kernel: host::boot::kernel_release(&root)?,
+        root,
+        anchor,
+        started: now,
+        state_dir: options.state_dir.clone(),
+        store,
+        monitor,
+        actor,
+        server,
+        uevents,
+        cycle,
+        requests: Requests::default(),
+        edac,
+        boots,
+        pace: Pace::default(),
+        drained: false,
+        more: false,
+        commit_again: None,
+        keep_alive: keep_alive(now),
+    })
+}
+
+/// The policy in the configuration, as the command line narrows it.
+pub(super) fn policy(options: &Options) -> Result<Policy, ConfigError> {
+    let mut policy = config::check(options.config.as_deref())?.policy;
+    policy.observe |= options.observes();
+    Ok(policy)
+}
+
+/// The machine, with what an earlier daemon of this boot knew of the CPUs that
+/// are off line now.
+fn machine(root: &Root, saved: &Saved) -> anyhow::Result<Machine> {
+    let known = saved.machine.as_deref().and_then(|json| parsed::<Machine>("machine", json));
+    Ok(host::topology::machine(root, known.as_ref())?)
+}
+
+fn restore(analyzer: &mut Analyzer, saved: &mut Saved, machine: &Machine) {
+    let rows = saved.evidence.drain(..).filter_map(|(key, value)| {
+        Some((parsed("evidence key", &key)?, parsed("evidence", &value)?))
+    });
+    analyzer.restore(rows, saved.faults.iter(), machine);
+}
+
+fn parsed<T: DeserializeOwned>(what: &str, json: &str) -> Option<T> {
+    serde_json::from_str(json)
+        .map_err(|error| tracing::warn!("saved {what} cannot be read, and is left out: {error}"))
+        .ok()
+}
+
+fn boot(boot_id: String, anchor: Anchor, now: Stamp) -> BootRow {
+    let up = i64::try_from(clock::boottime()).unwrap_or(i64::MAX);
+    let started = bulkhead_core::model::Wall(now.wall.0.saturating_sub(up));
+    BootRow { boot_id, started, anchor, last: now }
+}
+
+/// Hotplug of this host; another root's CPUs send nothing.
+fn uevents(options: &Options) -> Option<Uevents> {
+    if options.root.is_some() {
+        return None;
+    }
+    Uevents::open()
+        .map_err(|error| {
+            tracing::warn!("CPUs that others bring on or off line will not be noticed: {error}");
+        })
+        .ok()
+}
+
+/// systemd wants to hear from us twice in its WatchdogSec.
+fn keep_alive(now: Stamp) -> Option<(Duration, bulkhead_core::model::Time)> {
+    let limit = sd_notify::watchdog_enabled()?;
+    Some((limit / 2, now.at))
+}
