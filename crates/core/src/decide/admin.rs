@@ -57,7 +57,8 @@ pub fn isolate(ctx: &Context, target: Target, reason: Option<&str>) -> Result<Pl
 }
 
 /// An admin wants it back: of a core all that we took with it. What is back
-/// already: an empty plan.
+/// already: an empty plan. A page with an uncorrected error that is not off yet
+/// is refused.
 pub fn release(ctx: &Context, target: Target) -> Result<Plan, Refusal> {
     let name = settle::targets_name(ctx, &[target]);
     let Some(named) = ctx.ledger.get(&target) else {
@@ -66,6 +67,10 @@ pub fn release(ctx: &Context, target: Target) -> Result<Plan, Refusal> {
     let mut plan = Plan::default();
     if named.state == IsolationState::Released || named.asked == Some(Asked::Give) {
         return Ok(plan);
+    }
+    if let (Target::Page(pfn), true) = (target, page::has_ue(named)) {
+        // Let go, it would be forgotten, and soft-offlined at its next error.
+        return Err(Refusal { why: page::ue_sentence(ctx, pfn) });
     }
     let (off, on): (Vec<Isolation>, Vec<Isolation>) = together(ctx, named)
         .into_iter()
@@ -119,12 +124,13 @@ fn give(plan: &mut Plan, mut lines: Vec<Isolation>) {
 }
 
 /// An admin closed a fault: what it still asked for is no longer wanted. What
-/// is out of service stays so until it is released.
+/// is out of service stays so until it is released, and an uncorrected error
+/// stays known.
 pub fn closed(ctx: &Context, fault: Uuid) -> Plan {
     let lines: Vec<Isolation> = ctx
         .ledger
         .values()
-        .filter(|line| line.fault == Some(fault))
+        .filter(|line| line.fault == Some(fault) && !page::has_ue(line))
         .filter(|line| {
             !matches!(
                 line.state,

@@ -72,13 +72,16 @@ pub(super) fn waits_for_room(line: &Isolation) -> bool {
 /// what is still worth saving. Nor what somebody else took off line.
 fn is_ours(ctx: &Context, line: &Isolation) -> bool {
     line.by != By::Kernel
-        && (may_go(line)
-            || (line.state == IsolationState::Isolated && line.taken.is_some())
-            || is_observed(ctx, line))
+        && (is_spoken_for(ctx, line)
+            || (line.state == IsolationState::Isolated && line.taken.is_some()))
 }
 
-/// Would have been taken, and counts as if it had been.
-pub(super) fn is_observed(ctx: &Context, line: &Isolation) -> bool {
+/// Has its room already, and needs no other to be asked for again.
+pub(super) fn is_spoken_for(ctx: &Context, line: &Isolation) -> bool {
+    line.by != By::Kernel && (may_go(line) || is_observed(ctx, line))
+}
+
+fn is_observed(ctx: &Context, line: &Isolation) -> bool {
     ctx.policy.observe && line.state == IsolationState::Observed
 }
 

@@ -133,7 +133,7 @@ pub(super) fn take(
             next: "Nothing can be taken here: look at the source of the report.".to_owned(),
             next_try: None,
         })
-    } else if guard::may_go(&line) || guard::is_observed(ctx, &line) {
+    } else if ctx.ledger.get(&line.target).is_some_and(|old| guard::is_spoken_for(ctx, old)) {
         Ok(())
     } else {
         budget.take(ctx)

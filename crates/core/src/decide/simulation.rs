@@ -1,1 +1,515 @@
-//! The model-based test.
+//! A simulated host, and whatever may happen to it in whatever order: the
+//! guard rails hold after every step, and ledger and host agree in the end.
+//!
+//! The rails are checked against the host's own books, which share nothing
+//! with the code under test. `PROPTEST_CASES` scales the number of histories.
+
+use super::testing::{finding, machine, outcome, Desk};
+use super::*;
+use crate::analyze::Response;
+use crate::model::*;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+const PAGES: u64 = 12;
+const MEMORY_PAGES: usize = 6;
+const PER_DAY: usize = 4;
+
+#[derive(Debug, Clone)]
+enum Step {
+    FindPage(u64),
+    FindUe(u64),
+    ReportFailed(u64),
+    FindCore(u32),
+    AskPage(u64),
+    AskCpu(u32),
+    GiveBackPage(u64),
+    GiveBackCpu(u32),
+    Touch(u64),
+    /// The oldest order is answered, in this way.
+    Answer(u8),
+    /// A stuck write ends after all.
+    Late(u8),
+    Hotplug(u32, bool),
+    KernelTakes(u64),
+    Unpoison(u64),
+    Wait(u64),
+    /// Killed and started again: each order under way had its effect or not.
+    Restart(u8),
+    Reboot,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let page = 0..PAGES;
+    let cpu = 0u32..16;
+    prop_oneof![
+        4 => page.clone().prop_map(Step::FindPage),
+        1 => page.clone().prop_map(Step::FindUe),
+        1 => page.clone().prop_map(Step::ReportFailed),
+        4 => cpu.clone().prop_map(Step::FindCore),
+        1 => page.clone().prop_map(Step::AskPage),
+        2 => cpu.clone().prop_map(Step::AskCpu),
+        1 => page.clone().prop_map(Step::GiveBackPage),
+        1 => cpu.clone().prop_map(Step::GiveBackCpu),
+        1 => page.clone().prop_map(Step::Touch),
+        12 => prop_oneof![3 => 0u8..1, 2 => 1u8..24].prop_map(Step::Answer),
+        1 => (0u8..24).prop_map(Step::Late),
+        2 => (cpu, any::<bool>()).prop_map(|(cpu, on)| Step::Hotplug(cpu, on)),
+        1 => page.clone().prop_map(Step::KernelTakes),
+        1 => page.prop_map(Step::Unpoison),
+        4 => prop::sample::select(vec![1, 2, 60, 300, 601, 4000, 30_000]).prop_map(Step::Wait),
+        1 => any::<u8>().prop_map(Step::Restart),
+        1 => Just(Step::Reboot),
+    ]
+}
+
+struct Host {
+    desk: Desk,
+    /// Orders not answered, and writes that timed out and may yet have effect.
+    queue: Vec<(Order, Stamp)>,
+    stuck: Vec<Order>,
+    pages_off: BTreeSet<Pfn>,
+    /// Books of what our orders did.
+    our_pages: BTreeSet<Pfn>,
+    pages_taken: BTreeMap<Pfn, Time>,
+    our_cpus: BTreeSet<CpuId>,
+    cores_taken: BTreeMap<CpuId, Time>,
+    ue: BTreeSet<Pfn>,
+}
+
+impl Host {
+    fn new(observe: bool, nodes: u32) -> Host {
+        let mut policy = Policy { observe, ..Policy::default() };
+        policy.limits.memory = Amount::Count(4096 * MEMORY_PAGES as u64);
+        policy.limits.pages_per_day = PER_DAY as u32;
+        Host {
+            desk: Desk::new(policy, machine(nodes, 4)),
+            queue: Vec::new(),
+            stuck: Vec::new(),
+            pages_off: BTreeSet::new(),
+            our_pages: BTreeSet::new(),
+            pages_taken: BTreeMap::new(),
+            our_cpus: BTreeSet::new(),
+            cores_taken: BTreeMap::new(),
+            ue: BTreeSet::new(),
+        }
+    }
+
+    fn now(&self) -> Time {
+        self.desk.now.at
+    }
+
+    fn is_online(&self, cpu: CpuId) -> bool {
+        self.desk.machine.cpus.get(&cpu).is_some_and(|c| c.online)
+    }
+
+    /// CPUs that orders not surely answered may still take.
+    fn going(&self) -> BTreeSet<CpuId> {
+        let orders = self.queue.iter().map(|(order, _)| order).chain(&self.stuck);
+        orders
+            .filter_map(|order| if let Order::TakeCpus(cpus) = order { Some(cpus) } else { None })
+            .flatten()
+            .copied()
+            .collect()
+    }
+
+    fn pages_going(&self) -> BTreeSet<Pfn> {
+        let orders = self.queue.iter().map(|(order, _)| order).chain(&self.stuck);
+        orders
+            .filter_map(|order| if let Order::SoftOffline(pfn) = order { Some(*pfn) } else { None })
+            .collect()
+    }
+
+    /// Enters a plan and checks its orders against the books.
+    fn follow(&mut self, plan: Plan) {
+        for line in &plan.isolations {
+            let before = self.desk.ledger.get(&line.target).map(|old| old.state);
+            if line.state == IsolationState::Isolated && before != Some(IsolationState::Isolated) {
+                assert!(self.is_off(line.target), "listed as off and is not: {line:?}");
+            }
+        }
+        self.desk.enter(plan.clone());
+        for order in plan.orders {
+            let write = !matches!(order, Order::Inspect(_));
+            assert!(!(write && self.desk.policy.observe), "observe writes: {order:?}");
+            let now = self.desk.now;
+            self.queue.push((order.clone(), now));
+            match &order {
+                Order::SoftOffline(pfn) => self.check_page(*pfn),
+                Order::TakeCpus(cpus) => self.check_cpus(cpus),
+                _ => {}
+            }
+        }
+    }
+
+    fn is_off(&self, target: Target) -> bool {
+        match target {
+            Target::Page(pfn) => self.pages_off.contains(&pfn),
+            Target::Cpu(cpu) => !self.is_online(cpu),
+        }
+    }
+
+    fn check_page(&self, pfn: Pfn) {
+        assert!(!self.ue.contains(&pfn), "soft offline of {pfn:?}, which has a UE");
+        let going = self.pages_going();
+        let all: BTreeSet<Pfn> =
+            self.our_pages.iter().filter(|p| !self.ue.contains(p)).chain(&going).copied().collect();
+        assert!(all.len() <= MEMORY_PAGES, "memory cap: {all:?}");
+        let day = Duration::from_secs(24 * 3600);
+        let today = self.pages_taken.iter().filter(|(_, at)| self.now().since(**at) < day);
+        let today: BTreeSet<Pfn> =
+            today.map(|(p, _)| p).filter(|p| !self.ue.contains(p)).chain(&going).copied().collect();
+        assert!(today.len() <= PER_DAY, "pages a day: {today:?}");
+    }
+
+    fn check_cpus(&self, cpus: &[CpuId]) {
+        let machine = &self.desk.machine;
+        let going = self.going();
+        let stay: Vec<&Cpu> = machine.online().filter(|c| !going.contains(&c.id)).collect();
+        assert!(!stay.is_empty(), "the last CPU");
+        for cpu in cpus {
+            assert!(machine.cpus[cpu].removable, "{cpu} cannot go");
+            let node = machine.cpus[cpu].node;
+            assert!(stay.iter().any(|c| c.node == node), "the last CPU of node {node}");
+        }
+        let all = self.our_cpus.union(&going).count();
+        assert!(all <= machine.cpus.len() / 2, "{all} CPUs taken");
+        let by_us = cpus.iter().any(|c| self.desk.ledger[&Target::Cpu(*c)].by == By::Bulkhead);
+        if by_us {
+            for thread in cpus.iter().flat_map(|c| &machine.cpus[c].threads) {
+                assert!(cpus.contains(thread) || !self.is_online(*thread), "half a core: {cpus:?}");
+            }
+            for (core, at) in &self.cores_taken {
+                assert!(
+                    cpus.iter().all(|c| machine.cpus[c].threads.contains(core))
+                        || self.now().since(*at) >= Limits::CORE_INTERVAL,
+                    "{cpus:?} right after {core}"
+                );
+            }
+        }
+    }
+
+    /// Has the effect of `order`, and tells of hotplug as the kernel does.
+    fn carry_out(&mut self, order: &Order) -> Answer {
+        let now = self.now();
+        match order {
+            Order::SoftOffline(pfn) => {
+                if !self.pages_off.insert(*pfn) {
+                    return Answer::WasOff;
+                }
+                self.our_pages.insert(*pfn);
+                self.pages_taken.insert(*pfn, now);
+                Answer::Off
+            }
+            Order::HardOffline(pfn) if !self.pages_off.insert(*pfn) => Answer::WasOff,
+            Order::HardOffline(_) => Answer::Off,
+            Order::Inspect(pfn) if self.pages_off.contains(pfn) => Answer::Off,
+            Order::Inspect(_) => Answer::On,
+            Order::Unpoison(pfn) => {
+                self.pages_off.remove(pfn);
+                self.our_pages.remove(pfn);
+                self.ue.remove(pfn);
+                Answer::On
+            }
+            Order::TakeCpus(cpus) => {
+                if cpus.iter().all(|c| !self.is_online(*c)) {
+                    return Answer::WasOff;
+                }
+                let left = self.desk.machine.online().filter(|c| !cpus.contains(&c.id)).count();
+                if left == 0 {
+                    return Answer::Busy;
+                }
+                for cpu in cpus {
+                    self.take_off(*cpu);
+                }
+                Answer::Off
+            }
+            Order::GiveCpus(cpus) => {
+                for cpu in cpus {
+                    self.put_on(*cpu);
+                }
+                Answer::On
+            }
+        }
+    }
+
+    fn take_off(&mut self, cpu: CpuId) {
+        if self.is_online(cpu) {
+            self.desk.set_online(cpu.0, false);
+            self.our_cpus.insert(cpu);
+            self.cores_taken.insert(cpu, self.now());
+            let plan = cpu_changed(&self.desk.ctx(), cpu, false);
+            self.follow(plan);
+        }
+    }
+
+    fn put_on(&mut self, cpu: CpuId) {
+        if !self.is_online(cpu) && self.desk.machine.cpus.contains_key(&cpu) {
+            self.desk.set_online(cpu.0, true);
+            self.our_cpus.remove(&cpu);
+            let plan = cpu_changed(&self.desk.ctx(), cpu, true);
+            self.follow(plan);
+        }
+    }
+
+    fn answer(&mut self, how: u8) {
+        if self.queue.is_empty() {
+            return;
+        }
+        let (order, asked) = self.queue.remove(0);
+        let look = matches!(order, Order::Inspect(_));
+        let off_already = matches!(&order, Order::SoftOffline(p) | Order::HardOffline(p) if self.pages_off.contains(p));
+        let answer = match how {
+            _ if off_already => Answer::WasOff,
+            1 => Answer::Busy,
+            2 => Answer::Unhandlable,
+            3 => Answer::NotAllowed,
+            4 => Answer::NoSuch,
+            5 if !look => Answer::Unconfirmed,
+            6 if !look => {
+                self.stuck.push(order.clone());
+                Answer::TimedOut
+            }
+            7 => Answer::Errno(5),
+            _ => self.carry_out(&order),
+        };
+        self.tell(order, answer, asked);
+    }
+
+    fn tell(&mut self, order: Order, answer: Answer, asked: Stamp) {
+        let plan = answered(&self.desk.ctx(), &outcome(order, answer, asked));
+        self.follow(plan);
+    }
+
+    fn restart(&mut self, same_boot: bool) {
+        self.desk.checks = Checks::default();
+        let (ctx, checks) = self.desk.split();
+        let plan = start(&ctx, checks, same_boot);
+        self.follow(plan);
+    }
+
+    fn take(&mut self, step: &Step) {
+        let cpus = self.desk.machine.cpus.len() as u32;
+        match *step {
+            Step::FindPage(p) => self.find(Response::TakePage(Pfn(p))),
+            Step::FindUe(p) => {
+                self.ue.insert(Pfn(p));
+                self.drop_soft(Pfn(p));
+                self.find(Response::EnsureFailedPage(Pfn(p)));
+            }
+            Step::ReportFailed(p) => {
+                self.ue.insert(Pfn(p));
+                self.drop_soft(Pfn(p));
+                let failure = MemoryFailure { pfn: Pfn(p), page_type: 0, result: 3 };
+                let plan = page_reported_failed(&self.desk.ctx(), &failure);
+                self.follow(plan);
+            }
+            Step::FindCore(c) => self.find(Response::TakeCpus(vec![CpuId(c % cpus)])),
+            Step::AskPage(p) => self.ask(isolate(&self.desk.ctx(), Target::Page(Pfn(p)), None)),
+            Step::AskCpu(c) => {
+                self.ask(isolate(&self.desk.ctx(), Target::Cpu(CpuId(c % cpus)), Some("x")));
+            }
+            Step::GiveBackPage(p) => self.ask(release(&self.desk.ctx(), Target::Page(Pfn(p)))),
+            Step::GiveBackCpu(c) => {
+                self.ask(release(&self.desk.ctx(), Target::Cpu(CpuId(c % cpus))));
+            }
+            Step::Touch(p) => {
+                let (ctx, checks) = self.desk.split();
+                touched(&ctx, checks, Pfn(p));
+            }
+            Step::Answer(how) => self.answer(how),
+            Step::Late(how) => {
+                if let Some(order) = self.stuck.pop() {
+                    let asked = self.desk.now;
+                    let answer =
+                        if how % 2 == 0 { self.carry_out(&order) } else { Answer::Errno(4) };
+                    self.tell(order, answer, asked);
+                }
+            }
+            Step::Hotplug(c, online) => self.hotplug(CpuId(c % cpus), online),
+            Step::KernelTakes(p) => {
+                self.pages_off.insert(Pfn(p));
+            }
+            Step::Unpoison(p) => {
+                if self.pages_off.remove(&Pfn(p)) {
+                    self.our_pages.remove(&Pfn(p));
+                    self.ue.remove(&Pfn(p));
+                }
+            }
+            Step::Wait(seconds) => self.desk.pass(seconds),
+            Step::Restart(effects) => {
+                let lost: Vec<Order> = self.queue.drain(..).map(|(order, _)| order).collect();
+                let stuck = std::mem::take(&mut self.stuck);
+                for (i, order) in lost.into_iter().chain(stuck).enumerate() {
+                    self.lose(&order, effects >> (i % 8));
+                }
+                self.restart(true);
+            }
+            Step::Reboot => {
+                self.queue.clear();
+                self.stuck.clear();
+                self.pages_off.clear();
+                self.our_cpus.clear();
+                self.ue.clear();
+                // What was never confirmed, the boot has undone unseen.
+                let ledger = &self.desk.ledger;
+                let known = |target| {
+                    ledger.get(&target).is_some_and(|line: &Isolation| line.taken.is_some())
+                };
+                self.our_pages.clear();
+                self.pages_taken.retain(|pfn, _| known(Target::Page(*pfn)));
+                self.cores_taken.retain(|cpu, _| known(Target::Cpu(*cpu)));
+                self.desk.machine.cpus.values_mut().for_each(|c| c.online = true);
+                self.restart(false);
+            }
+        }
+        self.settle();
+    }
+
+    /// The UE is known now: what was ordered before it is not held against us.
+    fn drop_soft(&mut self, pfn: Pfn) {
+        let soft = |order: &Order| *order == Order::SoftOffline(pfn);
+        let queue = std::mem::take(&mut self.queue);
+        let (answers, queue): (Vec<_>, Vec<_>) = queue.into_iter().partition(|(o, _)| soft(o));
+        self.queue = queue;
+        self.stuck.retain(|order| !soft(order));
+        for (order, asked) in answers {
+            self.tell(order, Answer::Busy, asked);
+        }
+    }
+
+    /// An order whose answer dies with the daemon, which sees no hotplug.
+    fn lose(&mut self, order: &Order, effect: u8) {
+        if effect & 1 == 0 {
+            return;
+        }
+        match order {
+            Order::TakeCpus(cpus) => {
+                // Killed half way, perhaps.
+                let upto = if effect & 2 == 0 { cpus.len() } else { 1 };
+                for cpu in cpus
+                    .iter()
+                    .take(upto)
+                    .filter(|c| self.is_online(**c))
+                    .copied()
+                    .collect::<Vec<_>>()
+                {
+                    self.desk.set_online(cpu.0, false);
+                    self.our_cpus.insert(cpu);
+                }
+            }
+            Order::GiveCpus(cpus) => {
+                for cpu in cpus {
+                    self.desk.set_online(cpu.0, true);
+                    self.our_cpus.remove(cpu);
+                }
+            }
+            other => {
+                self.carry_out(other);
+            }
+        }
+    }
+
+    fn find(&mut self, response: Response) {
+        let plan = found(&self.desk.ctx(), &finding(response));
+        self.follow(plan);
+    }
+
+    fn ask(&mut self, answer: Result<Plan, Refusal>) {
+        match answer {
+            Ok(plan) => self.follow(plan),
+            Err(refusal) => assert!(refusal.why.ends_with('.'), "{refusal}"),
+        }
+    }
+
+    fn hotplug(&mut self, cpu: CpuId, online: bool) {
+        let others = self.desk.machine.online().filter(|c| c.id != cpu).count();
+        if !self.desk.machine.cpus[&cpu].removable || (!online && others == 0) {
+            return;
+        }
+        if online {
+            self.put_on(cpu);
+        } else if self.is_online(cpu) {
+            self.desk.set_online(cpu.0, false);
+            let plan = cpu_changed(&self.desk.ctx(), cpu, false);
+            self.follow(plan);
+        }
+    }
+
+    /// What the daemon does after every event; it must come to rest.
+    fn settle(&mut self) {
+        for _ in 0..200 {
+            let (ctx, checks) = self.desk.split();
+            let plan = due(&ctx, checks);
+            self.follow(plan);
+            let next = next_due(&self.desk.ledger, &self.desk.checks);
+            if next.is_none_or(|next| next > self.now()) {
+                return;
+            }
+        }
+        panic!("due() is never done: {:#?}", self.desk.ledger);
+    }
+
+    /// Everything is answered as it should be, for as long as it takes.
+    fn drain(&mut self) {
+        while let Some(order) = self.stuck.pop() {
+            let (answer, asked) = (self.carry_out(&order), self.desk.now);
+            self.tell(order, answer, asked);
+        }
+        for _ in 0..40 {
+            while !self.queue.is_empty() {
+                self.answer(0);
+                self.settle();
+            }
+            self.desk.pass(3601);
+            self.settle();
+        }
+        while !self.queue.is_empty() {
+            self.answer(0);
+        }
+    }
+
+    fn agrees(&self) {
+        for line in self.desk.ledger.values() {
+            assert!(
+                !matches!(line.asked, Some(Asked::Take | Asked::Give)),
+                "all is answered, but {line:?}"
+            );
+            match line.state {
+                IsolationState::Isolated => {
+                    assert!(self.is_off(line.target), "not off: {line:?}");
+                }
+                IsolationState::Wanted => panic!("all answers were yes, but {line:?}"),
+                IsolationState::Failed => panic!("an hour and a yes later: {line:?}"),
+                _ => {}
+            }
+        }
+        // No core is half taken by us, unless a human had a hand in it.
+        for cpu in &self.our_cpus {
+            let line = &self.desk.ledger[&Target::Cpu(*cpu)];
+            assert_eq!(line.state, IsolationState::Isolated, "ours and not listed: {line:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_guard_rails_hold_whatever_happens(
+        observe in prop::bool::weighted(0.2),
+        nodes in 1u32..=2,
+        steps in prop::collection::vec(step(), 1..200),
+    ) {
+        let mut host = Host::new(observe, nodes);
+        for step in &steps {
+            host.take(step);
+        }
+        host.drain();
+        // A start looks at everything anew.
+        host.take(&Step::Restart(0));
+        host.drain();
+        host.agrees();
+    }
+}
