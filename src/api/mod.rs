@@ -9,6 +9,8 @@ pub mod client;
 pub mod error;
 pub mod handler;
 pub mod request;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod server;
 pub mod views;
 pub mod wire;

@@ -111,14 +111,14 @@ impl ActTarget {
                 Ok(n) if !id.starts_with('+') => Ok(ActTarget::Cpu(CpuId(n))),
                 _ => Err(format!("`{id}` is not the number of a CPU, such as 3")),
             },
-            TargetKind::Page => hex::parse(id).map(|a| ActTarget::Page(PhysAddr(a))).ok_or_else(
-                || {
+            TargetKind::Page => {
+                hex::parse(id).map(|a| ActTarget::Page(PhysAddr(a))).ok_or_else(|| {
                     format!(
                         "`{id}` is not a physical address; write it in hexadecimal with 0x, such \
                          as 0x8000000"
                     )
-                },
-            ),
+                })
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! The listening socket: made here, or handed over by the service manager.
 
-use nix::sys::socket::{getsockopt, sockopt, AddressFamily, SockFlag, SockType};
 use nix::sys::socket::{bind as bind_socket, listen, socket, Backlog, SockaddrLike, UnixAddr};
+use nix::sys::socket::{getsockopt, sockopt, AddressFamily, SockFlag, SockType};
 use nix::unistd::{chown, Gid, Group};
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -99,9 +99,7 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
         }
         // A full backlog (EAGAIN) means a listener too.
         Ok(_) => Err(ListenError::InUse(path.to_owned())),
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-            Err(ListenError::InUse(path.to_owned()))
-        }
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(ListenError::InUse(path.to_owned())),
         Err(e) => Err(io("find out whether somebody listens there", e)),
     }
 }

@@ -16,7 +16,7 @@ use super::error::ApiError;
 use super::handler::{Answer, Handler, Ticket};
 use super::request::Request;
 use super::views::ActReply;
-use super::wire::{self, Call, Reply, DESCRIPTION, INTERFACE, MAX_MESSAGE, SERVICE};
+use super::wire::{self, Call, Reply, INTERFACE, MAX_MESSAGE, SERVICE};
 use crate::event::Event;
 use connection::{Connection, Next, HIGH_WATER};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -29,7 +29,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use stream::{Chunk, Stream, Then};
+use stream::{Body, Stream, Then};
 
 /// Connections at a time.
 pub const MAX_CLIENTS: usize = 64;
@@ -194,7 +194,7 @@ impl Server {
             return;
         }
         let Some(bytes) = encode(&Reply {
-            parameters: Some(Chunk::Events(vec![event.clone()])),
+            parameters: Some(Body::Events(vec![event.clone()])),
             continues: true,
             error: None,
         }) else {
@@ -386,24 +386,59 @@ impl Client {
         } else {
             Request::parse(&call.method, call.parameters)
         };
-        let request = request.and_then(|request| self.permit(request));
-        match request {
-            // Nobody would hear the answer; only what acts is worth doing.
-            Ok(request) if call.oneway => {
-                if request.acts() {
-                    dispatch(request, call.more, ticket, handler);
-                }
-            }
+        match request.and_then(|request| self.permit(request)) {
+            Ok(request) if call.oneway => act_unheard(request, ticket, handler),
+            Ok(request) => self.dispatch(request, call.more, ticket, handler),
             Err(_) if call.oneway => {}
             Err(error) => self.answer::<()>(Err(error)),
-            Ok(request) => {
-                let number = ticket.call;
-                match dispatch(request, call.more, ticket, handler) {
-                    Outcome::Reply(reply) => self.answer(reply),
-                    Outcome::Later => self.phase = Phase::Waiting(number),
-                    Outcome::Stream(stream) => self.phase = Phase::Streaming(stream),
-                }
+        }
+    }
+
+    fn dispatch(
+        &mut self,
+        request: Request,
+        more: bool,
+        ticket: Ticket,
+        handler: &mut dyn Handler,
+    ) {
+        let call = ticket.call;
+        match request {
+            Request::GetInfo => self.answer(Ok(info())),
+            Request::GetInterfaceDescription(interface) => self.answer(describe(interface)),
+            Request::Status => self.answer(Ok(handler.status())),
+            Request::ListIsolations(kind) => {
+                self.list(Stream::Isolations { kind, after: None }, more, handler);
             }
+            Request::ListFaults => self.list(Stream::Faults { after: None }, more, handler),
+            Request::ExplainFault(id) => self.answer(handler.explain(id)),
+            Request::Isolate(act) => self.acted(call, handler.isolate(ticket, act)),
+            Request::Release(act) => self.acted(call, handler.release(ticket, act)),
+            Request::Resolve(id, word) => {
+                self.answer(handler.resolve(id, word).map(Body::Fault));
+            }
+            Request::Boots => self.answer(Ok(Body::Boots(handler.boots()))),
+            Request::Subscribe { .. } if !more => self.answer::<()>(Err(ApiError::ExpectedMore)),
+            Request::Subscribe { follow, since } => {
+                self.chunk(Stream::Events { follow, since, after: None }, handler);
+            }
+        }
+    }
+
+    fn acted(&mut self, call: u64, answer: Answer) {
+        match answer {
+            Answer::Now(result) => self.answer(result),
+            Answer::Later => self.phase = Phase::Waiting(call),
+        }
+    }
+
+    /// The first chunk of a list; without `more` it must be the last too.
+    fn list(&mut self, list: Stream, more: bool, handler: &mut dyn Handler) {
+        if more {
+            return self.chunk(list, handler);
+        }
+        match list.next(handler) {
+            (body, Then::End) => self.answer(Ok(body)),
+            _ => self.answer::<()>(Err(ApiError::ExpectedMore)),
         }
     }
 
@@ -416,14 +451,14 @@ impl Client {
     }
 
     fn chunk(&mut self, stream: Stream, handler: &mut dyn Handler) {
-        let (chunk, then) = stream.next(handler);
+        let (body, then) = stream.next(handler);
         let continues = then != Then::End;
         self.phase = match then {
             Then::More(stream) => Phase::Streaming(stream),
             Then::Live => Phase::Live,
             Then::End => Phase::Ready,
         };
-        self.send(&Reply { parameters: Some(chunk), continues, error: None });
+        self.send(&Reply { parameters: Some(body), continues, error: None });
     }
 
     fn answer<T: Serialize>(&mut self, result: Result<T, ApiError>) {
@@ -497,29 +532,34 @@ impl Client {
     }
 }
 
-/// How a call goes on.
-enum Outcome {
-    Reply(Result<Value, ApiError>),
-    Later,
-    Stream(Stream),
+/// An order that nobody waits for.
+fn act_unheard(request: Request, ticket: Ticket, handler: &mut dyn Handler) {
+    match request {
+        Request::Isolate(act) => drop(handler.isolate(ticket, act)),
+        Request::Release(act) => drop(handler.release(ticket, act)),
+        Request::Resolve(id, word) => drop(handler.resolve(id, word)),
+        // Nobody would hear what the others have to say.
+        _ => {}
+    }
 }
 
-fn dispatch(request: Request, more: bool, ticket: Ticket, handler: &mut dyn Handler) -> Outcome {
-    Outcome::Reply(match request {
-        Request::GetInfo => Ok(json!({
-            "vendor": "Bulkhead",
-            "product": "bulkheadd",
-            "version": env!("CARGO_PKG_VERSION"),
-            "url": "https://varlink.org",
-            "interfaces": [SERVICE, INTERFACE],
-        })),
-        Request::GetInterfaceDescription(interface) => match interface.as_str() {
-            INTERFACE => Ok(json!({ "description": DESCRIPTION })),
-            SERVICE => Ok(json!({ "description": wire::SERVICE_DESCRIPTION })),
-            _ => Err(ApiError::InterfaceNotFound(interface)),
-        },
-        _ => todo!(),
+fn info() -> Value {
+    json!({
+        "vendor": "Bulkhead",
+        "product": "bulkheadd",
+        "version": env!("CARGO_PKG_VERSION"),
+        "url": "",
+        "interfaces": [SERVICE, INTERFACE],
     })
+}
+
+fn describe(interface: String) -> Result<Value, ApiError> {
+    let description = match interface.as_str() {
+        INTERFACE => wire::DESCRIPTION,
+        SERVICE => wire::SERVICE_DESCRIPTION,
+        _ => return Err(ApiError::InterfaceNotFound(interface)),
+    };
+    Ok(json!({ "description": description }))
 }
 
 fn encode<T: Serialize>(reply: &Reply<T>) -> Option<Vec<u8>> {

@@ -2,7 +2,7 @@
 
 use super::super::handler::Handler;
 use super::super::request::TargetKind;
-use super::super::views::{FaultView, IsolationView};
+use super::super::views::{BootView, FaultView, IsolationView};
 use crate::event::Event;
 use bulkhead_core::model::Target;
 use jiff::Timestamp;
@@ -23,13 +23,15 @@ pub(super) enum Stream {
     Events { follow: bool, since: Option<Timestamp>, after: Option<i64> },
 }
 
-/// The parameters of one reply.
+/// The parameters of a reply that is one named thing: `{ "isolations": […] }`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Chunk {
+pub(super) enum Body {
     Isolations(Vec<IsolationView>),
     Faults(Vec<FaultView>),
     Events(Vec<Event>),
+    Fault(FaultView),
+    Boots(Vec<BootView>),
 }
 
 /// What follows a chunk.
@@ -44,7 +46,7 @@ pub(super) enum Then {
 }
 
 impl Stream {
-    pub(super) fn next(self, handler: &mut dyn Handler) -> (Chunk, Then) {
+    pub(super) fn next(self, handler: &mut dyn Handler) -> (Body, Then) {
         match self {
             Stream::Isolations { kind, after } => {
                 let page = handler.isolations(kind, after, CHUNK);
@@ -54,7 +56,7 @@ impl Stream {
                     }
                     _ => Then::End,
                 };
-                (Chunk::Isolations(page.into_iter().map(|(_, view)| view).collect()), then)
+                (Body::Isolations(page.into_iter().map(|(_, view)| view).collect()), then)
             }
             Stream::Faults { after } => {
                 let page = handler.faults(after, CHUNK);
@@ -64,7 +66,7 @@ impl Stream {
                     }
                     _ => Then::End,
                 };
-                (Chunk::Faults(page), then)
+                (Body::Faults(page), then)
             }
             Stream::Events { follow, since, after } => {
                 let page = handler.events(since, after, EVENTS);
@@ -73,7 +75,7 @@ impl Stream {
                     None if follow => Then::Live,
                     None => Then::End,
                 };
-                (Chunk::Events(page.events), then)
+                (Body::Events(page.events), then)
             }
         }
     }

@@ -11,8 +11,8 @@ pub use boot::{BootView, Verdict};
 pub use fault::{component_name, AttemptView, EvidenceView, Explanation, FaultView, RuleView};
 pub use isolation::{ActReply, IsolationView};
 pub use status::{
-    CheckView, Health, IsolatedView, LimitsView, Mode, Saved, SourceState, SourceView, Status, Used,
-    WatchdogView,
+    CheckView, Health, IsolatedView, LimitsView, Mode, Saved, SourceState, SourceView, Status,
+    Used, WatchdogView,
 };
 
 #[cfg(test)]

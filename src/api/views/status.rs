@@ -165,8 +165,7 @@ impl Status {
     /// when the state is not saved; degraded when anything is isolated or any
     /// fault is open.
     pub fn assess(&self) -> Health {
-        let blind =
-            |s: &SourceView| matches!(s.state, SourceState::Failed | SourceState::Lossy);
+        let blind = |s: &SourceView| matches!(s.state, SourceState::Failed | SourceState::Lossy);
         let faulted = self.failed > 0
             || self.refused > 0
             || self.escalated > 0

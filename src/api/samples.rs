@@ -1,0 +1,233 @@
+//! Views for the tests of API and CLI: a host with a page and a core gone.
+
+use super::views::*;
+use bulkhead_core::model::{
+    By, Component, CpuId, Evidence, Fault, FaultState, Isolation, IsolationState, McEvent,
+    PageSize, Pfn, Record, Rule, Severity, Stamp, Target, Time, Undo, Wall,
+};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+/// 2026-03-01T12:00:00Z.
+pub const NOON: i64 = 1_772_366_400;
+
+pub const PAGE_FAULT: Uuid = Uuid::from_u128(0x6f1d3c1e_8f0a_5d52_9a3b_0c1d2e3f4a5b);
+pub const CPU_FAULT: Uuid = Uuid::from_u128(0xb2a7f9d4_51c6_5e0f_8b7d_1a2b3c4d5e6f);
+
+/// So many seconds after noon.
+pub fn stamp(seconds: i64) -> Stamp {
+    let wall = (NOON + seconds) * 1_000_000_000;
+    Stamp { at: Time(wall.unsigned_abs()), wall: Wall(wall) }
+}
+
+pub fn time(seconds: i64) -> Timestamp {
+    crate::event::timestamp(stamp(seconds).wall)
+}
+
+pub fn page(pfn: u64, state: IsolationState) -> Isolation {
+    Isolation {
+        target: Target::Page(Pfn(pfn)),
+        state,
+        by: By::Bulkhead,
+        since: stamp(-180),
+        taken: Some(stamp(-180)),
+        why: "2 corrected errors within 24h".to_owned(),
+        fault: Some(PAGE_FAULT),
+        release: None,
+        next_try: None,
+        failures: 0,
+        together: Vec::new(),
+    }
+}
+
+pub fn cpu(id: u32, state: IsolationState) -> Isolation {
+    Isolation {
+        target: Target::Cpu(CpuId(id)),
+        why: "3 corrected errors in its L1 data cache within 72h".to_owned(),
+        fault: Some(CPU_FAULT),
+        together: vec![CpuId(1), CpuId(5)],
+        ..page(0, state)
+    }
+}
+
+/// Two hardware threads gone, a page gone for good, one that cannot be moved,
+/// and one that the limit holds back.
+pub fn ledger() -> Vec<IsolationView> {
+    let failed = Isolation {
+        why: "in use by the kernel: EIO from soft_offline_page".to_owned(),
+        next_try: Some(stamp(3420)),
+        failures: 1,
+        ..page(0x8001, IsolationState::Failed)
+    };
+    let refused = Isolation {
+        why: "the limit of 4 MiB in all is reached".to_owned(),
+        ..page(0x8002, IsolationState::Refused)
+    };
+    let released = Isolation {
+        by: By::Admin,
+        release: Some(Undo::NextBoot),
+        why: "released by an admin: DIMM was replaced".to_owned(),
+        fault: None,
+        ..page(0x12345, IsolationState::Isolated)
+    };
+    [
+        cpu(1, IsolationState::Isolated),
+        cpu(5, IsolationState::Isolated),
+        page(0x8000, IsolationState::Isolated),
+        failed,
+        refused,
+        released,
+    ]
+    .iter()
+    .map(|isolation| IsolationView::of(isolation, PageSize::KIB_4))
+    .collect()
+}
+
+pub fn page_fault() -> Fault {
+    let record = |seconds, syndrome| Evidence {
+        first: stamp(seconds).wall,
+        last: stamp(seconds).wall,
+        records: 1,
+        errors: 1,
+        source: "ras:mc_event".to_owned(),
+        record: Record::MemoryController(McEvent {
+            error_count: 1,
+            address: 0x8000_abc,
+            syndrome,
+            msg: "memory read error".to_owned(),
+            label: "CPU_SrcID#0_MC#0_Chan#0_DIMM#0".to_owned(),
+            driver_detail: "rank:0 bank:3 row:0x1f2 column:0x40".to_owned(),
+            ..McEvent::default()
+        }),
+    };
+    Fault {
+        id: PAGE_FAULT,
+        component: Component::Page { pfn: Pfn(0x8000) },
+        rule: Rule {
+            id: "page-ce".to_owned(),
+            numbers: vec![
+                ("window".to_owned(), "24h".to_owned()),
+                ("errors".to_owned(), "2".to_owned()),
+            ],
+        },
+        severity: Severity::Minor,
+        state: FaultState::Isolated,
+        opened: stamp(-180),
+        first: stamp(-7380),
+        last: stamp(-180),
+        errors: 2,
+        fru: Some("CPU_SrcID#0_MC#0_Chan#0_DIMM#0".to_owned()),
+        evidence: vec![record(-7380, 0), record(-180, u64::MAX)],
+        decision: "Take the page: 2 corrected errors within 24h.".to_owned(),
+        advice: "Nothing now. Plan to replace the DIMM if more of its pages fail.".to_owned(),
+    }
+}
+
+pub fn explanation() -> Explanation {
+    let attempt = |seconds, answered: &str| AttemptView {
+        time: time(seconds),
+        asked: "0x8000000 > /sys/devices/system/memory/soft_offline_page".to_owned(),
+        answered: answered.to_owned(),
+    };
+    let attempts = vec![
+        attempt(-180, "EBUSY; in service (kpageflags)"),
+        attempt(-179, "ok; out of service (kpageflags: HWPOISON)"),
+    ];
+    Explanation::of(&page_fault(), PageSize::KIB_4, attempts)
+}
+
+pub fn faults() -> Vec<FaultView> {
+    let core = Fault {
+        id: CPU_FAULT,
+        component: Component::Cpu { cpus: vec![CpuId(1), CpuId(5)] },
+        rule: Rule { id: "cpu-internal".to_owned(), numbers: Vec::new() },
+        severity: Severity::Major,
+        state: FaultState::Escalated,
+        first: stamp(-90_000),
+        errors: 3,
+        fru: None,
+        ..page_fault()
+    };
+    [page_fault(), core].iter().map(|fault| FaultView::of(fault, PageSize::KIB_4)).collect()
+}
+
+pub fn boots() -> Vec<BootView> {
+    vec![
+        BootView {
+            boot_id: Some("6d1b0f62-3f0e-4f4e-9d0c-2f9f6f6a1b11".to_owned()),
+            started: Some(time(-9000)),
+            verdict: Verdict::Running,
+            ..BootView::default()
+        },
+        BootView {
+            boot_id: Some("0a5e6c0e-70a6-4b52-8a6d-4c1f0f1d2e22".to_owned()),
+            started: Some(time(-90_000)),
+            ended: Some(time(-9100)),
+            verdict: Verdict::HardwareReset,
+            cause: Some("the watchdog reset the host".to_owned()),
+            cpu: Some(3),
+            confidence: Some(0.8),
+            evidence: vec!["bootstatus says CARDRESET".to_owned()],
+        },
+    ]
+}
+
+/// A host that nothing ails.
+pub fn healthy() -> Status {
+    let source = |name: &str, state| SourceView {
+        name: name.to_owned(),
+        via: "bpf".to_owned(),
+        state,
+        reports: 0,
+        lost: 0,
+    };
+    Status {
+        schema: Status::SCHEMA,
+        health: Health::Ok,
+        mode: Mode::Isolate,
+        boot_id: "6d1b0f62-3f0e-4f4e-9d0c-2f9f6f6a1b11".to_owned(),
+        kernel: "6.12.48-amd64".to_owned(),
+        started: time(-8990),
+        state: Saved::Saved,
+        isolated: IsolatedView { cpus: 0, pages: 0, memory_bytes: 0 },
+        pending: 0,
+        failed: 0,
+        refused: 0,
+        open_faults: 0,
+        escalated: 0,
+        sources: vec![
+            source("mce:mce_record", SourceState::Ok),
+            source("ras:mc_event", SourceState::Ok),
+            source("ras:memory_failure_event", SourceState::Absent),
+        ],
+        checks: vec![CheckView { name: "edac-sysfs".to_owned(), differs: 0 }],
+        limits: LimitsView {
+            memory_bytes: Used { used: 0, max: 4 << 20 },
+            pages_today: Used { used: 0, max: 1024 },
+            cpus: Used { used: 0, max: 4 },
+        },
+        watchdog: WatchdogView { state: "not running".to_owned() },
+        last_boot: BootView::default(),
+        conflicts: Vec::new(),
+    }
+}
+
+/// The host of [`ledger`] and [`faults`].
+pub fn ailing() -> Status {
+    let mut status = healthy();
+    status.isolated = IsolatedView { cpus: 2, pages: 2, memory_bytes: 8192 };
+    (status.failed, status.refused) = (1, 1);
+    (status.open_faults, status.escalated) = (2, 1);
+    if let [mce, mc, _] = status.sources.as_mut_slice() {
+        mce.reports = 1005;
+        (mc.state, mc.reports, mc.lost) = (SourceState::Lossy, 12, 7);
+    }
+    status.limits.memory_bytes.used = 8192;
+    status.limits.pages_today.used = 1;
+    status.limits.cpus.used = 2;
+    status.checks = vec![CheckView { name: "edac-sysfs".to_owned(), differs: 3 }];
+    status.conflicts = vec!["rasdaemon offlines pages too; turn its policy off".to_owned()];
+    status.last_boot = boots().pop().unwrap_or_default();
+    status.health = status.assess();
+    status
+}

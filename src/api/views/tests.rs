@@ -1,0 +1,130 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::api::samples;
+use crate::api::wire::DESCRIPTION;
+use serde::de::DeserializeOwned;
+use serde::Serialize;
+use serde_json::{json, Value};
+use varlink_parser::{VStruct, VStructOrEnum, VType, VTypeExt, IDL};
+
+/// Keys and kinds of `value` are those of `shape`, down to the leaves.
+fn conforms(idl: &IDL, shape: &VStruct, value: &Value, place: &str) {
+    let object = value.as_object().unwrap_or_else(|| panic!("{place}: {value} is no object"));
+    let mut defined: Vec<_> = shape.elts.iter().map(|e| e.name).collect();
+    let mut there: Vec<_> = object.keys().map(String::as_str).collect();
+    defined.sort_unstable();
+    there.sort_unstable();
+    assert_eq!(there, defined, "{place}");
+    for element in &shape.elts {
+        fits(idl, &element.vtype, &object[element.name], &format!("{place}.{}", element.name));
+    }
+}
+
+fn fits(idl: &IDL, shape: &VTypeExt, value: &Value, place: &str) {
+    match shape {
+        VTypeExt::Option(_) if value.is_null() => {}
+        VTypeExt::Option(inner) => fits(idl, inner, value, place),
+        VTypeExt::Array(inner) => {
+            value.as_array().unwrap().iter().for_each(|v| fits(idl, inner, v, place));
+        }
+        VTypeExt::Dict(inner) => {
+            value.as_object().unwrap().values().for_each(|v| fits(idl, inner, v, place));
+        }
+        VTypeExt::Plain(VType::Typename(name)) => match &idl.typedefs[name].elt {
+            VStructOrEnum::VStruct(shape) => conforms(idl, shape, value, place),
+            VStructOrEnum::VEnum(_) => unreachable!("no enums here"),
+        },
+        VTypeExt::Plain(VType::Struct(shape)) => conforms(idl, shape, value, place),
+        VTypeExt::Plain(VType::Int) => assert!(value.is_u64(), "{place}: {value}"),
+        VTypeExt::Plain(VType::Float) => assert!(value.is_number(), "{place}: {value}"),
+        VTypeExt::Plain(VType::Bool) => assert!(value.is_boolean(), "{place}: {value}"),
+        VTypeExt::Plain(VType::String) => assert!(value.is_string(), "{place}: {value}"),
+        VTypeExt::Plain(_) => {}
+    }
+}
+
+fn survives<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(view: &T) {
+    let text = serde_json::to_string(view).unwrap();
+    assert_eq!(&serde_json::from_str::<T>(&text).unwrap(), view);
+}
+
+#[test]
+fn every_view_is_as_the_interface_defines_it() {
+    let idl = IDL::try_from(DESCRIPTION).unwrap();
+    let act = ActReply {
+        isolation: samples::ledger().remove(0),
+        dry_run: true,
+        together: vec!["1".to_owned()],
+    };
+    for (method, reply) in [
+        ("Status", json!(samples::ailing())),
+        ("ListIsolations", json!({ "isolations": samples::ledger() })),
+        ("ListFaults", json!({ "faults": samples::faults() })),
+        ("ExplainFault", json!(samples::explanation())),
+        ("Isolate", json!(act)),
+        ("Release", json!(act)),
+        ("Resolve", json!({ "fault": samples::faults()[0] })),
+        ("Boots", json!({ "boots": samples::boots() })),
+    ] {
+        conforms(&idl, &idl.methods[method].output, &reply, method);
+    }
+}
+
+#[test]
+fn every_view_survives_being_written_and_read() {
+    survives(&samples::ailing());
+    survives(&samples::ledger());
+    survives(&samples::faults());
+    survives(&samples::explanation());
+    survives(&samples::boots());
+}
+
+#[test]
+fn status_is_the_object_of_the_contract() {
+    insta::assert_snapshot!(serde_json::to_string_pretty(&samples::ailing()).unwrap());
+}
+
+#[test]
+fn an_explanation_is_the_object_of_the_contract() {
+    insta::assert_snapshot!(serde_json::to_string_pretty(&samples::explanation()).unwrap());
+}
+
+#[test]
+fn a_list_is_the_array_of_the_contract() {
+    insta::assert_snapshot!(serde_json::to_string_pretty(&samples::ledger()).unwrap());
+}
+
+#[test]
+fn health_is_the_worst_that_is_there() {
+    let with = |change: fn(&mut Status)| {
+        let mut status = samples::healthy();
+        change(&mut status);
+        status.assess()
+    };
+    assert_eq!(with(|_| {}), Health::Ok);
+    assert_eq!(with(|s| s.pending = 1), Health::Ok);
+    for degrade in [
+        (|s| s.isolated.cpus = 1) as fn(&mut Status),
+        |s| s.isolated.pages = 1,
+        |s| s.open_faults = 1,
+    ] {
+        assert_eq!(with(degrade), Health::Degraded);
+    }
+    for fault in [
+        (|s| s.failed = 1) as fn(&mut Status),
+        |s| s.refused = 1,
+        |s| s.escalated = 1,
+        |s| s.state = Saved::NotSaved,
+        |s| s.sources[0].state = SourceState::Failed,
+        |s| s.sources[0].state = SourceState::Lossy,
+    ] {
+        assert_eq!(with(fault), Health::Faulted);
+    }
+}
+
+#[test]
+fn numbers_are_numbers_and_keep_their_order() {
+    let text = serde_json::to_string(&samples::explanation().rule).unwrap();
+    assert_eq!(text, r#"{"id":"page-ce","numbers":{"window":"24h","errors":2}}"#);
+}
