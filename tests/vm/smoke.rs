@@ -52,6 +52,9 @@ fn commands_run_side_by_side(machine: Machine) -> Result<()> {
     ensure!(vm.json("echo '{ \"schema\": 1 }'")?["schema"] == 1);
     let much = vm.run("seq 1 200000")?;
     ensure!(much.lines().count() == 200_000 && much.ends_with("\n200000"), "{} bytes", much.len());
+    let text = "it's 100% \\n \"quoted\" $HOME";
+    vm.write_file("/tmp/text", text)?;
+    ensure!(vm.run("cat /tmp/text")? == text);
 
     let mut cat = vm.spawn("sh -c 'mkfifo /tmp/f; echo ready; cat /tmp/f; sleep 1000'")?;
     cat.wait_line("ready", LIMIT)?;

@@ -145,7 +145,8 @@ impl Process {
 
     /// The next whole line of its standard output, or none when it has ended.
     pub fn next_line(&mut self, limit: Duration) -> Result<Option<String>> {
-        let deadline = Instant::now() + limit;
+        // A limit beyond what the clock can say is none; the machine has one in any case.
+        let deadline = Instant::now().checked_add(limit);
         loop {
             let rest = &self.stdout[self.read..];
             if let Some(length) = rest.iter().position(|&byte| byte == b'\n') {
@@ -156,7 +157,7 @@ impl Process {
             if self.code.is_some() {
                 return Ok(None);
             }
-            self.take_in(Some(deadline))?;
+            self.take_in(deadline)?;
         }
     }
 

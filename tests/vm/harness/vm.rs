@@ -43,6 +43,12 @@ impl Vm {
         serde_json::from_str(&text).with_context(|| format!("{script:?} printed {text:?}"))
     }
 
+    /// Puts a text into a file of the guest; scripts, and so texts, may have 128 KiB.
+    pub fn write_file(&self, path: &str, text: &str) -> Result<()> {
+        let quoted = text.replace('\'', r"'\''");
+        self.run(&format!("printf %s '{quoted}' > {path}")).map(drop)
+    }
+
     /// Starts one command, with shell quoting and redirection, and lets it run. Signals go to it and not to a shell.
     pub fn spawn(&self, command: &str) -> Result<Process> {
         self.qemu.agent.start(&format!("exec {command}"))
