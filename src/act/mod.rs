@@ -1,1 +1,12 @@
-//! To come.
+//! The only code that writes to the kernel. Every order is read back, and
+//! answered with what *is*.
+
+mod actor;
+mod cpu;
+mod lane;
+mod page;
+mod reply;
+mod sysfs;
+
+pub use actor::{ActError, Actor};
+pub use lane::TIME_LIMIT;

@@ -1,0 +1,26 @@
+//! What came of an order, before it is an outcome.
+
+use super::sysfs;
+use crate::host::HostError;
+use bulkhead_core::decide::Answer;
+
+/// The answer and its words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reply {
+    pub answer: Answer,
+    /// For people: what came back, and what reading back says.
+    pub answered: String,
+}
+
+impl Reply {
+    pub fn new(answer: Answer, answered: impl Into<String>) -> Reply {
+        Reply { answer, answered: answered.into() }
+    }
+}
+
+/// Something could not be read that must be known before anything is written.
+impl From<HostError> for Reply {
+    fn from(error: HostError) -> Reply {
+        Reply::new(sysfs::answer(&error.cause), format!("{error}; nothing was written"))
+    }
+}
