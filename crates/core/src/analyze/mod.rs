@@ -23,3 +23,6 @@ pub use analyzer::{Analyzer, Observed, MAX_OTHERS, MAX_PAGES};
 pub use evidence::{Case, CoreId, EvidenceKey, EvidenceState, Part, Took};
 pub use finding::{FaultUpdate, Finding, Response};
 pub use rules::{RuleId, Rules, MEMORY_CE};
+
+#[cfg(test)]
+mod tests;
