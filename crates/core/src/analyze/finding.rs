@@ -1,7 +1,8 @@
 //! What analyze hands to decide.
 
-use crate::model::{CpuId, Fault, Pfn};
+use crate::model::{CpuId, Evidence, Fault, Pfn, Stamp};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// What a fault calls for, before any policy on how much may go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,4 +28,18 @@ pub struct Finding {
     pub fault: Fault,
     /// What it calls for.
     pub response: Response,
+}
+
+/// More errors of an open fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultUpdate {
+    /// Which.
+    pub fault: Uuid,
+    /// Its last error.
+    pub last: Stamp,
+    /// Its errors so far, each counted once: the whole figure, not a step.
+    pub errors: u64,
+    /// A piece of evidence to append, while it holds fewer than
+    /// [`Fault::MAX_EVIDENCE`].
+    pub evidence: Option<Evidence>,
 }

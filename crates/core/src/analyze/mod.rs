@@ -1,8 +1,28 @@
 //! From reports to faults. Pure.
+//!
+//! ```text
+//!  Report ─▶ reading ─▶ Lead ─▶ evidence (serd, tally) ─▶ Finding
+//!            (mce)      what it    what is remembered       the fault, and what
+//!                       points at  of the component         it calls for
+//! ```
 
+mod analyzer;
+mod book;
+mod evidence;
 pub mod finding;
+mod lead;
 pub mod mce;
+mod place;
+mod reading;
+mod rules;
 pub mod serd;
 mod tally;
+mod words;
 
-pub use finding::{Finding, Response};
+pub use analyzer::{Analyzer, Observed, MAX_OTHERS, MAX_PAGES};
+pub use evidence::{Case, CoreId, EvidenceKey, EvidenceState, Part, Took};
+pub use finding::{FaultUpdate, Finding, Response};
+pub use rules::{RuleId, Rules, MEMORY_CE};
+
+#[cfg(test)]
+mod tests;

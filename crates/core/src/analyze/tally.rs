@@ -148,7 +148,10 @@ mod tests {
 
     #[test]
     fn three_sources_of_one_error_count_once() {
-        assert_eq!(credits(&[(MceRecord, 0, 1), (McEvent, 1, 1), (MemoryFailure, 2, 1)]), [1, 0, 0]);
+        assert_eq!(
+            credits(&[(MceRecord, 0, 1), (McEvent, 1, 1), (MemoryFailure, 2, 1)]),
+            [1, 0, 0]
+        );
         assert_eq!(credits(&[(MemoryFailure, 0, 1), (MceRecord, 1, 1)]), [1, 0]);
     }
 

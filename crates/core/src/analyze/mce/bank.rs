@@ -1,7 +1,10 @@
 //! Whose a machine-check bank is.
 
+use serde::{Deserialize, Serialize};
+
 /// The owner of a bank, as far as it is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Bank {
     /// A core's own: the CPU that read the bank is the culprit's.
     Core(Unit),
@@ -13,9 +16,7 @@ pub enum Bank {
 }
 
 /// A unit of a core.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// Intel IFU, AMD IF: instruction fetch and L1 instruction cache.
@@ -37,7 +38,8 @@ pub enum Unit {
 }
 
 /// A unit that several cores share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SharedUnit {
     /// The last-level cache, level 3.
     LastLevelCache,

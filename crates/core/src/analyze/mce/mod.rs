@@ -6,7 +6,7 @@ pub mod code;
 pub mod intel;
 pub mod status;
 
-use crate::model::{MceRecord, Machine, Pfn, PhysAddr, Vendor};
+use crate::model::{Machine, MceRecord, Pfn, PhysAddr, Vendor};
 use bank::{Bank, SharedUnit};
 use code::Code;
 use thiserror::Error;
@@ -50,8 +50,11 @@ pub enum Unusable {
     /// MCACOD 0.
     #[error("machine-check record of bank {0} reports no error (MCACOD 0)")]
     NoError(u8),
-    /// An error code that is not defined, or not the fault of who saw it.
-    #[error("machine-check bank {bank} reports error code {mcacod:#06x}, which names no component")]
+    /// The code of a corrected error is not defined, or not the fault of who
+    /// saw it. (An uncorrected one matters whatever its code.)
+    #[error(
+        "machine-check bank {bank} reports error code {mcacod:#06x}, which names no component"
+    )]
     NoComponent {
         /// The bank.
         bank: u8,
@@ -99,19 +102,19 @@ pub fn decode(record: &MceRecord, machine: &Machine) -> Result<MachineCheck, Unu
         Vendor::Amd => amd_code(record.status, family, number, bank),
         Vendor::Intel | Vendor::Other => Code::of(status::mcacod(record.status)),
     };
-    match code {
-        Code::None => return Err(Unusable::NoError(number)),
-        Code::Other => {
-            let mcacod = status::mcacod(record.status);
-            return Err(Unusable::NoComponent { bank: number, mcacod });
-        }
-        _ => {}
-    }
     let deferred = vendor == Vendor::Amd && record.status & status::AMD_DEFERRED != 0;
     let outcome = match record.status & status::UC != 0 || deferred {
         true => Outcome::Uncorrected,
         false => Outcome::Corrected,
     };
+    match (code, outcome) {
+        (Code::None, _) => return Err(Unusable::NoError(number)),
+        (Code::Other, Outcome::Corrected) => {
+            let mcacod = status::mcacod(record.status);
+            return Err(Unusable::NoComponent { bank: number, mcacod });
+        }
+        _ => {}
+    }
     Ok(MachineCheck {
         outcome,
         code,
@@ -179,12 +182,7 @@ fn amd_code(status: u64, family: u32, number: u8, bank: Bank) -> Code {
 /// "Architecturally Defined UCR Errors": codes 0x0134, 0x0150, 0x017a), unless
 /// its context is corrupt: then the error is the processor's. The classes are
 /// those of mce_is_memory_error() (arch/x86/kernel/cpu/mce/core.c).
-fn memory_page(
-    record: &MceRecord,
-    code: Code,
-    outcome: Outcome,
-    machine: &Machine,
-) -> Option<Pfn> {
+fn memory_page(record: &MceRecord, code: Code, outcome: Outcome, machine: &Machine) -> Option<Pfn> {
     let context_intact = record.status & status::PCC == 0;
     let of_memory = match (code, outcome) {
         (Code::Memory, _) => true,

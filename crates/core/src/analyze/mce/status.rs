@@ -91,7 +91,10 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(physical_address(&good, 12), Some(0x8000_0000));
-        assert_eq!(physical_address(&MceRecord { misc: 0x80, ..good.clone() }, 12), Some(0x8000_0000));
+        assert_eq!(
+            physical_address(&MceRecord { misc: 0x80, ..good.clone() }, 12),
+            Some(0x8000_0000)
+        );
         for (what, bad) in [
             ("grain above a page", MceRecord { misc: 0x8d, ..good.clone() }),
             ("linear address", MceRecord { misc: 0x4c, ..good.clone() }),

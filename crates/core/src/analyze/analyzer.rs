@@ -1,0 +1,365 @@
+//! The engine: reports in, findings out, evidence kept between them.
+
+use super::book::Book;
+use super::evidence::{Case, EvidenceKey, EvidenceState, Fired, Took};
+use super::finding::{FaultUpdate, Finding, Response};
+use super::lead::Lead;
+use super::reading::{self, Reading};
+use super::rules::{RuleId, Rules, MEMORY_CE};
+use super::words;
+use crate::decide::Threshold;
+use crate::model::{Fault, FaultState, Machine, Pfn, Record, Report, Source, Target};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Pages with evidence, at most. A host past it has lost whole DIMMs; at about
+/// 1 KiB a page (two records and their windows) they hold some 128 MiB.
+pub const MAX_PAGES: usize = 131_072;
+
+/// Other components with evidence, at most. Cores have a few each; the rest is
+/// named by what records say, which may be anything.
+pub const MAX_OTHERS: usize = 16_384;
+
+/// Reports kept as evidence of a page before its rule fires. A page goes at its
+/// second error, and there may be many pages.
+const PAGE_EVIDENCE: usize = 2;
+
+/// The name space of fault identities; never changes.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6b1f_9b0e_52c7_4d0e_9a35_0c8e_71d4_2f6a);
+
+/// Finds faults in reports. Pure: time comes with the reports.
+#[derive(Debug)]
+pub struct Analyzer {
+    rules: Rules,
+    pages: Book,
+    others: Book,
+    /// Open faults, by what they are about.
+    cases: BTreeMap<Uuid, EvidenceKey>,
+}
+
+/// What a report came to.
+#[derive(Debug, Default)]
+pub struct Observed {
+    /// Errors to add to the total of the report's source, so that the sources'
+    /// totals sum to the errors, each counted once.
+    pub counted: u64,
+    /// Faults that just fired.
+    pub findings: Vec<Finding>,
+    /// Open faults that got more errors.
+    pub updated: Vec<FaultUpdate>,
+    /// The page that the report has a usable address of: worth a look, since
+    /// the kernel may have taken it.
+    pub page: Option<Pfn>,
+    /// What could not be used of the report, and why: one sentence without a
+    /// full stop. It is kept raw, never guessed at.
+    pub undecodable: Option<String>,
+}
+
+impl Analyzer {
+    /// With no evidence.
+    pub fn new(rules: Rules) -> Analyzer {
+        Analyzer {
+            rules,
+            pages: Book::new(MAX_PAGES),
+            others: Book::new(MAX_OTHERS),
+            cases: BTreeMap::new(),
+        }
+    }
+
+    /// New numbers, which hold from the next report on. Evidence stays; a
+    /// threshold that was raised counts on from the records it had needed.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
+    /// Takes a report.
+    pub fn observe(&mut self, report: &Report, machine: &Machine) -> Observed {
+        let mut out = Observed::default();
+        if report.records == 0 {
+            out.undecodable = Some(format!("a report of {} stands for no record", report.source));
+            return out;
+        }
+        let Reading { lead, page, unusable } =
+            reading::read(report.source, &report.record, machine, &self.rules);
+        out.undecodable = unusable;
+        out.page = page;
+
+        let creditable = creditable(report);
+        let mut fresh = report.errors;
+        out.counted = creditable;
+        if let Some(pfn) = page {
+            let key = EvidenceKey::Page(pfn);
+            let added = self.change(&key, |state| {
+                state.last = state.last.max(report.last.at);
+                state.tally.add(
+                    report.source,
+                    report.first.at,
+                    report.last.at,
+                    report.errors,
+                    creditable,
+                )
+            });
+            fresh = added.fresh;
+            out.counted = added.credit;
+        }
+        if report.source == Source::McEvent && report.decodes > 0 {
+            self.withdraw_placeless(report);
+        }
+        if let Some(lead) = lead {
+            self.follow(lead, report, fresh, machine, &mut out);
+        }
+        let horizon = self.rules.longest_window();
+        self.pages.expire(report.last.at, horizon);
+        self.others.expire(report.last.at, horizon);
+        out
+    }
+
+    /// The component was given back: its window restarts, and its open faults
+    /// no longer keep it from firing. Should it fire, that is a new fault; the
+    /// old one stays as it is and keeps counting until then.
+    pub fn release(&mut self, target: &Target) {
+        let keys: Vec<EvidenceKey> = match target {
+            Target::Page(pfn) => vec![EvidenceKey::Page(*pfn)],
+            Target::Cpu(cpu) => self
+                .others
+                .iter()
+                .filter(|(_, state)| state.cpus.contains(cpu))
+                .map(|(key, _)| key.clone())
+                .collect(),
+        };
+        for key in keys {
+            if self.book(&key).get(&key).is_some() {
+                self.change(&key, EvidenceState::release);
+            }
+        }
+    }
+
+    /// An admin closed `fault`: its component may fire anew, from an empty
+    /// window, and it no longer speaks against its socket's other cores.
+    pub fn closed(&mut self, fault: &Fault) {
+        let Some(key) = self.cases.remove(&fault.id) else { return };
+        if self.book(&key).get(&key).is_none() {
+            return;
+        }
+        let idle = self.change(&key, |state| {
+            state.cases.retain(|case| case.id != fault.id);
+            state.restart();
+            state.cases.is_empty()
+        });
+        if idle {
+            self.book_mut(&key).remove(&key);
+        }
+    }
+
+    /// Takes up where an earlier run left off: its rows, as
+    /// [`Analyzer::take_changes`] gave them, and the faults that are open.
+    ///
+    /// Where the two differ the faults are right, since they are saved first: a
+    /// row's case that is not open is dropped with its windows; an open fault
+    /// that no row knows is found again by its evidence.
+    pub fn restore<'f>(
+        &mut self,
+        rows: impl Iterator<Item = (EvidenceKey, EvidenceState)>,
+        open_faults: impl Iterator<Item = &'f Fault>,
+        machine: &Machine,
+    ) {
+        let mut open: BTreeMap<Uuid, &Fault> =
+            open_faults.filter(|f| f.is_open()).map(|f| (f.id, f)).collect();
+        for (key, row) in rows {
+            let mut state = row;
+            let before = state.cases.len();
+            state.cases.retain_mut(|case| match open.remove(&case.id) {
+                Some(fault) => {
+                    case.errors = case.errors.max(fault.errors);
+                    case.evidence = fault.evidence.len();
+                    true
+                }
+                None => false,
+            });
+            if state.cases.len() < before {
+                state.restart();
+            }
+            self.cases.extend(state.cases.iter().map(|case| (case.id, key.clone())));
+            self.change(&key, |row| *row = state);
+        }
+        for fault in open.into_values() {
+            self.reopen(fault, machine);
+        }
+    }
+
+    /// What changed since the last call: a row's new content, or `None` where
+    /// it is gone.
+    pub fn take_changes(&mut self) -> Vec<(EvidenceKey, Option<EvidenceState>)> {
+        let mut changes = self.pages.take_changes();
+        changes.extend(self.others.take_changes());
+        changes
+    }
+
+    /// Components whose evidence was given up for want of room.
+    pub fn evictions(&self) -> u64 {
+        self.pages.evictions() + self.others.evictions()
+    }
+
+    /// Keeps a record's evidence, and fires its rule when it is enough.
+    fn follow(
+        &mut self,
+        lead: Lead,
+        report: &Report,
+        fresh: u64,
+        machine: &Machine,
+        out: &mut Observed,
+    ) {
+        let keep = match lead.key {
+            EvidenceKey::Page(_) => PAGE_EVIDENCE,
+            _ => Fault::MAX_EVIDENCE,
+        };
+        let taken = self.change(&lead.key, |state| state.take(&lead, report, fresh, keep));
+        out.updated.extend(taken.update);
+        if let Some(fired) = taken.fired {
+            out.findings.push(self.open(lead, fired, report, machine));
+        }
+    }
+
+    /// Opens the fault that just fired.
+    fn open(&mut self, lead: Lead, fired: Fired, report: &Report, machine: &Machine) -> Finding {
+        let response = match lead.took {
+            Some(took) if self.is_cascade(&took) => Response::Escalate,
+            _ => lead.response.clone(),
+        };
+        let took = lead.took.filter(|_| matches!(response, Response::TakeCpus(_)));
+        let fault = Fault {
+            id: identity(&lead, &fired),
+            component: lead.component.clone(),
+            rule: lead.rule.with(lead.threshold),
+            severity: lead.severity(),
+            state: FaultState::Open,
+            opened: report.last,
+            first: fired.first,
+            last: report.last,
+            errors: fired.errors,
+            fru: lead.fru.clone(),
+            decision: words::decision(&lead, fired.errors, &response, machine),
+            advice: words::advice(&lead, &response),
+            evidence: fired.evidence,
+        };
+        let case = Case {
+            id: fault.id,
+            uncorrected: lead.rule.uncorrected(),
+            errors: fault.errors,
+            evidence: fault.evidence.len(),
+            took,
+            released: false,
+        };
+        self.add_case(&lead.key, case);
+        Finding { fault, response }
+    }
+
+    /// Puts `case` in the place of those that a release had unlocked.
+    fn add_case(&mut self, key: &EvidenceKey, case: Case) {
+        let id = case.id;
+        let replaced = self.change(key, |state| {
+            let (replaced, kept) = std::mem::take(&mut state.cases)
+                .into_iter()
+                .partition::<Vec<_>, _>(|old| old.id == id || old.released);
+            state.cases = kept;
+            state.cases.push(case);
+            replaced
+        });
+        for old in replaced {
+            self.cases.remove(&old.id);
+        }
+        self.cases.insert(id, key.clone());
+    }
+
+    /// An open fault of another core of the socket already called for that
+    /// core, by the same kind of bank: it may be the socket that fails, and
+    /// taking one core after another would blame them all.
+    fn is_cascade(&self, took: &Took) -> bool {
+        self.others.iter().flat_map(|(_, state)| &state.cases).filter_map(|case| case.took).any(
+            |earlier| {
+                earlier.socket == took.socket
+                    && earlier.bank == took.bank
+                    && earlier.core != took.core
+            },
+        )
+    }
+
+    /// A decoded error has a place after all: it leaves the count of those
+    /// without one, where the machine check behind it had put it.
+    fn withdraw_placeless(&mut self, report: &Report) {
+        let uncorrected = match &report.record {
+            Record::MemoryController(event) => event.error_type != 0,
+            _ => return,
+        };
+        let key = EvidenceKey::Memory { controller: None, label: String::new(), uncorrected };
+        if self.others.get(&key).is_some() {
+            self.change(&key, |state| state.withdraw(Source::MceRecord, report.decodes));
+        }
+    }
+
+    /// Finds an open fault's place by its first piece of evidence.
+    fn reopen(&mut self, fault: &Fault, machine: &Machine) {
+        let Some(first) = fault.evidence.first() else { return };
+        let Some(source) = Source::ALL.into_iter().find(|s| s.name() == first.source) else {
+            return;
+        };
+        let Some(lead) = reading::read(source, &first.record, machine, &self.rules).lead else {
+            return;
+        };
+        let case = Case {
+            id: fault.id,
+            uncorrected: [RuleId::PageUe, RuleId::MemoryUe, RuleId::CpuUe]
+                .iter()
+                .any(|rule| rule.name() == fault.rule.id),
+            errors: fault.errors,
+            evidence: fault.evidence.len(),
+            took: lead.took.filter(|_| fault.state != FaultState::Escalated),
+            released: false,
+        };
+        self.add_case(&lead.key, case);
+    }
+
+    /// Changes a row; in a full book a new one may cost another its place.
+    fn change<R>(&mut self, key: &EvidenceKey, change: impl FnOnce(&mut EvidenceState) -> R) -> R {
+        let threshold = match key {
+            EvidenceKey::Page(_) => self.rules.page,
+            EvidenceKey::Memory { .. } => MEMORY_CE,
+            _ => Threshold { errors: self.rules.cpu.errors, window: self.rules.cpu.window },
+        };
+        let (result, evicted) = self.book_mut(key).change(key, threshold, change);
+        for case in evicted.iter().flat_map(|state| &state.cases) {
+            self.cases.remove(&case.id);
+        }
+        result
+    }
+
+    fn book(&self, key: &EvidenceKey) -> &Book {
+        match key {
+            EvidenceKey::Page(_) => &self.pages,
+            _ => &self.others,
+        }
+    }
+
+    fn book_mut(&mut self, key: &EvidenceKey) -> &mut Book {
+        match key {
+            EvidenceKey::Page(_) => &mut self.pages,
+            _ => &mut self.others,
+        }
+    }
+}
+
+/// The errors that may be credited to the report's source: those whose machine
+/// check it merely decodes were credited there.
+fn creditable(report: &Report) -> u64 {
+    let decodes = report.decodes.min(report.records);
+    let own = u128::from(report.records - decodes);
+    let share = u128::from(report.errors) * own / u128::from(report.records.max(1));
+    u64::try_from(share).unwrap_or(report.errors)
+}
+
+/// The same log finds the same fault: its name is made of the component, the
+/// rule and the moment of the first record.
+fn identity(lead: &Lead, fired: &Fired) -> Uuid {
+    let name = format!("{}|{}|{}", lead.key, lead.rule.name(), fired.first.at.0);
+    Uuid::new_v5(&NAMESPACE, name.as_bytes())
+}

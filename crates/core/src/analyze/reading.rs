@@ -1,0 +1,90 @@
+//! What one record says, in the words of the rules.
+
+use super::lead::{self, Lead};
+use super::mce::code::Code;
+use super::mce::{self, Outcome};
+use super::rules::Rules;
+use crate::model::{Machine, McEvent, MceRecord, MemoryFailure, Pfn, Record, Source};
+
+/// A record, read.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// The component it points at, if it is an error of one.
+    pub lead: Option<Lead>,
+    /// The page it has a usable address of.
+    pub page: Option<Pfn>,
+    /// What could not be used of it, and why.
+    pub unusable: Option<String>,
+}
+
+impl Reading {
+    fn unusable(why: impl ToString) -> Reading {
+        Reading { unusable: Some(why.to_string()), ..Reading::default() }
+    }
+}
+
+/// Reads a record that `source` delivered.
+pub(super) fn read(source: Source, record: &Record, machine: &Machine, rules: &Rules) -> Reading {
+    match (source, record) {
+        (Source::MceRecord, Record::Mce(mce)) => machine_check(mce, machine, rules),
+        (Source::McEvent, Record::MemoryController(event)) => mc_event(event, machine, rules),
+        (Source::MemoryFailure, Record::MemoryFailure(result)) => memory_failure(result, machine),
+        _ => Reading::unusable(format!("a report of {source} carries another source's record")),
+    }
+}
+
+fn machine_check(record: &MceRecord, machine: &Machine, rules: &Rules) -> Reading {
+    let check = match mce::decode(record, machine) {
+        Ok(check) => check,
+        Err(why) => return Reading::unusable(why),
+    };
+    if let Some(pfn) = check.page {
+        let lead = lead::page(pfn, check.outcome, rules, None);
+        return Reading { lead: Some(lead), page: Some(pfn), unusable: None };
+    }
+    if matches!(check.code, Code::Memory | Code::NearMemory) {
+        let lead = lead::memory(None, "", check.outcome, None);
+        return Reading { lead: Some(lead), ..Reading::default() };
+    }
+    let (lead, doubt) = lead::processor(record, &check, machine, rules);
+    Reading { lead: Some(lead), page: None, unusable: doubt.map(|d| d.to_string()) }
+}
+
+fn mc_event(event: &McEvent, machine: &Machine, rules: &Rules) -> Reading {
+    // enum hw_event_mc_err_type, include/linux/edac.h.
+    let outcome = match event.error_type {
+        0 => Outcome::Corrected,
+        1..=3 => Outcome::Uncorrected,
+        4 => return Reading::default(),
+        other => return Reading::unusable(format!("mc_event has an unknown error type {other}")),
+    };
+    let fru = fru(&event.label);
+    // A driver passes 0 where it knows no address; a grain above a page is none.
+    let of_page = event.address != 0 && event.grain_bits <= machine.page_size.shift();
+    let page = of_page.then(|| mce::page_of(event.address, machine)).flatten();
+    let lead = match page {
+        Some(pfn) => lead::page(pfn, outcome, rules, fru),
+        None => lead::memory(Some(event.mc_index), &event.label, outcome, fru),
+    };
+    Reading { lead: Some(lead), page, unusable: None }
+}
+
+/// A result, not an error: what it tells of the page is decide's to record.
+fn memory_failure(result: &MemoryFailure, machine: &Machine) -> Reading {
+    let addr = result.pfn.0.checked_mul(machine.page_size.bytes());
+    match addr.and_then(|addr| mce::page_of(addr, machine)) {
+        Some(pfn) => Reading { page: Some(pfn), ..Reading::default() },
+        None => Reading::unusable(format!(
+            "memory_failure_event names page frame {:#x}, beyond the host's address width",
+            result.pfn.0
+        )),
+    }
+}
+
+/// The DIMM to replace, if the label names exactly one. EDAC's core joins the
+/// candidates with " or " and has two texts for "not known"
+/// (drivers/edac/edac_mc.c, edac_mc_handle_error).
+fn fru(label: &str) -> Option<String> {
+    let known = !matches!(label, "" | "any memory" | "unknown memory") && !label.contains(" or ");
+    known.then(|| label.to_owned())
+}

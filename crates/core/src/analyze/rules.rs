@@ -1,0 +1,134 @@
+//! The rules by name, and the numbers they run on.
+
+use crate::decide::{CpuPolicy, Policy, Threshold};
+use crate::model::Rule;
+use std::time::Duration;
+
+/// Corrected memory errors whose page is not known, of one controller or DIMM:
+/// 12 in 24 h are worth telling a human. The figure is ours, and deliberately
+/// no page's: errors concentrate, so a volume of them says little about how
+/// much memory is bad.
+pub const MEMORY_CE: Threshold =
+    Threshold { errors: 12, window: Duration::from_secs(24 * 60 * 60) };
+
+/// The numbers analyze runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Corrected errors of one page.
+    pub page: Threshold,
+    /// Corrected errors of processors.
+    pub cpu: CpuPolicy,
+}
+
+impl From<&Policy> for Rules {
+    fn from(policy: &Policy) -> Self {
+        Rules { page: policy.page.threshold, cpu: policy.cpu }
+    }
+}
+
+impl Rules {
+    /// Beyond this nothing is evidence any more.
+    pub fn longest_window(&self) -> Duration {
+        self.page.window.max(self.cpu.window).max(MEMORY_CE.window)
+    }
+}
+
+/// A rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleId {
+    /// N CEs on a page.
+    PageCe,
+    /// A UE on a page.
+    PageUe,
+    /// Many CEs of memory without a known page.
+    MemoryCe,
+    /// A UE of memory without a known page.
+    MemoryUe,
+    /// N CEs of one level of a core's caches.
+    CpuCache,
+    /// N CEs of one level of a core's TLBs.
+    CpuTlb,
+    /// N CEs inside a core.
+    CpuInternal,
+    /// A cache's own threshold was passed.
+    CpuThreshold,
+    /// A UE of a processor.
+    CpuUe,
+    /// N CEs of a cache that cores share.
+    CacheShared,
+    /// N CEs of another structure that cores share.
+    BankShared,
+    /// N CEs of a bank whose owner is not known.
+    BankUnknown,
+    /// N CEs of a bus or interconnect.
+    Bus,
+}
+
+impl RuleId {
+    /// The stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            RuleId::PageCe => "page-ce",
+            RuleId::PageUe => "page-ue",
+            RuleId::MemoryCe => "memory-ce",
+            RuleId::MemoryUe => "memory-ue",
+            RuleId::CpuCache => "cpu-cache",
+            RuleId::CpuTlb => "cpu-tlb",
+            RuleId::CpuInternal => "cpu-internal",
+            RuleId::CpuThreshold => "cpu-threshold",
+            RuleId::CpuUe => "cpu-ue",
+            RuleId::CacheShared => "cache-shared",
+            RuleId::BankShared => "bank-shared",
+            RuleId::BankUnknown => "bank-unknown",
+            RuleId::Bus => "bus",
+        }
+    }
+
+    /// It fires at the first error.
+    pub fn at_once(self) -> bool {
+        matches!(self, RuleId::PageUe | RuleId::MemoryUe | RuleId::CpuUe | RuleId::CpuThreshold)
+    }
+
+    /// It is about uncorrected errors.
+    pub fn uncorrected(self) -> bool {
+        matches!(self, RuleId::PageUe | RuleId::MemoryUe | RuleId::CpuUe)
+    }
+
+    /// The rule with its numbers, for the fault it found.
+    pub fn with(self, threshold: Threshold) -> Rule {
+        let numbers = match self.at_once() {
+            true => vec![("errors".to_owned(), "1".to_owned())],
+            false => vec![
+                ("errors".to_owned(), threshold.errors.max(1).to_string()),
+                ("window".to_owned(), span(threshold.window)),
+            ],
+        };
+        Rule { id: self.name().to_owned(), numbers }
+    }
+}
+
+/// A duration as the configuration spells it: `24h`, `90s`, `1500ms`.
+pub fn span(duration: Duration) -> String {
+    let (secs, millis) = (duration.as_secs(), duration.subsec_millis());
+    match secs {
+        _ if millis != 0 => format!("{}ms", duration.as_millis()),
+        0 => "0s".to_owned(),
+        s if s % 3600 == 0 => format!("{}h", s / 3600),
+        s if s % 60 == 0 => format!("{}m", s / 60),
+        s => format!("{s}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_read_as_in_the_configuration() {
+        for (secs, text) in [(0, "0s"), (90, "90s"), (120, "2m"), (86_400, "24h"), (259_200, "72h")]
+        {
+            assert_eq!(span(Duration::from_secs(secs)), text);
+        }
+        assert_eq!(span(Duration::from_millis(1500)), "1500ms");
+    }
+}

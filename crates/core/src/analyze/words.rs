@@ -1,0 +1,94 @@
+//! Sentences for the admin who was paged.
+
+use super::finding::Response;
+use super::lead::Lead;
+use super::rules::{span, RuleId};
+use crate::model::{Component, Machine};
+
+/// What was found and what it calls for: one sentence.
+pub(super) fn decision(lead: &Lead, errors: u64, response: &Response, machine: &Machine) -> String {
+    let what = component(&lead.component, machine);
+    let found = match lead.rule {
+        RuleId::PageUe | RuleId::MemoryUe | RuleId::CpuUe => {
+            format!("An uncorrected error in {what}")
+        }
+        RuleId::CpuThreshold => {
+            format!("The hardware says that corrected errors of the {what} passed its threshold")
+        }
+        _ => {
+            let plural = if errors == 1 { "" } else { "s" };
+            let window = span(lead.threshold.window);
+            format!("{errors} corrected error{plural} in {what} within {window}")
+        }
+    };
+    let called_for = match response {
+        Response::TakePage(_) => "the page is to be taken out of use",
+        Response::EnsureFailedPage(_) => {
+            "the kernel takes the page by itself, which is to be verified"
+        }
+        Response::TakeCpus(_) => "these CPUs are to be taken off line",
+        Response::Report => match lead.rule {
+            RuleId::BankUnknown => "nothing is taken, since whose fault it is is not known",
+            RuleId::MemoryCe => "nothing is taken, since no page is known",
+            RuleId::Bus => "nothing is taken, since no CPU is to blame for a bus",
+            RuleId::CacheShared | RuleId::BankShared => {
+                "nothing is taken, since the record names whoever read it and no culprit"
+            }
+            _ => "nothing is taken, as the policy says for this level",
+        },
+        Response::Escalate => match lead.rule {
+            RuleId::CpuUe | RuleId::MemoryUe => "nothing that could be taken would contain it",
+            _ => {
+                "another core of this socket was called for by errors of the same kind of bank, \
+                 so the socket is suspect and this core stays"
+            }
+        },
+    };
+    format!("{found}: {called_for}.")
+}
+
+/// What the admin should do: one sentence.
+pub(super) fn advice(lead: &Lead, response: &Response) -> String {
+    let part =
+        lead.fru.as_deref().map_or_else(|| "the DIMM".to_owned(), |fru| format!("DIMM {fru}"));
+    match (response, lead.rule) {
+        (Response::TakePage(_), _) => {
+            format!("Nothing for a single page; if more pages follow, plan to replace {part}.")
+        }
+        (Response::EnsureFailedPage(_), _) => {
+            format!("Look for processes that were killed, and plan to replace {part} if it happens again.")
+        }
+        (Response::TakeCpus(_), _) => "Plan to replace the processor; until then the host runs \
+                                       with fewer CPUs."
+            .to_owned(),
+        (_, RuleId::MemoryCe) => {
+            format!(
+                "Find out by the platform's own log where they lie, and plan to replace {part}."
+            )
+        }
+        (_, RuleId::MemoryUe) => {
+            format!("Move work away from this host now and replace {part}.")
+        }
+        (_, RuleId::CpuUe) => {
+            "Move work away from this host now and have the processor and its board checked."
+                .to_owned()
+        }
+        (Response::Escalate, _) => {
+            "Move work away from this host and have the whole socket replaced: taking one core \
+             after another would not end."
+                .to_owned()
+        }
+        (_, RuleId::Bus) => {
+            "Have the link, the board and the cards on it checked; no CPU needs to go.".to_owned()
+        }
+        _ => "Watch whether they go on; if so, have the processor replaced.".to_owned(),
+    }
+}
+
+/// A page by its address, anything else by its name.
+fn component(component: &Component, machine: &Machine) -> String {
+    match component {
+        Component::Page { pfn } => format!("page {}", machine.page_size.addr(*pfn)),
+        other => other.to_string(),
+    }
+}
