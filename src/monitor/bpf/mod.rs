@@ -1,0 +1,347 @@
+//! The source of choice: programs in the kernel count, and this reads what
+//! they counted, exactly.
+//!
+//! Counts lie on one of two sides. A drain turns the programs to the other
+//! side, waits until none of them still counts on this one, and reads it; the
+//! side is emptied only when the batch is durable ([`Bpf::done`]). The batch
+//! has a name, the set's and the generation, that the store keeps with it. So
+//! a kill at any point loses nothing and counts nothing twice: whoever comes
+//! next finds a side that nobody counts on, and either its name is the one in
+//! the store (empty it) or not (read it).
+//!
+//! Everything is pinned under [`PINS`], so counting goes on while no daemon
+//! runs. A daemon with other programs (an upgrade) detaches the old ones,
+//! reads what they left, and removes them; errors in the milliseconds between
+//! detaching the old and attaching the new programs go unseen.
+
+mod layout;
+mod set;
+mod sys;
+mod table;
+
+pub use set::Error;
+
+use super::clock::Clock;
+use super::{Note, SourceState, State, Via};
+use bulkhead_core::model::Report;
+use libbpf_rs::{PrintLevel, RingBuffer, RingBufferBuilder};
+use nix::sys::statfs::{statfs, BPF_FS_MAGIC};
+use set::{Attached, Counts, Set, PROBES};
+use std::collections::{HashMap, VecDeque};
+use std::fs;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+/// Where the kernel's BPF file system is mounted.
+const BPFFS: &str = "/sys/fs/bpf";
+
+/// Where maps, programs and links are pinned, each set in its directory.
+const PINS: &str = "/sys/fs/bpf/bulkhead";
+
+/// Key of the store under which the name of the last batch is kept.
+pub const CURSOR: &str = "bpf";
+
+/// Sets of maps to read: those of earlier programs, then our own.
+pub struct Bpf {
+    retired: VecDeque<Set>,
+    current: Option<Current>,
+    /// The side of the first set that nobody counts on is known to be empty.
+    settled: bool,
+    /// Look, even if nobody called.
+    look: bool,
+    /// Name of the last batch known to be durable.
+    committed: Option<String>,
+    /// What was handed out and is not known to be durable.
+    outstanding: Option<(Counts, String)>,
+    /// Losses already told.
+    told: [u64; 3],
+}
+
+struct Current {
+    set: Set,
+    attached: [Attached; 3],
+    ring: RingBuffer<'static>,
+}
+
+/// What one drain brought.
+#[derive(Default)]
+pub struct Drained {
+    /// In the order of their first records.
+    pub reports: Vec<Report>,
+    /// To be stored with them under [`CURSOR`].
+    pub cursor: Option<String>,
+    /// There is more at once.
+    pub more: bool,
+}
+
+impl Bpf {
+    /// Takes over what earlier daemons left in the kernel and, if `count`,
+    /// sees to it that this build's programs count. `committed` is the name of
+    /// the last batch that was stored.
+    ///
+    /// Without programs of its own it still reads what was left, until
+    /// [`Bpf::is_empty`].
+    pub fn open(
+        count: bool,
+        committed: Option<String>,
+        notes: &mut Vec<Note>,
+    ) -> (Bpf, Result<(), Error>) {
+        libbpf_rs::set_print(Some((PrintLevel::Warn, |_, message| {
+            tracing::debug!("libbpf: {}", message.trim_end());
+        })));
+        let pins = has_bpffs().then_some(Path::new(PINS));
+        let (kept, mut retired) = pins.map_or_else(Default::default, |p| find(p, count, notes));
+        let current = match (count, kept) {
+            (false, _) => Ok(None),
+            (true, Some(set)) => Ok(Some(set)),
+            (true, None) => create(pins, carried(&retired), notes).map(Some),
+        };
+        // Even if there is nothing to take over: the fallback would count the same errors.
+        for set in &mut retired {
+            if let Err(e) = set.detach() {
+                notes.push(Note::new(format!("programs of an earlier Bulkhead still run: {e}")));
+            }
+        }
+        let (current, result) = match current.and_then(|set| set.map(Current::new).transpose()) {
+            Ok(current) => (current, Ok(())),
+            Err(e) => (None, Err(e)),
+        };
+        let bpf = Bpf {
+            retired,
+            current,
+            settled: false,
+            look: true,
+            committed,
+            outstanding: None,
+            told: [0; 3],
+        };
+        (bpf, result)
+    }
+
+    /// Turns readable when there is something to drain.
+    pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        let fd = self.current.as_ref()?.ring.epoll_fd();
+        // SAFETY: the descriptor belongs to the ring, which lives as long as this borrow.
+        Some(unsafe { BorrowedFd::borrow_raw(fd) })
+    }
+
+    /// Nothing counts and nothing is left to read.
+    pub fn is_empty(&self) -> bool {
+        self.current.is_none() && self.retired.is_empty()
+    }
+
+    /// Reads what was counted since the last drain, or again what a failed
+    /// commit left behind.
+    ///
+    /// # Errors
+    /// Those of bpf(2). Nothing is lost; the next drain tries again.
+    pub fn drain(&mut self, clock: &Clock) -> Result<Drained, Error> {
+        self.outstanding = None;
+        let retired = !self.retired.is_empty();
+        let (set, ring) = match (self.retired.front_mut(), &mut self.current) {
+            (Some(set), _) => (set, None),
+            (None, Some(current)) => (&mut current.set, Some(&current.ring)),
+            (None, None) => return Ok(Drained::default()),
+        };
+        if !self.settled {
+            set.wait()?;
+            let counts = set.read_idle()?;
+            if self.committed.as_deref() == Some(&set.cursor()) {
+                set.clear_idle(counts)?;
+            } else if !counts.is_empty() {
+                return Ok(self.hand_out(counts, clock, true));
+            }
+            self.settled = true;
+        }
+        if let Some(ring) = ring {
+            // Emptied before the flag is cleared: else a token could be taken whose flag still keeps the next
+            // program from calling.
+            let called = ring.consume_raw() > 0;
+            if !called && !self.look {
+                return Ok(Drained::default());
+            }
+            self.look = true;
+            set.allow_wake()?;
+        }
+        set.rotate()?;
+        self.settled = false;
+        let counts = set.read_idle()?;
+        self.look = false;
+        if !counts.is_empty() {
+            return Ok(self.hand_out(counts, clock, retired));
+        }
+        if retired {
+            if let Some(set) = self.retired.pop_front() {
+                set.remove()?;
+            }
+            self.look = true;
+        } else {
+            self.settled = true;
+        }
+        Ok(Drained { more: retired, ..Drained::default() })
+    }
+
+    /// The batch handed out last is durable: the kernel's copy may go.
+    ///
+    /// # Errors
+    /// Those of bpf(2); the next drain tries again.
+    pub fn done(&mut self) -> Result<(), Error> {
+        let Some((counts, cursor)) = self.outstanding.take() else { return Ok(()) };
+        self.committed = Some(cursor);
+        if let Some(set) = self.first() {
+            set.clear_idle(counts)?;
+            self.settled = true;
+        }
+        Ok(())
+    }
+
+    /// How each source fares; empty if this build's programs do not count.
+    pub fn states(&self) -> Vec<SourceState> {
+        let Some(current) = &self.current else { return Vec::new() };
+        let lost = current.set.lost();
+        let by_kind = lost.as_ref().map_or([0; 3], |lost| *lost);
+        let states = PROBES.iter().zip(&current.attached).zip(by_kind);
+        states
+            .map(|((probe, attached), lost_here)| {
+                let (state, why) = match (attached, &lost) {
+                    (Attached::Absent, _) => {
+                        (State::Absent, "this kernel has no such tracepoint".to_owned())
+                    }
+                    (Attached::No(e), _) | (Attached::Yes, Err(e)) => {
+                        (State::Failed, e.to_string())
+                    }
+                    (Attached::Yes, Ok(_)) if lost_here > 0 => (State::Lossy, losses(lost_here)),
+                    (Attached::Yes, Ok(_)) => (State::Ok, String::new()),
+                };
+                SourceState { source: probe.source, via: Via::Bpf, state, lost: lost_here, why }
+            })
+            .collect()
+    }
+
+    /// Losses that were not told yet.
+    pub fn new_losses(&mut self) -> Vec<Note> {
+        let Some(Ok(lost)) = self.current.as_ref().map(|c| c.set.lost()) else {
+            return Vec::new();
+        };
+        let told = std::mem::replace(&mut self.told, lost);
+        let news = PROBES.iter().zip(lost).zip(told).filter(|((_, lost), told)| lost > told);
+        news.map(|((probe, lost), _)| Note::of(probe.source, losses(lost))).collect()
+    }
+
+    fn first(&self) -> Option<&Set> {
+        self.retired.front().or(self.current.as_ref().map(|c| &c.set))
+    }
+
+    fn hand_out(&mut self, counts: Counts, clock: &Clock, more: bool) -> Drained {
+        let reports = counts.reports(clock);
+        let cursor = self.first().map(Set::cursor);
+        self.outstanding = cursor.clone().map(|cursor| (counts, cursor));
+        Drained { reports, cursor, more }
+    }
+}
+
+impl Current {
+    fn new(mut set: Set) -> Result<Current, Error> {
+        let failed = |source| Error::Libbpf { operation: "map the ring buffer".into(), source };
+        let mut builder = RingBufferBuilder::new();
+        builder.add(&set.wake, |_| 0).map_err(failed)?;
+        let ring = builder.build().map_err(failed)?;
+        let attached = set.attach();
+        Ok(Current { set, attached, ring })
+    }
+}
+
+impl Counts {
+    fn is_empty(&self) -> bool {
+        [&self.mce, &self.mc, &self.mc_text, &self.mf].iter().all(|table| table.len() == 0)
+    }
+
+    /// In the order of their first records: a map has none.
+    fn reports(&self, clock: &Clock) -> Vec<Report> {
+        let texts: HashMap<&[u8], &[u8]> = self.mc_text.iter().collect();
+        let mce = self
+            .mce
+            .iter()
+            .filter_map(|(_, value)| Some(layout::read::<layout::MceValue>(value)?.report(clock)));
+        let mc = self.mc.iter().filter_map(|(key, value)| {
+            let text = texts.get(key).and_then(|t| layout::read::<layout::McText>(t));
+            let key = layout::read::<layout::McKey>(key)?;
+            let value = layout::read::<layout::McValue>(value)?;
+            Some(key.report(&value, text.as_ref(), clock))
+        });
+        let mf = self.mf.iter().filter_map(|(key, value)| {
+            let key = layout::read::<layout::MfKey>(key)?;
+            Some(key.report(&layout::read(value)?, clock))
+        });
+        let mut reports: Vec<Report> = mce.chain(mc).chain(mf).collect();
+        reports.sort_by_key(|r| (r.first.at, r.last.at));
+        reports
+    }
+}
+
+fn has_bpffs() -> bool {
+    statfs(BPFFS).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC)
+}
+
+/// Our own pinned set, if `count`, and those to retire. What cannot be read is
+/// removed: its programs would go on counting for nobody.
+fn find(pins: &Path, count: bool, notes: &mut Vec<Note>) -> (Option<Set>, VecDeque<Set>) {
+    let (mut kept, mut retired) = (None, VecDeque::new());
+    for entry in fs::read_dir(pins).into_iter().flatten().flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        let set = match set::is_readable(&name) {
+            true => Set::open(&path).map_err(|e| e.to_string()),
+            false => Err("another version wrote it".to_owned()),
+        };
+        match set {
+            Ok(set) if count && name == set::directory_name() => kept = Some(set),
+            Ok(set) => retired.push_back(set),
+            Err(why) => {
+                if name != set::UNFINISHED {
+                    notes.push(Note::new(format!(
+                        "what was counted in {} cannot be read and is dropped: {why}",
+                        path.display()
+                    )));
+                }
+                if let Err(e) = set::remove(&path) {
+                    notes.push(Note::new(e.to_string()));
+                }
+            }
+        }
+    }
+    (kept, retired)
+}
+
+/// A new set, pinned if it can be.
+fn create(pins: Option<&Path>, carried: [u64; 3], notes: &mut Vec<Note>) -> Result<Set, Error> {
+    let mut set = Set::load(carried)?;
+    let pinned = match pins {
+        Some(pins) => set::make_directory(pins)
+            .and_then(|()| set.pin(&pins.join(set::directory_name())))
+            .map_err(|e| e.to_string()),
+        None => Err(format!("no BPF file system is mounted on {BPFFS}")),
+    };
+    if let Err(why) = pinned {
+        notes.push(Note::new(format!(
+            "errors are not counted while no daemon runs, since the BPF programs cannot be \
+             pinned: {why}"
+        )));
+    }
+    Ok(set)
+}
+
+/// Records that programs to be replaced lost, per kind.
+fn carried(retired: &VecDeque<Set>) -> [u64; 3] {
+    let mut sum = [0; 3];
+    for lost in retired.iter().filter_map(|set| set.lost().ok()) {
+        for (sum, lost) in sum.iter_mut().zip(lost) {
+            *sum += lost;
+        }
+    }
+    sum
+}
+
+fn losses(lost: u64) -> String {
+    format!("{lost} records found no room in the kernel's table, or came while another was counted")
+}
