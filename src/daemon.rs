@@ -259,7 +259,7 @@ impl Daemon {
                 for note in notes {
                     tracing::warn!("{note}");
                 }
-                self.cycle.memory.mark_all();
+                self.cycle.save_all(self.now());
                 self.commit_again = Some(Time(0));
             }
             Err(error) => tracing::warn!("no new state file can be begun: {error}"),

@@ -4,10 +4,12 @@
 use super::cycle::Cycle;
 use super::edac::EdacCheck;
 use super::requests::{Deed, Requests};
+use crate::api::views::{
+    AttemptView, BootView, CheckView, Explanation, FaultView, Health, IsolatedView, IsolationView,
+    LimitsView, Mode, Saved, SourceState, SourceView, Status, Used, Verdict, WatchdogView,
+};
 use crate::api::{
-    ActRequest, Answer, ApiError, AttemptView, Backlog, BootView, CheckView, Explanation, FaultView,
-    Handler, Health, IsolatedView, IsolationView, LimitsView, Mode, Resolution, Saved, SourceState,
-    SourceView, Status, TargetKind, Ticket, Used, Verdict, WatchdogView,
+    ActRequest, Answer, ApiError, Backlog, Handler, Resolution, TargetKind, Ticket,
 };
 use crate::event::{timestamp, wall};
 use crate::host::Root;
@@ -69,8 +71,8 @@ impl Handler for Answers<'_> {
             checks: self.checks(),
             limits: LimitsView {
                 memory_bytes: Used { used: usage.memory_used, max: usage.memory_max },
-                pages_today: Used { used: usage.pages_today, max: usage.pages_per_day },
-                cpus: Used { used: usage.cpus_used, max: usage.cpus_max },
+                pages_today: used(usage.pages_today, usage.pages_per_day),
+                cpus: used(usage.cpus_used, usage.cpus_max),
             },
             watchdog: WatchdogView { state: "not running".to_owned() },
             last_boot: self.boots().into_iter().nth(1).unwrap_or_default(),
@@ -193,6 +195,11 @@ impl Answers<'_> {
         let view = |differs| CheckView { name: "edac-sysfs".to_owned(), differs };
         edac.map(view).into_iter().collect()
     }
+}
+
+fn used(used: usize, max: usize) -> Used {
+    // A u64 holds what a usize counts on every Linux.
+    Used { used: used as u64, max: max as u64 }
 }
 
 fn no_fault(id: Uuid) -> ApiError {

@@ -3,6 +3,7 @@
 //! disk or the kernel, so nothing here waits.
 
 use super::memory::Memory;
+use crate::api::views::component_name;
 use crate::event::{timestamp, Body, Event};
 use crate::state::Attempt;
 use bulkhead_core::analyze::{Analyzer, FaultUpdate, Rules, Finding, Observed};
@@ -202,7 +203,7 @@ impl Cycle {
 
     /// The configuration changed.
     pub fn set_policy(&mut self, policy: Policy) {
-        self.analyzer.set_rules(Rules::of(&policy));
+        self.analyzer.set_rules(Rules::from(&policy));
         self.policy = policy;
     }
 
@@ -226,6 +227,14 @@ impl Cycle {
             Ok(json) => self.memory.machine(json),
             Err(error) => tracing::warn!("the machine's snapshot cannot be saved: {error}"),
         }
+    }
+
+    /// The store begins anew: everything is to be saved again.
+    pub fn save_all(&mut self, now: Stamp) {
+        self.memory.mark_all();
+        self.analyzer.mark_all();
+        self.save_machine();
+        self.reported(now);
     }
 
     /// The daemon started or stopped.
@@ -322,7 +331,7 @@ impl Cycle {
             time: timestamp(now.wall),
             body: Body::Fault {
                 fault: fault.id,
-                component: crate::api::component_name(&fault.component, self.machine.page_size),
+                component: component_name(&fault.component, self.machine.page_size),
                 rule: fault.rule.id.clone(),
                 state: fault.state.name().to_owned(),
                 severity: fault.severity,

@@ -1,7 +1,8 @@
 //! What admins ask for: taken up in the next turn, answered when it is settled.
 
 use super::cycle::Cycle;
-use crate::api::{ActReply, ActRequest, ActTarget, ApiError, Server, Ticket};
+use crate::api::views::ActReply;
+use crate::api::{ActRequest, ActTarget, ApiError, Server, Ticket};
 use bulkhead_core::decide::Plan;
 use bulkhead_core::model::{Asked, Isolation, IsolationState, Stamp, Target, Undo};
 

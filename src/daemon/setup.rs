@@ -7,6 +7,7 @@ use super::pace::Pace;
 use super::requests::Requests;
 use super::{Daemon, Options};
 use crate::act::Actor;
+use crate::api::server::from_environment;
 use crate::api::Server;
 use crate::config::{self, ConfigError};
 use crate::host::uevents::Uevents;
@@ -49,8 +50,8 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     let now = clock::now(anchor);
     let machine = machine(&root, &saved)?;
 
-    let server = match crate::api::from_environment()? {
-        Some(listener) => Server::from_listener(listener)?,
+    let server = match from_environment()? {
+        Some(listener) => Server::from_fd(listener.into())?,
         None => Server::bind(&options.socket)?,
     };
     let actor = Actor::new(root.clone(), !policy.observe)?;
@@ -62,7 +63,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
 
     let same_boot = saved.same_boot;
     let boots = std::mem::take(&mut saved.boots);
-    let mut analyzer = Analyzer::new(Rules::of(&policy));
+    let mut analyzer = Analyzer::new(Rules::from(&policy));
     restore(&mut analyzer, &mut saved, &machine);
     let memory = Memory::new(&mut saved, boot(boot_id, anchor, now));
     let mut cycle = Cycle::new(memory, policy, machine, analyzer);

@@ -5,6 +5,7 @@ pub mod boot;
 pub mod clock;
 pub mod cpuinfo;
 pub mod cpulist;
+pub mod edac;
 pub mod pageflags;
 pub mod root;
 pub mod topology;

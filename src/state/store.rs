@@ -30,6 +30,19 @@ impl Store {
         Ok((Store { file, _lock: lock }, note.into_iter().collect()))
     }
 
+    /// Gives up the database file, which [`StateError::must_reopen`] said is
+    /// of no use any more, and begins with what is there, or a new one.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the file system or SQLite refuses; the old file stays in use.
+    pub fn reopen(&mut self) -> Result<Vec<Note>, StateError> {
+        let dir = self.file.path.parent().unwrap_or(Path::new(".")).to_owned();
+        let (file, note) = Database::open(&dir)?;
+        self.file = file;
+        Ok(note.into_iter().collect())
+    }
+
     /// All that is remembered, as seen from the boot `boot_id`. Rows that
     /// cannot be read are left alone; [`Saved::notes`] counts them.
     ///

@@ -195,6 +195,21 @@ impl Analyzer {
         changes
     }
 
+    /// All rows are to be handed out by the next [`Analyzer::take_changes`]:
+    /// where they were kept is lost.
+    pub fn mark_all(&mut self) {
+        self.pages.mark_all();
+        self.others.mark_all();
+    }
+
+    /// Pages with evidence.
+    pub fn watched_pages(&self) -> impl Iterator<Item = Pfn> + '_ {
+        self.pages.iter().filter_map(|(key, _)| match key {
+            EvidenceKey::Page(pfn) => Some(*pfn),
+            _ => None,
+        })
+    }
+
     /// Components whose evidence was given up for want of room.
     pub fn evictions(&self) -> u64 {
         self.pages.evictions() + self.others.evictions()

@@ -99,6 +99,11 @@ impl Book {
         }
     }
 
+    /// All rows are to be handed out by the next [`Book::take_changes`].
+    pub fn mark_all(&mut self) {
+        self.dirty.extend(self.rows.keys().cloned());
+    }
+
     /// Rows changed or removed (`None`) since the last call.
     pub fn take_changes(&mut self) -> Vec<(EvidenceKey, Option<EvidenceState>)> {
         std::mem::take(&mut self.dirty)

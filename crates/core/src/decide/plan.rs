@@ -22,6 +22,16 @@ pub enum Order {
     GiveCpus(Vec<CpuId>),
 }
 
+impl Order {
+    /// The CPUs it is about; none for pages.
+    pub fn cpus(&self) -> &[CpuId] {
+        match self {
+            Order::TakeCpus(cpus) | Order::GiveCpus(cpus) => cpus,
+            _ => &[],
+        }
+    }
+}
+
 /// What is, after asking: read back, not assumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

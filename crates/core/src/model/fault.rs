@@ -64,6 +64,20 @@ pub enum FaultState {
     Acquitted,
 }
 
+impl FaultState {
+    /// The word that `faults` shows.
+    pub fn name(self) -> &'static str {
+        match self {
+            FaultState::Open => "open",
+            FaultState::Isolated => "isolated",
+            FaultState::Escalated => "escalated",
+            FaultState::Repaired => "repaired",
+            FaultState::Replaced => "replaced",
+            FaultState::Acquitted => "acquitted",
+        }
+    }
+}
+
 /// The rule that fired, with the numbers it fired on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
