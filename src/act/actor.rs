@@ -29,7 +29,7 @@ pub struct ActError(Errno);
 /// Its threads inherit the signal mask: whoever handles signals blocks them
 /// before the first order.
 pub struct Actor {
-    asks: Asks,
+    kernel: Kernel,
     write: bool,
     pages: Lane,
     cpus: Lane,
@@ -43,9 +43,9 @@ pub struct Actor {
     last_ticket: u64,
 }
 
-/// Orders as the kernel gets them.
+/// Where orders go, and how they are put there.
 #[derive(Debug, Clone)]
-struct Asks {
+struct Kernel {
     root: Root,
     page_size: PageSize,
 }
@@ -58,13 +58,14 @@ impl Actor {
     /// # Errors
     /// When the kernel has no file descriptor to spare.
     pub fn new(root: Root, write: bool) -> Result<Actor, ActError> {
-        let asks = Asks { root, page_size: topology::page_size() };
-        let kernel = asks.clone();
-        Actor::carried_out_by(asks, write, Arc::new(move |order: &Order| kernel.carry_out(order)))
+        let kernel = Kernel { root, page_size: topology::page_size() };
+        let theirs = kernel.clone();
+        let carry_out = Arc::new(move |order: &Order| theirs.carry_out(order));
+        Actor::carried_out_by(kernel, write, carry_out)
     }
 
     fn carried_out_by(
-        asks: Asks,
+        kernel: Kernel,
         write: bool,
         carry_out: Arc<CarryOut>,
     ) -> Result<Actor, ActError> {
@@ -74,7 +75,7 @@ impl Actor {
         let outbox = Outbox { done: sender, bell: Arc::clone(&bell) };
         let lane = |name| Lane::new(name, Arc::clone(&carry_out), outbox.clone());
         Ok(Actor {
-            asks,
+            kernel,
             write,
             pages: lane("act-pages"),
             cpus: lane("act-cpus"),
@@ -126,7 +127,7 @@ impl Actor {
         for lane in [&mut self.pages, &mut self.cpus, &mut self.looks] {
             for (job, reply) in lane.expire(now.at) {
                 self.under_way = self.under_way.saturating_sub(1);
-                self.ready.push(self.asks.outcome(job, reply));
+                self.ready.push(self.kernel.outcome(job, reply));
             }
         }
         std::mem::take(&mut self.ready)
@@ -151,7 +152,7 @@ impl Actor {
     }
 
     fn hand_out(&mut self, (job, reply): Answered) {
-        self.ready.push(self.asks.outcome(job, reply));
+        self.ready.push(self.kernel.outcome(job, reply));
     }
 }
 
@@ -162,7 +163,7 @@ impl AsFd for Actor {
     }
 }
 
-impl Asks {
+impl Kernel {
     fn carry_out(&self, order: &Order) -> Reply {
         match order {
             Order::SoftOffline(pfn) => page::offline(&self.root, self.page_size, *pfn, How::Soft),
@@ -201,6 +202,7 @@ mod tests {
     use super::*;
     use bulkhead_core::model::{CpuId, Pfn, Wall};
     use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+    use proptest::prelude::*;
     use std::collections::BTreeSet;
     use std::sync::{Condvar, Mutex};
     use std::time::Duration;
@@ -208,14 +210,14 @@ mod tests {
     /// A kernel that answers `Off`, except that it does not return from orders
     /// that are stuck until they no longer are.
     #[derive(Default)]
-    struct Kernel {
+    struct FakeKernel {
         stuck: Mutex<Vec<Order>>,
         freed: Condvar,
         entered: Mutex<Vec<Order>>,
         entry: Condvar,
     }
 
-    impl Kernel {
+    impl FakeKernel {
         fn carry_out(&self, order: &Order) -> Reply {
             self.entered.lock().unwrap().push(order.clone());
             self.entry.notify_all();
@@ -239,12 +241,12 @@ mod tests {
         }
     }
 
-    fn actor(write: bool) -> (Arc<Kernel>, Actor) {
-        let kernel = Arc::new(Kernel::default());
-        let asks = Asks { root: Root::default(), page_size: PageSize::KIB_4 };
+    fn actor(write: bool) -> (Arc<FakeKernel>, Actor) {
+        let kernel = Arc::new(FakeKernel::default());
+        let real = Kernel { root: Root::default(), page_size: PageSize::KIB_4 };
         let theirs = Arc::clone(&kernel);
         let carry_out = Arc::new(move |order: &Order| theirs.carry_out(order));
-        (kernel, Actor::carried_out_by(asks, write, carry_out).unwrap())
+        (kernel, Actor::carried_out_by(real, write, carry_out).unwrap())
     }
 
     fn at(seconds: u64) -> Stamp {
@@ -460,6 +462,66 @@ mod tests {
             actor.submit(order.clone(), at(0));
             let outcomes = wait_for(&mut actor, 1, at(0));
             assert_eq!(answers(&outcomes), [(order, expected)]);
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Submit(Order),
+        Hang(Order),
+        FreeAll,
+        Pass(u64),
+    }
+
+    fn order() -> impl Strategy<Value = Order> {
+        prop_oneof![
+            (0_u64..3).prop_map(soft),
+            (0_u64..3).prop_map(|pfn| Order::Inspect(Pfn(pfn))),
+            (0_u32..3).prop_map(take),
+        ]
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => order().prop_map(Step::Submit),
+            1 => order().prop_map(Step::Hang),
+            1 => Just(Step::FreeAll),
+            2 => (0_u64..90).prop_map(Step::Pass),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn whatever_hangs_each_order_is_answered_once_and_late_at_most_once(
+            steps in prop::collection::vec(step(), 1..60)
+        ) {
+            let (kernel, mut actor) = actor(true);
+            let (mut submitted, mut now) = (0, 0);
+            let mut outcomes = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Submit(order) => {
+                        actor.submit(order, at(now));
+                        submitted += 1;
+                    }
+                    Step::Hang(order) => kernel.hang_on(&order),
+                    Step::FreeAll => kernel.free_all(),
+                    Step::Pass(seconds) => now += seconds,
+                }
+                outcomes.extend(actor.outcomes(at(now)));
+                prop_assert!(actor.pending() == 0 || actor.next_timeout().is_some());
+            }
+            kernel.free_all();
+            while actor.pending() > 0 {
+                prop_assert!(woken(&actor), "{} of {submitted} never answered", actor.pending());
+                outcomes.extend(actor.outcomes(at(now)));
+            }
+            let late = outcomes.iter().filter(|o| o.answered.starts_with("late")).count();
+            let timed_out = outcomes.iter().filter(|o| o.answered.starts_with("no answer")).count();
+            prop_assert_eq!(outcomes.len() - late, submitted);
+            prop_assert!(late <= timed_out);
         }
     }
 

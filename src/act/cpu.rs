@@ -95,14 +95,18 @@ fn set(root: &Root, cpu: CpuId, on: bool) -> Result<(), Reply> {
         let answered = format!("CPU {cpu}: {}", sysfs::words(&error));
         return Err(Reply::new(sysfs::answer(&error), answered));
     }
-    match is_online(root, cpu) {
-        Ok(now) if now == on => Ok(()),
-        Ok(now) => {
-            let answered = format!("CPU {cpu}: accepted, but it is {}", state(now));
-            Err(Reply::new(Answer::Unconfirmed, answered))
-        }
-        Err(error) => Err(Reply::new(Answer::Unconfirmed, format!("CPU {cpu}: {error}"))),
-    }
+    confirm(cpu, on, is_online(root, cpu))
+}
+
+/// Whether the read-back bears out that the kernel accepted the write.
+fn confirm(cpu: CpuId, on: bool, now: Result<bool, HostError>) -> Result<(), Reply> {
+    let answered = match now {
+        Ok(now) if now == on => return Ok(()),
+        Ok(true) => format!("CPU {cpu}: accepted, but it is on line"),
+        Ok(false) => format!("CPU {cpu}: accepted, but it is off line"),
+        Err(error) => format!("CPU {cpu}: accepted, but {error}"),
+    };
+    Err(Reply::new(Answer::Unconfirmed, answered))
 }
 
 /// Brings back what this order took, and says what came of it.
@@ -145,14 +149,6 @@ fn value(on: bool) -> &'static str {
         "1"
     } else {
         "0"
-    }
-}
-
-fn state(on: bool) -> &'static str {
-    if on {
-        "on line"
-    } else {
-        "off line"
     }
 }
 
@@ -254,6 +250,14 @@ mod tests {
         assert!(reply.answered.ends_with("CPU 0 was brought back"), "{}", reply.answered);
         assert!(is_online(&root, CpuId(0)).unwrap());
         assert_eq!(on(&root), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_yes_that_the_read_back_does_not_bear_out_is_none() {
+        assert_eq!(confirm(CpuId(3), false, Ok(false)), Ok(()));
+        let reply = confirm(CpuId(3), false, Ok(true)).unwrap_err();
+        assert_eq!(reply.answer, Answer::Unconfirmed);
+        assert_eq!(reply.answered, "CPU 3: accepted, but it is on line");
     }
 
     #[test]

@@ -95,14 +95,7 @@ impl Lane {
 
     /// Queues a job, or answers it at once where it cannot be carried out.
     pub fn submit(&mut self, job: Job, now: Time) -> Option<Answered> {
-        let refused = self.still_under_way(&job).or_else(|| self.full()).or_else(|| {
-            if self.thread.is_none() {
-                self.start().err()
-            } else {
-                None
-            }
-        });
-        if let Some(reply) = refused {
+        if let Err(reply) = self.admit(&job) {
             return Some((job, reply));
         }
         self.head.get_or_insert((job.ticket, now));
@@ -111,7 +104,8 @@ impl Lane {
         None
     }
 
-    /// To be called when a late answer came in.
+    /// To be called when a late answer came in: its thread may not have ended
+    /// yet, but it is out of the kernel.
     pub fn returned(&mut self, ticket: u64) {
         self.left_behind.retain(|left| left.job.ticket != ticket);
     }
@@ -158,20 +152,22 @@ impl Lane {
         self.head.map(|(_, since)| since.after(TIME_LIMIT))
     }
 
-    /// One thread is in the kernel over the same page or CPU: another would
-    /// hang beside it, or undo what the first may yet do.
-    fn still_under_way(&self, job: &Job) -> Option<Reply> {
-        self.left_behind.iter().any(|left| overlap(&left.job.order, &job.order)).then(|| {
+    fn admit(&mut self, job: &Job) -> Result<(), Reply> {
+        // Over the same page or CPU, a second thread would hang beside the one
+        // that is in the kernel, or undo what that may yet do.
+        if self.left_behind.iter().any(|left| overlap(&left.job.order, &job.order)) {
             let words =
                 "not asked: the kernel has not returned from an earlier order that timed out";
-            Reply::new(Answer::TimedOut, words)
-        })
-    }
-
-    fn full(&self) -> Option<Reply> {
-        (self.shared.lock().waiting.len() >= MOST_WAITING).then(|| {
-            Reply::new(Answer::Busy, format!("not asked: {MOST_WAITING} orders wait already"))
-        })
+            return Err(Reply::new(Answer::TimedOut, words));
+        }
+        if self.shared.lock().waiting.len() >= MOST_WAITING {
+            let words = format!("not asked: {MOST_WAITING} orders wait already");
+            return Err(Reply::new(Answer::Busy, words));
+        }
+        if self.thread.is_none() {
+            self.start()?;
+        }
+        Ok(())
     }
 
     fn start(&mut self) -> Result<(), Reply> {

@@ -7,7 +7,6 @@ use bulkhead_core::decide::Answer;
 use bulkhead_core::model::{PageSize, Pfn};
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// How a page is taken: the files of drivers/base/memory.c, which take a
 /// physical address.
@@ -22,9 +21,6 @@ pub(super) enum How {
 /// Takes a PFN (mm/hwpoison-inject.c); there only with the module
 /// hwpoison_inject and debugfs.
 const UNPOISON: &str = "sys/kernel/debug/hwpoison/unpoison-pfn";
-
-/// HWPoison may follow the kernel's yes this much later at the most.
-const SETTLE: Duration = Duration::from_millis(100);
 
 impl How {
     fn file(self) -> &'static str {
@@ -67,12 +63,7 @@ fn try_offline(root: &Root, size: PageSize, pfn: Pfn, how: How) -> Result<Reply,
         Some(false) => {}
     }
     let wrote = sysfs::write(&root.path(how.file()), &size.addr(pfn).to_string());
-    let mut off = flags.is_poisoned(pfn);
-    if wrote.is_ok() && matches!(off, Ok(Some(false))) {
-        std::thread::sleep(SETTLE);
-        off = flags.is_poisoned(pfn);
-    }
-    Ok(conclude_offline(how, wrote, off))
+    Ok(conclude_offline(how, wrote, flags.is_poisoned(pfn)))
 }
 
 /// The kernel's word and the read-back together. The read-back decides:

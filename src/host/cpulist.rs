@@ -60,7 +60,10 @@ mod tests {
 
     #[test]
     fn what_is_no_list_is_not_read_as_one() {
-        for bad in ["0-", "-1", "3-1", "a", "0,,1", "0-1-2", "+1", "0-4294967295", "99999999999"] {
+        assert_eq!(parse("8191"), Some(cpus(&[8191])));
+        for bad in
+            ["8192", "0-", "-1", "3-1", "a", "0,,1", "0-1-2", "+1", "0-4294967295", "99999999999"]
+        {
             assert_eq!(parse(bad), None, "{bad}");
         }
     }

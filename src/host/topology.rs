@@ -253,7 +253,7 @@ mod tests {
                 let package = [socket * 2, socket * 2 + 1, socket * 2 + 4, socket * 2 + 5];
                 for (index, level, kind, shared) in [
                     (0, 1, "Data", vec![first, first + 4]),
-                    (1, 1, "Instruction", vec![id]),
+                    (1, 1, "Instruction", package.to_vec()),
                     (2, 2, "Unified", vec![first, first + 4]),
                     (3, 3, "Unified", package.to_vec()),
                 ] {

@@ -69,10 +69,13 @@ fn plain_lines(say: impl FnOnce()) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// Level and fields of each event while `say` runs.
-fn events(say: impl FnOnce()) -> Vec<(Level, BTreeMap<&'static str, String>)> {
+/// Level and fields.
+type Caught = (Level, BTreeMap<&'static str, String>);
+
+/// Each event while `say` runs.
+fn events(say: impl FnOnce()) -> Vec<Caught> {
     #[derive(Clone, Default)]
-    struct Catch(Arc<Mutex<Vec<(Level, BTreeMap<&'static str, String>)>>>);
+    struct Catch(Arc<Mutex<Vec<Caught>>>);
     impl<S: tracing::Subscriber> Layer<S> for Catch {
         fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
             let mut fields = BTreeMap::new();

@@ -35,7 +35,7 @@ fn tell(machine: Machine) -> Result<()> {
     story.say(&format!("a process keeps data in the page at {page:#x}, and reads it all the time"));
     for n in 1..=2 {
         story.say(&format!("corrected memory error {n} of 2 at {page:#x}"));
-        vm.memory_ce(page + n * 0x40)?;
+        vm.memory_ce(page)?;
     }
     wait_until("the page is isolated", LIMIT, || is_isolated(&vm, "pages", &format!("{page:#x}")))?;
     let now = held.intact()?[0];

@@ -10,6 +10,9 @@ use anyhow::{Context, Result};
 use super::kernel::Kernel;
 use super::machine::Machine;
 
+/// So many lines of a console are shown: a panic fits.
+const CONSOLE_TAIL: usize = 40;
+
 /// Runs a test under its full name.
 pub fn run(name: &str, kernel: Kernel, test: fn(Machine) -> Result<()>) -> Result<()> {
     let logs = Arc::new(Logs::new(name)?);
@@ -55,8 +58,17 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        if let Some(directory) = &self.0 {
-            eprintln!("the machines' consoles are in {}", directory.display());
+        let Some(directory) = &self.0 else { return };
+        eprintln!("the machines' consoles are in {}; the last one ends with", directory.display());
+        let console = (1..)
+            .map(|number| directory.join(format!("{number}.console")))
+            .map_while(|path| fs::read(path).ok())
+            .last()
+            .unwrap_or_default();
+        let console = String::from_utf8_lossy(&console);
+        let lines: Vec<_> = console.lines().collect();
+        for line in &lines[lines.len().saturating_sub(CONSOLE_TAIL)..] {
+            eprintln!("| {line}");
         }
     }
 }

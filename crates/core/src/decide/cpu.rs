@@ -130,7 +130,6 @@ pub(super) fn off_by_others(
 ) {
     for line in &mut lines {
         line.by = By::Admin;
-        line.taken = None;
         retry::clear(line);
     }
     let targets: Vec<Target> = lines.iter().map(|line| line.target).collect();

@@ -228,10 +228,27 @@ pub(super) fn ensure_failed(ctx: &Context, pfn: Pfn, cause: &Cause) -> Plan {
     let target = Target::Page(pfn);
     let old = ctx.ledger.get(&target);
     if let Some(line) = old.filter(|line| line.state == IsolationState::Isolated) {
-        let line = Isolation { fault: cause.fault.or(line.fault), ..line.clone() };
-        already_off(ctx, &mut plan, vec![line], cause);
+        // Somebody may have given it back unseen: its next look will tell, and
+        // until then the line remembers the error by its next try.
+        let next_try = line.next_try.or(Some(ctx.now.after(Checks::SETTLE)));
+        let line = Isolation { fault: cause.fault.or(line.fault), next_try, ..line.clone() };
+        if cause.fault.is_some() {
+            already_off(ctx, &mut plan, vec![line], cause);
+        } else {
+            plan.isolations.push(line);
+        }
+        plan.orders.push(Order::Inspect(pfn));
         return plan;
     }
+    plan.extend(ensure(ctx, pfn, cause));
+    plan
+}
+
+/// The line that remembers the uncorrected error of a page in service.
+fn ensure(ctx: &Context, pfn: Pfn, cause: &Cause) -> Plan {
+    let mut plan = Plan::default();
+    let target = Target::Page(pfn);
+    let old = ctx.ledger.get(&target);
     let mut line = ctx.fresh(target, &Cause { by: By::Kernel, why: String::new(), ..*cause });
     line.fault = cause.fault.or_else(|| old.and_then(|line| line.fault));
     line.next_try = Some(ctx.now.after(Checks::SETTLE));
@@ -257,11 +274,7 @@ pub(super) fn ensure_failed(ctx: &Context, pfn: Pfn, cause: &Cause) -> Plan {
 /// memory_failure() reported on a page: look what became of it, now and, if it
 /// is not off, in a second.
 pub fn page_reported_failed(ctx: &Context, failure: &MemoryFailure) -> Plan {
-    let known = ctx
-        .ledger
-        .get(&Target::Page(failure.pfn))
-        .is_some_and(|line| line.state == IsolationState::Isolated || has_ue(line));
-    if known {
+    if ctx.ledger.get(&Target::Page(failure.pfn)).is_some_and(has_ue) {
         return Plan { orders: vec![Order::Inspect(failure.pfn)], ..Plan::default() };
     }
     let page = targets_name(ctx, &[Target::Page(failure.pfn)]);
@@ -394,6 +407,10 @@ pub(super) fn looked(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
 
 fn seen_off(ctx: &Context, plan: &mut Plan, mut line: Isolation, pfn: Pfn) {
     match (line.state, line.asked) {
+        (IsolationState::Isolated, None) if line.next_try.is_some() => {
+            line.next_try = None;
+            plan.isolations.push(line);
+        }
         (IsolationState::Isolated, _) | (_, Some(Asked::Take | Asked::Give)) => {}
         (IsolationState::Released, Some(Asked::Unsure)) => {
             went_after_release(ctx, plan, line, pfn);
@@ -408,17 +425,23 @@ fn seen_off(ctx: &Context, plan: &mut Plan, mut line: Isolation, pfn: Pfn) {
     }
 }
 
-fn seen_on(ctx: &Context, plan: &mut Plan, mut line: Isolation, pfn: Pfn) {
+fn seen_on(ctx: &Context, plan: &mut Plan, line: Isolation, pfn: Pfn) {
     if line.state == IsolationState::Isolated {
         // While it is being given back, that order's answer tells.
-        if line.asked.is_none() {
-            retry::came_back(ctx, plan, line);
+        if line.asked.is_some() {
+            return;
+        }
+        let ue = line.next_try.is_some();
+        retry::came_back(ctx, plan, line);
+        if ue {
+            // Back by hand, and with an uncorrected error since.
+            let page = targets_name(ctx, &[Target::Page(pfn)]);
+            let fault = ctx.ledger.get(&Target::Page(pfn)).and_then(|line| line.fault);
+            let why = format!("An uncorrected error came after {page} was brought back.");
+            plan.extend(ensure(ctx, pfn, &Cause { by: By::Kernel, fault, why }));
         }
     } else if awaits_look(&line) {
         memory_failure_missed(ctx, plan, line, pfn);
-    } else if line.state == IsolationState::Released && line.asked == Some(Asked::Unsure) {
-        line.asked = None;
-        plan.isolations.push(line);
     }
 }
 

@@ -72,6 +72,13 @@ fn page_again(ctx: &Context, budget: &mut PageBudget, plan: &mut Plan, line: &Is
             plan.isolations.push(line);
             plan.orders.push(Order::Unpoison(pfn));
         }
+        // An uncorrected error was reported on it, and the look that tells
+        // whether it is still off did not answer.
+        (IsolationState::Isolated, None) => {
+            line.next_try = Some(ctx.now.after(HOURLY));
+            plan.isolations.push(line);
+            plan.orders.push(Order::Inspect(pfn));
+        }
         (IsolationState::Isolated | IsolationState::Released | IsolationState::Stale, _) => {
             line.next_try = None;
             plan.isolations.push(line);

@@ -340,8 +340,9 @@ impl Host {
             Step::Wait(seconds) => self.desk.pass(seconds),
             Step::Restart(effects) => {
                 let lost: Vec<Order> = self.queue.drain(..).map(|(order, _)| order).collect();
-                let stuck = std::mem::take(&mut self.stuck);
-                for (i, order) in lost.into_iter().chain(stuck).enumerate() {
+                // A write that outlasts its own retries dies with the daemon.
+                self.stuck.clear();
+                for (i, order) in lost.into_iter().enumerate() {
                     self.lose(&order, effects >> (i % 8));
                 }
                 self.restart(true);
@@ -354,12 +355,14 @@ impl Host {
                 self.ue.clear();
                 // What was never confirmed, the boot has undone unseen.
                 let ledger = &self.desk.ledger;
-                let known = |target| {
-                    ledger.get(&target).is_some_and(|line: &Isolation| line.taken.is_some())
+                let confirmed = |target: Target, at: &mut Time| {
+                    let taken = ledger.get(&target).and_then(|line| line.taken);
+                    *at = taken.map_or(*at, |taken| taken.at.min(*at));
+                    taken.is_some()
                 };
                 self.our_pages.clear();
-                self.pages_taken.retain(|pfn, _| known(Target::Page(*pfn)));
-                self.cores_taken.retain(|cpu, _| known(Target::Cpu(*cpu)));
+                self.pages_taken.retain(|pfn, at| confirmed(Target::Page(*pfn), at));
+                self.cores_taken.retain(|cpu, at| confirmed(Target::Cpu(*cpu), at));
                 self.desk.machine.cpus.values_mut().for_each(|c| c.online = true);
                 self.restart(false);
             }
