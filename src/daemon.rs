@@ -156,7 +156,8 @@ impl Daemon {
         self.drained = true;
         let states = self.monitor.states();
         for report in &batch.reports {
-            let via = states.iter().find(|s| s.source == report.source).map_or(Via::File, |s| s.via);
+            let via =
+                states.iter().find(|s| s.source == report.source).map_or(Via::File, |s| s.via);
             // A log is decided on in its own time: what would have been done then.
             let then = if via == Via::File { report.last } else { now };
             self.edac.saw(report);
@@ -186,7 +187,9 @@ impl Daemon {
         let changes = match uevents.changes() {
             Ok(changes) => changes,
             Err(error) => {
-                tracing::warn!("CPUs that others bring on or off line are not noticed any more: {error}");
+                tracing::warn!(
+                    "CPUs that others bring on or off line are not noticed any more: {error}"
+                );
                 self.uevents = None;
                 return;
             }
@@ -300,7 +303,8 @@ impl Daemon {
                 tracing::info!("the configuration was read again and is in force");
             }
             Err(error) => {
-                self.cycle.config_event(&format!("refused, the old one stays in force: {error}"), now);
+                self.cycle
+                    .config_event(&format!("refused, the old one stays in force: {error}"), now);
                 tracing::warn!("the configuration stays as it was: {error}");
             }
         }
@@ -366,7 +370,8 @@ impl Daemon {
             self.keep_alive.map(|(_, next)| next),
         ];
         let first = moments.into_iter().flatten().min().map(|at| at.since(now));
-        let client = self.server.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        let client =
+            self.server.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
         match [first, client].into_iter().flatten().min() {
             // Rounded up: waking a millisecond early would only wake twice.
             Some(wait) => PollTimeout::try_from(wait.as_nanos().div_ceil(1_000_000))

@@ -8,9 +8,7 @@ use crate::api::views::{
     AttemptView, BootView, CheckView, Explanation, FaultView, Health, IsolatedView, IsolationView,
     LimitsView, Mode, Saved, SourceState, SourceView, Status, Used, Verdict, WatchdogView,
 };
-use crate::api::{
-    ActRequest, Answer, ApiError, Backlog, Handler, Resolution, TargetKind, Ticket,
-};
+use crate::api::{ActRequest, Answer, ApiError, Backlog, Handler, Resolution, TargetKind, Ticket};
 use crate::event::{timestamp, wall};
 use crate::host::Root;
 use crate::monitor::{self, Monitor};
@@ -159,9 +157,7 @@ impl Handler for Answers<'_> {
     fn events(&mut self, since: Option<Timestamp>, after: Option<i64>, limit: usize) -> Backlog {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         match self.store.events(since.map(wall), after.unwrap_or(0), limit) {
-            Ok(page) => {
-                Backlog { events: page.events, next: page.more.then_some(page.last) }
-            }
+            Ok(page) => Backlog { events: page.events, next: page.more.then_some(page.last) },
             Err(error) => {
                 tracing::warn!("stored events cannot be read: {error}");
                 Backlog::default()

@@ -6,7 +6,7 @@ use super::memory::Memory;
 use crate::api::views::component_name;
 use crate::event::{timestamp, Body, Event};
 use crate::state::Attempt;
-use bulkhead_core::analyze::{Analyzer, FaultUpdate, Rules, Finding, Observed};
+use bulkhead_core::analyze::{Analyzer, FaultUpdate, Finding, Observed, Rules};
 use bulkhead_core::decide::{self, Checks, Context, Decision, Order, Outcome, Plan, Policy};
 use bulkhead_core::model::{
     Fault, FaultState, Machine, PageSize, Record, Report, Source, Stamp, Target, Time,
@@ -98,7 +98,10 @@ impl Cycle {
     pub fn reported(&mut self, now: Stamp) {
         self.report_lines = 0;
         for (key, state) in self.analyzer.take_changes() {
-            match (serde_json::to_string(&key), state.map(|s| serde_json::to_string(&s)).transpose()) {
+            match (
+                serde_json::to_string(&key),
+                state.map(|s| serde_json::to_string(&s)).transpose(),
+            ) {
                 (Ok(key), Ok(value)) => self.memory.evidence(key, value),
                 (Err(error), _) | (_, Err(error)) => {
                     tracing::warn!("evidence that cannot be saved: {error}");
@@ -107,7 +110,8 @@ impl Cycle {
         }
         let unlogged = std::mem::take(&mut self.unlogged);
         if unlogged > 0 {
-            let why = format!("{unlogged} more reports came at once: counted, and not kept one by one");
+            let why =
+                format!("{unlogged} more reports came at once: counted, and not kept one by one");
             self.source_event(Source::ALL[0].name(), "ok", why, now);
         }
     }

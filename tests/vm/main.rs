@@ -20,5 +20,9 @@
 #[macro_use]
 mod harness;
 
+mod bulkhead;
+mod cpu;
 mod demo;
+mod memory;
+mod service;
 mod smoke;

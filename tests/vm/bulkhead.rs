@@ -1,0 +1,147 @@
+//! Bulkhead in the guest, as its users see it: started by command line, asked through `bulkhead … --json`.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{bail, ensure, Context, Result};
+use serde_json::Value;
+
+use crate::harness::{wait_for, wait_until, Process, Vm};
+
+/// Deciding and acting take well under a second; a busy machine takes its time.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// What would have happened by now had it been going to happen: one collection of the banks (1 s), one drain (100 ms)
+/// and one look at what the kernel did (1 s), with room for a busy machine.
+const QUIET: Duration = Duration::from_secs(4);
+
+const SIGTERM: i32 = 15;
+const SIGKILL: i32 = 9;
+
+/// A running `bulkheadd`.
+pub struct Bulkhead<'vm> {
+    vm: &'vm Vm,
+    process: Process,
+}
+
+impl<'vm> Bulkhead<'vm> {
+    /// Starts it and waits until it answers.
+    pub fn start(vm: &'vm Vm, arguments: &str) -> Result<Self> {
+        let process = vm.spawn(&format!("bulkheadd {arguments} >> /tmp/bulkheadd.log 2>&1"))?;
+        let mut it = Bulkhead { vm, process };
+        let answered = wait_until("bulkheadd answers", LIMIT, || {
+            Ok(vm.sh("bulkhead status --json")?.code == 0)
+        });
+        if let Err(error) = answered {
+            let pid = it.process.pid();
+            bail!("{error:#}; pid {pid:?}; log:\n{}", it.log()?);
+        }
+        Ok(it)
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(self) -> Result<()> {
+        self.process.signal(SIGKILL)?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// Ends it in good order.
+    pub fn stop(self) -> Result<()> {
+        self.process.signal(SIGTERM)?;
+        let output = self.process.wait()?;
+        ensure!(output.code == 0, "bulkheadd ended with {}", output.code);
+        Ok(())
+    }
+
+    /// What it has logged, this one and those before it.
+    pub fn log(&self) -> Result<String> {
+        self.vm.run("cat /tmp/bulkheadd.log")
+    }
+
+    pub fn status(&self) -> Result<Value> {
+        self.vm.json("bulkhead status --json")
+    }
+
+    /// Errors since boot, over all sources.
+    pub fn reports(&self) -> Result<u64> {
+        let status = self.status()?;
+        let sources = status["sources"].as_array().context("sources")?;
+        Ok(sources.iter().filter_map(|source| source["reports"].as_u64()).sum())
+    }
+
+    /// One source's line of `status`.
+    pub fn source(&self, name: &str) -> Result<Value> {
+        let status = self.status()?;
+        let sources = status["sources"].as_array().context("sources")?;
+        let found = sources.iter().find(|source| source["name"] == name);
+        found.cloned().with_context(|| format!("no source {name}: {status}"))
+    }
+
+    pub fn list(&self) -> Result<Vec<Value>> {
+        array(self.vm.json("bulkhead list --json")?)
+    }
+
+    pub fn faults(&self) -> Result<Vec<Value>> {
+        array(self.vm.json("bulkhead faults --json")?)
+    }
+
+    /// The line of a page or CPU, if there is one.
+    pub fn line(&self, kind: &str, id: &str) -> Result<Option<Value>> {
+        Ok(self.list()?.into_iter().find(|line| line["kind"] == kind && line["id"] == id))
+    }
+
+    /// Waits until a page or CPU stands in `state`; hands out its line.
+    pub fn wait_line(&self, kind: &str, id: &str, state: &str) -> Result<Value> {
+        let found = wait_for(&format!("{kind} {id} is {state}"), LIMIT, || {
+            Ok(self.line(kind, id)?.filter(|line| line["state"] == state))
+        });
+        found.with_context(|| {
+            let list = self.list().map(|list| format!("{list:?}"));
+            format!("the list is {list:?}; the log:\n{}", self.log().unwrap_or_default())
+        })
+    }
+
+    pub fn wait_page(&self, address: u64, state: &str) -> Result<Value> {
+        self.wait_line("page", &page_id(address), state)
+    }
+
+    /// Waits until so many errors are counted, and sees that no more are.
+    pub fn wait_reports(&self, errors: u64) -> Result<()> {
+        let counted = wait_until(&format!("{errors} errors are counted"), LIMIT, || {
+            Ok(self.reports()? >= errors)
+        });
+        counted
+            .with_context(|| format!("{:?}\n{}", self.status(), self.log().unwrap_or_default()))?;
+        let now = self.reports()?;
+        ensure!(
+            now == errors,
+            "{now} errors are counted, {errors} were raised: {}",
+            self.status()?
+        );
+        Ok(())
+    }
+
+    /// Gives it the time to do what it must not do. The one wait for nothing: that something does not happen has no
+    /// event to wait for.
+    pub fn let_time_pass(&self) {
+        thread::sleep(QUIET);
+    }
+}
+
+/// A page as `list` names it.
+pub fn page_id(address: u64) -> String {
+    format!("{:#x}", address & !0xfff)
+}
+
+/// Hardware threads that are on line, as the kernel tells it.
+pub fn online(vm: &Vm) -> Result<String> {
+    vm.run("cat /sys/devices/system/cpu/online")
+}
+
+fn array(value: Value) -> Result<Vec<Value>> {
+    match value {
+        Value::Array(lines) => Ok(lines),
+        other => bail!("no array: {other}"),
+    }
+}

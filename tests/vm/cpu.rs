@@ -1,0 +1,220 @@
+//! Cores: taken whole for errors in what is theirs alone, and never past a guard.
+
+use anyhow::{ensure, Context, Result};
+
+use crate::bulkhead::{online, Bulkhead, LIMIT};
+use crate::harness::mce::{L1_DATA_CE, L2_DATA_CE};
+use crate::harness::{wait_until, Machine};
+
+/// A corrected data read error in a cache whose level the code does not say, in a bank of the mesh (CHA).
+const L3_CE: u64 = 0x9000_0000_0000_0137;
+/// Bus and interconnect, corrected.
+const BUS_CE: u64 = 0x9000_0000_0000_0e0b;
+/// The cache's own threshold is passed (bits 54:53, yellow).
+const YELLOW: u64 = 2 << 53;
+
+on_each_kernel!(
+    three_l1_errors_take_both_threads_of_the_core,
+    errors_of_sibling_threads_add_up,
+    a_passed_threshold_takes_the_core_at_once,
+    a_core_with_cpu0_is_refused_whole,
+    the_last_core_stays,
+    a_second_core_has_to_wait,
+    a_storm_of_a_shared_bank_takes_no_cpu,
+    bus_errors_take_no_cpu,
+    a_released_core_comes_back,
+    a_cpu_brought_back_by_hand_is_not_fought,
+    an_admin_takes_one_cpu_and_gives_it_back,
+);
+
+fn three_l1_errors_take_both_threads_of_the_core(machine: Machine) -> Result<()> {
+    let vm = machine.smp("8,sockets=1,cores=4,threads=2").boot()?;
+    let it = Bulkhead::start(&vm, "")?;
+    for _ in 0..2 {
+        vm.ce(5, 1, L1_DATA_CE, 0, 0)?;
+    }
+    it.wait_reports(2)?;
+    it.let_time_pass();
+    ensure!(online(&vm)? == "0-7", "taken before the third error");
+    vm.ce(5, 1, L1_DATA_CE, 0, 0)?;
+    for cpu in ["4", "5"] {
+        let line = it.wait_line("cpu", cpu, "isolated")?;
+        ensure!(line["by"] == "bulkhead", "{line}");
+    }
+    ensure!(online(&vm)? == "0-3,6-7", "{}", online(&vm)?);
+    ensure!(it.list()?.len() == 2, "{:?}", it.list()?);
+    let status = it.status()?;
+    ensure!(status["isolated"]["cpus"] == 2 && status["health"] == "degraded", "{status}");
+    let faults = it.faults()?;
+    ensure!(faults.len() == 1 && faults[0]["kind"] == "cache", "{faults:?}");
+    ensure!(faults[0]["rule"] == "cpu-cache" && faults[0]["errors"] == 3, "{faults:?}");
+    Ok(())
+}
+
+fn errors_of_sibling_threads_add_up(machine: Machine) -> Result<()> {
+    let vm = machine.boot()?;
+    let it = Bulkhead::start(&vm, "")?;
+    vm.ce(2, 1, L1_DATA_CE, 0, 0)?;
+    vm.ce(3, 1, L1_DATA_CE, 0, 0)?;
+    // Another level is another structure.
+    vm.ce(3, 3, L2_DATA_CE, 0, 0)?;
+    it.wait_reports(3)?;
+    it.let_time_pass();
+    ensure!(online(&vm)? == "0-3", "levels were added up");
+    vm.ce(2, 1, L1_DATA_CE, 0, 0)?;
+    it.wait_line("cpu", "3", "isolated")?;
+    ensure!(online(&vm)? == "0-1");
+    Ok(())
+}
+
+fn a_passed_threshold_takes_the_core_at_once(machine: Machine) -> Result<()> {
+    let vm = machine.boot()?;
+    let it = Bulkhead::start(&vm, "")?;
+    vm.ce(3, 3, L2_DATA_CE | YELLOW, 0, 0)?;
+    it.wait_line("cpu", "2", "isolated")?;
+    it.wait_line("cpu", "3", "isolated")?;
+    ensure!(it.faults()?[0]["rule"] == "cpu-threshold", "{:?}", it.faults()?);
+    Ok(())
+}
+
+fn a_core_with_cpu0_is_refused_whole(machine: Machine) -> Result<()> {
+    let vm = machine.boot()?;
+    let it = Bulkhead::start(&vm, "")?;
+    for _ in 0..3 {
+        vm.ce(1, 1, L1_DATA_CE, 0, 0)?;
+    }
+    let line = it.wait_line("cpu", "1", "refused")?;
+    ensure!(online(&vm)? == "0-3", "half a core was taken");
+    ensure!(line["why"].as_str().is_some_and(|why| why.contains("CPU 0")), "{line}");
+    let status = it.status()?;
+    ensure!(status["health"] == "faulted" && status["refused"].as_u64() >= Some(1), "{status}");
+    ensure!(it.faults()?[0]["state"] == "escalated", "{:?}", it.faults()?);
+    Ok(())
+}
+
+fn the_last_core_stays(machine: Machine) -> Result<()> {
+    let vm = machine.smp("2,sockets=1,cores=2,threads=1").boot()?;
+    // No limit of ours stands in the way; the last CPU is kept all the same.
+    vm.write_file("/tmp/all.toml", "[limits]\ncpus = \"100%\"\ncpus_per_node = 0\n")?;
+    let it = Bulkhead::start(&vm, "--config /tmp/all.toml")?;
+    vm.run("bulkhead isolate cpu 1")?;
+    ensure!(online(&vm)? == "0");
+    let refused = vm.sh("bulkhead isolate cpu 0")?;
+    ensure!(refused.code == 4 && !refused.stderr.is_empty(), "{refused:?}");
+    ensure!(online(&vm)? == "0");
+    it.stop()
+}
+
+fn a_second_core_has_to_wait(machine: Machine) -> Result<()> {
+    let vm = machine.smp("8,sockets=1,cores=4,threads=2").boot()?;
+    let it = Bulkhead::start(&vm, "")?;
+    for _ in 0..3 {
+        vm.ce(2, 1, L1_DATA_CE, 0, 0)?;
+    }
+    it.wait_line("cpu", "3", "isolated")?;
+    // Of another kind, so that it is a case of its own and no cascade.
+    for _ in 0..3 {
+        vm.ce(4, 3, L2_DATA_CE, 0, 0)?;
+    }
+    let line = it.wait_line("cpu", "4", "refused")?;
+    ensure!(line["next_try"].is_string(), "{line}");
+    ensure!(online(&vm)? == "0-1,4-7");
+    // The same kind of bank on a third core: the socket is suspect, not the core.
+    for _ in 0..3 {
+        vm.ce(6, 1, L1_DATA_CE, 0, 0)?;
+    }
+    wait_until("the case is escalated", LIMIT, || {
+        Ok(it.faults()?.iter().any(|fault| {
+            fault["state"] == "escalated"
+                && fault["component"].as_str().is_some_and(|component| component.contains('6'))
+        }))
+    })
+    .with_context(|| format!("{:?}", it.faults()))?;
+    ensure!(online(&vm)? == "0-1,4-7");
+    Ok(())
+}
+
+fn a_storm_of_a_shared_bank_takes_no_cpu(machine: Machine) -> Result<()> {
+    let vm = machine.boot()?;
+    let it = Bulkhead::start(&vm, "")?;
+    // Whichever CPU reads a shared bank is named; banks 9 to 11 are the mesh's on this model.
+    let mut raised = 0;
+    for _ in 0..4 {
+        for (cpu, bank) in [(1, 9), (2, 10), (3, 11), (2, 9)] {
+            vm.ce(cpu, bank, L3_CE, 0, 0)?;
+            raised += 1;
+        }
+    }
+    it.wait_reports(raised)?;
+    it.let_time_pass();
+    ensure!(online(&vm)? == "0-3", "{}", online(&vm)?);
+    ensure!(it.list()?.is_empty(), "{:?}", it.list()?);
+    ensure!(!it.faults()?.is_empty(), "nothing was said of it");
+    Ok(())
+}
+
+fn bus_errors_take_no_cpu(machine: Machine) -> Result<()> {
+    let vm = machine.boot()?;
+    let it = Bulkhead::start(&vm, "")?;
+    for _ in 0..3 {
+        vm.ce(2, 0, BUS_CE, 0, 0)?;
+    }
+    wait_until("a fault is told of", LIMIT, || Ok(!it.faults()?.is_empty()))?;
+    ensure!(it.faults()?[0]["kind"] == "bus", "{:?}", it.faults()?);
+    it.let_time_pass();
+    ensure!(online(&vm)? == "0-3" && it.list()?.is_empty());
+    Ok(())
+}
+
+fn a_released_core_comes_back(machine: Machine) -> Result<()> {
+    let vm = machine.boot()?;
+    let it = Bulkhead::start(&vm, "")?;
+    for _ in 0..3 {
+        vm.ce(3, 1, L1_DATA_CE, 0, 0)?;
+    }
+    it.wait_line("cpu", "2", "isolated")?;
+    vm.run("bulkhead release cpu 3")?;
+    ensure!(online(&vm)? == "0-3", "{}", online(&vm)?);
+    for cpu in ["2", "3"] {
+        it.wait_line("cpu", cpu, "released")?;
+    }
+    // Its window begins anew: the next error is its first.
+    vm.ce(3, 1, L1_DATA_CE, 0, 0)?;
+    it.wait_reports(4)?;
+    it.let_time_pass();
+    ensure!(online(&vm)? == "0-3");
+    Ok(())
+}
+
+fn a_cpu_brought_back_by_hand_is_not_fought(machine: Machine) -> Result<()> {
+    let vm = machine.boot()?;
+    let it = Bulkhead::start(&vm, "")?;
+    for _ in 0..3 {
+        vm.ce(3, 1, L1_DATA_CE, 0, 0)?;
+    }
+    it.wait_line("cpu", "3", "isolated")?;
+    vm.run("echo 1 > /sys/devices/system/cpu/cpu3/online")?;
+    let line = it.wait_line("cpu", "3", "released")?;
+    ensure!(line["by"] == "admin", "{line}");
+    it.let_time_pass();
+    ensure!(online(&vm)? == "0-1,3", "{}", online(&vm)?);
+    it.wait_line("cpu", "2", "isolated")?;
+    Ok(())
+}
+
+fn an_admin_takes_one_cpu_and_gives_it_back(machine: Machine) -> Result<()> {
+    let vm = machine.boot()?;
+    let it = Bulkhead::start(&vm, "")?;
+    let dry = vm.json("bulkhead isolate cpu 3 --dry-run --json")?;
+    ensure!(online(&vm)? == "0-3" && it.list()?.is_empty(), "a dry run did something: {dry}");
+    vm.run("bulkhead isolate cpu 3 --reason 'it rattles'")?;
+    ensure!(online(&vm)? == "0-2");
+    let line = it.wait_line("cpu", "3", "isolated")?;
+    ensure!(
+        line["by"] == "admin" && line["why"].as_str().is_some_and(|w| w.contains("rattles")),
+        "{line}"
+    );
+    vm.run("bulkhead release cpu 3")?;
+    ensure!(online(&vm)? == "0-3");
+    Ok(())
+}

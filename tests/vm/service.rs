@@ -1,0 +1,306 @@
+//! The daemon itself: its sources, what it remembers, and what it refuses to do.
+
+use anyhow::{ensure, Context, Result};
+use serde_json::Value;
+
+use crate::bulkhead::{online, Bulkhead, LIMIT};
+use crate::harness::mce::{L1_DATA_CE, MEMORY_CE, PHYSICAL_ADDRESS};
+use crate::harness::{wait_until, Machine, Vm};
+
+on_each_kernel!(
+    all_sources_are_watched_through_bpf,
+    tracefs_serves_as_well_as_bpf,
+    bpf_and_tracefs_tell_the_same,
+    errors_that_come_while_it_is_dead_are_counted,
+    a_kill_at_any_moment_loses_and_doubles_nothing,
+    a_restart_goes_on_with_its_evidence,
+    observe_touches_nothing,
+    two_reports_of_one_error_count_once,
+    a_storm_from_interrupts_is_counted_to_the_last,
+    a_second_daemon_is_turned_away,
+    a_bad_configuration_is_named,
+    amd_addresses_are_never_taken_raw,
+);
+
+fn all_sources_are_watched_through_bpf(machine: Machine) -> Result<()> {
+    let vm = machine.boot()?;
+    let it = Bulkhead::start(&vm, "")?;
+    let status = it.status()?;
+    let sources = status["sources"].as_array().context("sources")?;
+    ensure!(sources.len() == 3, "{status}");
+    for source in sources {
+        ensure!(
+            source["via"] == "bpf" && source["state"] == "ok" && source["lost"] == 0,
+            "{source}"
+        );
+    }
+    ensure!(status["health"] == "ok" && status["mode"] == "isolate", "{status}");
+    ensure!(vm.sh("bulkhead check")?.code == 0);
+    // Root alone may look at what is pinned.
+    ensure!(vm.run("stat -c %a /sys/fs/bpf/bulkhead")? == "700");
+    it.stop()
+}
+
+/// Raises one error of each kind that takes something, and some that take nothing.
+fn one_of_each(vm: &Vm, page: u64, other: u64) -> Result<()> {
+    vm.memory_ce(page)?;
+    vm.memory_ce(page)?;
+    vm.edac(&format!("ce n=2 addr={other:#x} detail=row:0x2a col:7"))?;
+    for _ in 0..3 {
+        vm.ce(3, 1, L1_DATA_CE, 0, 0)?;
+    }
+    Ok(())
+}
+
+fn tracefs_serves_as_well_as_bpf(machine: Machine) -> Result<()> {
+    let vm = machine.arg("ras=cec_disable").boot()?;
+    vm.run("modprobe bulkhead_edac_test")?;
+    let it = Bulkhead::start(&vm, "--source tracefs")?;
+    ensure!(it.source("mce:mce_record")?["via"] == "tracefs", "{}", it.status()?);
+    let pages = vm.find_pages("buddy", 2)?;
+    one_of_each(&vm, pages[0], pages[1])?;
+    it.wait_page(pages[0], "isolated")?;
+    it.wait_page(pages[1], "isolated")?;
+    it.wait_line("cpu", "2", "isolated")?;
+    ensure!(online(&vm)? == "0-1" && vm.poisoned(&pages)? == 2);
+    it.wait_reports(7)?;
+    ensure!(it.status()?["health"] == "degraded", "{}", it.status()?);
+    it.stop()
+}
+
+/// The raw records of all reports, without when they came and by which way.
+fn records(vm: &Vm) -> Result<Vec<Value>> {
+    let mut records = Vec::new();
+    for line in vm.run("bulkhead events --json")?.lines() {
+        let event: Value = serde_json::from_str(line)?;
+        if event["event"] == "report" {
+            let mut record = serde_json::json!({
+                "source": event["source"], "errors": event["errors"], "records": event["records"],
+                "decodes": event["decodes"], "record": event["record"],
+            });
+            // The wall clock and the instruction at the time differ from one error to the next.
+            if let Some(mce) = record["record"]["mce"].as_object_mut() {
+                mce.remove("time");
+                mce.remove("ip");
+            }
+            records.push(record);
+        }
+    }
+    Ok(records)
+}
+
+fn bpf_and_tracefs_tell_the_same(machine: Machine) -> Result<()> {
+    let tell = |source: &str| -> Result<Vec<Value>> {
+        let vm = machine.clone().arg("ras=cec_disable").boot()?;
+        vm.run("modprobe bulkhead_edac_test")?;
+        let it = Bulkhead::start(&vm, &format!("--observe --source {source}"))?;
+        vm.memory_ce(0x1230_0000)?;
+        it.wait_reports(1)?;
+        vm.ce(3, 1, L1_DATA_CE, 0, 0)?;
+        it.wait_reports(2)?;
+        vm.edac(
+            "ce addr=0x12345040 top=1 mid=0 syndrome=0x1f count=3 label=read detail=row:0x2a col:7",
+        )?;
+        it.wait_reports(5)?;
+        vm.edac("ue addr=0x12346000 top=0 mid=-1")?;
+        it.wait_reports(6)?;
+        records(&vm)
+    };
+    let (bpf, tracefs) = (tell("bpf")?, tell("tracefs")?);
+    ensure!(bpf.len() == 4, "{bpf:#?}");
+    ensure!(bpf == tracefs, "bpf: {bpf:#?}\ntracefs: {tracefs:#?}");
+    Ok(())
+}
+
+fn errors_that_come_while_it_is_dead_are_counted(machine: Machine) -> Result<()> {
+    let vm = machine.arg("ras=cec_disable").boot()?;
+    vm.run("modprobe bulkhead_edac_test")?;
+    let it = Bulkhead::start(&vm, "")?;
+    let page = vm.find_pages("buddy", 1)?[0];
+    vm.memory_ce(page)?;
+    it.wait_reports(1)?;
+    it.kill()?;
+
+    vm.memory_ce(page)?;
+    vm.edac("ce n=1000 pages=10 addr=0")?;
+    ensure!(!vm.is_poisoned(page)?);
+
+    let it = Bulkhead::start(&vm, "")?;
+    it.wait_page(page, "isolated")?;
+    it.wait_reports(1002)?;
+    ensure!(it.status()?["checks"][0]["differs"] == 0, "{}", it.status()?);
+    Ok(())
+}
+
+fn a_kill_at_any_moment_loses_and_doubles_nothing(machine: Machine) -> Result<()> {
+    let vm = machine.boot()?;
+    vm.run("modprobe bulkhead_edac_test")?;
+    let mut raised = 0;
+    let mut shown = 0;
+    for round in 0..6 {
+        let it = Bulkhead::start(&vm, "--observe")?;
+        let now = it.reports()?;
+        ensure!(now >= shown, "{shown} errors were shown before the kill, {now} after it");
+        // The kill falls into the storm, or into the drain after it.
+        let storm = vm.spawn("sh -c 'echo \"ce n=20000 pages=50 addr=0x10000000\" > /sys/kernel/debug/bulkhead_test/raise'")?;
+        raised += 20_000;
+        for _ in 0..round {
+            shown = it.reports()?;
+        }
+        it.kill()?;
+        storm.wait()?;
+    }
+    let it = Bulkhead::start(&vm, "--observe")?;
+    it.wait_reports(raised)?;
+    ensure!(it.status()?["checks"][0]["differs"] == 0, "{}", it.status()?);
+    ensure!(it.source("ras:mc_event")?["lost"] == 0);
+    Ok(())
+}
+
+fn a_restart_goes_on_with_its_evidence(machine: Machine) -> Result<()> {
+    let vm = machine.arg("ras=cec_disable").boot()?;
+    let it = Bulkhead::start(&vm, "")?;
+    let pages = vm.find_pages("buddy", 2)?;
+    vm.memory_ce(pages[0])?;
+    vm.memory_ce(pages[0])?;
+    it.wait_page(pages[0], "isolated")?;
+    vm.memory_ce(pages[1])?;
+    for _ in 0..2 {
+        vm.ce(3, 1, L1_DATA_CE, 0, 0)?;
+    }
+    it.wait_reports(5)?;
+    let before = it.list()?;
+    it.kill()?;
+
+    let it = Bulkhead::start(&vm, "")?;
+    ensure!(it.list()? == before, "{:?} before, {:?} after", before, it.list()?);
+    vm.memory_ce(pages[1])?;
+    vm.ce(2, 1, L1_DATA_CE, 0, 0)?;
+    it.wait_page(pages[1], "isolated")?;
+    it.wait_line("cpu", "3", "isolated")?;
+    let before = it.list()?;
+    it.stop()?;
+
+    // What it took stays taken while it is away, and is known afterwards: sysfs has forgotten the core by then.
+    ensure!(online(&vm)? == "0-1" && vm.poisoned(&pages)? == 2);
+    let it = Bulkhead::start(&vm, "")?;
+    ensure!(it.list()? == before, "{:?} before, {:?} after", before, it.list()?);
+    vm.run("bulkhead release cpu 2")?;
+    ensure!(online(&vm)? == "0-3", "the core came back in part: {}", online(&vm)?);
+    Ok(())
+}
+
+fn observe_touches_nothing(machine: Machine) -> Result<()> {
+    let vm = machine.arg("ras=cec_disable").boot()?;
+    vm.run("modprobe bulkhead_edac_test")?;
+    let it = Bulkhead::start(&vm, "--observe")?;
+    let pages = vm.find_pages("buddy", 2)?;
+    one_of_each(&vm, pages[0], pages[1])?;
+    it.wait_page(pages[0], "observed")?;
+    it.wait_page(pages[1], "observed")?;
+    it.wait_line("cpu", "2", "observed")?;
+    it.wait_line("cpu", "3", "observed")?;
+    it.let_time_pass();
+    ensure!(online(&vm)? == "0-3" && vm.poisoned(&pages)? == 0, "something was touched");
+    let status = it.status()?;
+    ensure!(status["mode"] == "observe" && status["isolated"]["pages"] == 0, "{status}");
+    ensure!(status["limits"]["memory_bytes"]["used"] == 0, "{status}");
+    Ok(())
+}
+
+fn two_reports_of_one_error_count_once(machine: Machine) -> Result<()> {
+    let vm = machine.arg("ras=cec_disable").boot()?;
+    vm.run("modprobe bulkhead_edac_test")?;
+    let it = Bulkhead::start(&vm, "")?;
+    let page = vm.find_pages("buddy", 1)?[0];
+    // The bank keeps the error until the kernel looks, at most a second; the controller reports the same page at once
+    // when it has.
+    vm.mce(0, 9, MEMORY_CE, 0, page, PHYSICAL_ADDRESS)?;
+    wait_until("the machine check is reported", LIMIT, || {
+        Ok(it.source("mce:mce_record")?["reports"] == 1)
+    })?;
+    vm.edac(&format!("ce addr={page:#x}"))?;
+    it.let_time_pass();
+    let (mce, mc) = (it.source("mce:mce_record")?, it.source("ras:mc_event")?);
+    let events = vm.run("bulkhead events --json")?;
+    ensure!(events.contains("\"ras:mc_event\""), "the second report did not come: {events}");
+    // A slow machine may have put more than a second between the two; then they are two errors, and rightly so.
+    if seconds_apart(&events)? < 1.0 {
+        ensure!(it.reports()? == 1, "{mce} {mc}");
+        ensure!(!vm.is_poisoned(page)? && it.list()?.is_empty(), "one error took the page");
+    }
+    Ok(())
+}
+
+/// Seconds between the first two reports.
+fn seconds_apart(events: &str) -> Result<f64> {
+    let mut times = Vec::new();
+    for line in events.lines() {
+        let event: Value = serde_json::from_str(line)?;
+        times.extend(event["at"][1].as_u64());
+    }
+    ensure!(times.len() >= 2, "{events}");
+    Ok(times[1].abs_diff(times[0]) as f64 / 1e9)
+}
+
+fn a_storm_from_interrupts_is_counted_to_the_last(machine: Machine) -> Result<()> {
+    let vm = machine.boot()?;
+    vm.run(
+        "modprobe bulkhead_edac_test && echo 0 > /sys/module/edac_core/parameters/edac_mc_log_ce",
+    )?;
+    let it = Bulkhead::start(&vm, "--observe")?;
+    // On the CPU that the daemon runs on, so that interrupts fall into its reading.
+    vm.run("taskset -p 4 $(pidof bulkheadd)")?;
+    vm.edac("ce n=100000 pages=1000 addr=0x10000000 irq=2 batch=20 gap=40000")?;
+    it.wait_reports(100_000)?;
+    let source = it.source("ras:mc_event")?;
+    ensure!(source["lost"] == 0 && source["state"] == "ok", "{source}");
+    ensure!(it.status()?["checks"][0]["differs"] == 0, "{}", it.status()?);
+    Ok(())
+}
+
+fn a_second_daemon_is_turned_away(machine: Machine) -> Result<()> {
+    let vm = machine.boot()?;
+    let it = Bulkhead::start(&vm, "")?;
+    let second = vm.sh("bulkheadd --socket /tmp/other")?;
+    ensure!(second.code == 1, "{second:?}");
+    ensure!(
+        second.stderr.contains("/var/lib/bulkhead") && second.stderr.contains("in use"),
+        "{second:?}"
+    );
+    ensure!(it.status()?["health"] == "ok");
+    Ok(())
+}
+
+fn a_bad_configuration_is_named(machine: Machine) -> Result<()> {
+    let vm = machine.boot()?;
+    vm.write_file("/etc/bulkhead/bulkhead.toml", "[page]\nerors = 3\n")?;
+    for command in ["bulkheadd", "bulkhead config check"] {
+        let output = vm.sh(command)?;
+        ensure!(output.code == 1, "{command}: {output:?}");
+        for part in ["/etc/bulkhead/bulkhead.toml", "2", "erors", "errors"] {
+            ensure!(output.stderr.contains(part), "{command} does not say {part}: {output:?}");
+        }
+    }
+    // One that breaks while the daemon runs leaves the old one in force.
+    vm.write_file("/etc/bulkhead/bulkhead.toml", "[page]\nerrors = 3\n")?;
+    let it = Bulkhead::start(&vm, "")?;
+    vm.write_file("/etc/bulkhead/bulkhead.toml", "[page]\nerrors = \"many\"\n")?;
+    vm.run("kill -HUP $(pidof bulkheadd)")?;
+    wait_until("the refusal is logged", LIMIT, || Ok(it.log()?.contains("errors")))?;
+    ensure!(it.status()?["health"] == "ok");
+    Ok(())
+}
+
+fn amd_addresses_are_never_taken_raw(machine: Machine) -> Result<()> {
+    let vm = machine.amd().arg("ras=cec_disable").boot()?;
+    let it = Bulkhead::start(&vm, "")?;
+    let page = vm.find_pages("buddy", 1)?[0];
+    for _ in 0..3 {
+        vm.memory_ce(page)?;
+    }
+    it.wait_reports(3)?;
+    it.let_time_pass();
+    ensure!(!vm.is_poisoned(page)? && it.list()?.is_empty(), "{:?}", it.list()?);
+    Ok(())
+}
