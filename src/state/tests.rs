@@ -1,7 +1,6 @@
 //! The store, told as stories.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use super::history::MAX_EVENTS;
 use super::*;
 use crate::event::Body;
 use bulkhead_core::model::*;
