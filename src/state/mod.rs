@@ -16,7 +16,7 @@ mod store;
 mod tests;
 
 pub use error::{Note, StateError, Why};
-pub use history::EventPage;
+pub use history::{EventPage, MAX_EVENTS};
 pub use store::Store;
 
 use crate::event::Event;
