@@ -84,6 +84,11 @@ pub enum Resolution {
 impl ActRequest {
     /// Longest reason, in bytes: it goes into logs and lists as one sentence.
     pub const MAX_REASON: usize = 512;
+
+    /// Whether `text` may be a reason.
+    pub fn is_reason(text: &str) -> bool {
+        text.len() <= Self::MAX_REASON && !text.contains(char::is_control)
+    }
 }
 
 impl TargetKind {
@@ -303,10 +308,8 @@ impl Parameters {
         let kind = self.kind()?.ok_or_else(|| invalid("kind"))?;
         let id = self.need("id")?;
         let target = ActTarget::parse(kind, &id).map_err(|_| invalid("id"))?;
-        let reason = self.take("reason", |text| {
-            let fits = text.len() <= ActRequest::MAX_REASON && !text.contains(char::is_control);
-            fits.then(|| text.to_owned())
-        })?;
+        let reason =
+            self.take("reason", |text| ActRequest::is_reason(text).then(|| text.to_owned()))?;
         Ok(ActRequest { target, reason, dry_run: self.flag("dry_run")? })
     }
 

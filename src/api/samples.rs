@@ -92,7 +92,7 @@ pub fn page_fault() -> Fault {
         source: "ras:mc_event".to_owned(),
         record: Record::MemoryController(McEvent {
             error_count: 1,
-            address: 0x8000_abc,
+            address: 0x0800_0abc,
             syndrome,
             msg: "memory read error".to_owned(),
             label: "CPU_SrcID#0_MC#0_Chan#0_DIMM#0".to_owned(),
