@@ -230,6 +230,11 @@ mod tests {
             self.stuck.lock().unwrap().push(order.clone());
         }
 
+        fn free(&self, order: &Order) {
+            self.stuck.lock().unwrap().retain(|stuck| stuck != order);
+            self.freed.notify_all();
+        }
+
         fn free_all(&self) {
             self.stuck.lock().unwrap().clear();
             self.freed.notify_all();
@@ -321,8 +326,7 @@ mod tests {
         kernel.hang_on(&soft(2));
         actor.submit(soft(1), at(0));
         actor.submit(soft(2), at(0));
-        kernel.stuck.lock().unwrap().retain(|order| *order != soft(1));
-        kernel.freed.notify_all();
+        kernel.free(&soft(1));
         assert_eq!(answers(&wait_for(&mut actor, 1, at(50))), [(soft(1), Answer::Off)]);
         kernel.wait_until_entered(&soft(2));
         assert_eq!(actor.outcomes(at(61)), []);
@@ -342,6 +346,22 @@ mod tests {
         assert_eq!(answers(&late), [(soft(1), Answer::Off)]);
         assert!(late[0].answered.starts_with("late"), "{}", late[0].answered);
         assert_eq!(actor.pending(), 0);
+    }
+
+    #[test]
+    fn a_late_answer_does_not_cover_for_the_next_order_that_hangs() {
+        let (kernel, mut actor) = actor(true);
+        for pfn in [1, 2] {
+            kernel.hang_on(&soft(pfn));
+            actor.submit(soft(pfn), at(0));
+        }
+        kernel.wait_until_entered(&soft(1));
+        assert_eq!(answers(&actor.outcomes(at(60))), [(soft(1), Answer::TimedOut)]);
+        kernel.wait_until_entered(&soft(2));
+        kernel.free(&soft(1));
+        assert_eq!(answers(&wait_for(&mut actor, 1, at(61))), [(soft(1), Answer::Off)]);
+        assert_eq!(answers(&actor.outcomes(at(120))), [(soft(2), Answer::TimedOut)]);
+        kernel.free_all();
     }
 
     #[test]
@@ -511,7 +531,10 @@ mod tests {
                     Step::Pass(seconds) => now += seconds,
                 }
                 outcomes.extend(actor.outcomes(at(now)));
-                prop_assert!(actor.pending() == 0 || actor.next_timeout().is_some());
+                // Else the loop would sleep on an unfetched outcome.
+                prop_assert!(
+                    actor.pending() == 0 || actor.next_timeout().is_some() || woken(&actor)
+                );
             }
             kernel.free_all();
             while actor.pending() > 0 {
