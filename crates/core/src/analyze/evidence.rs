@@ -126,7 +126,8 @@ pub struct EvidenceState {
     pub(super) tally: Tally,
     /// The first reports of the window, for the fault to come.
     pieces: Vec<Piece>,
-    /// Errors since the window was last empty, each counted once.
+    /// Errors in the window, each counted once; those of reports that are not
+    /// kept as pieces stay in it until it is empty.
     errors: u64,
     /// The last record.
     pub(super) last: Time,
@@ -160,6 +161,8 @@ impl Windows {
 #[serde(deny_unknown_fields)]
 struct Piece {
     first: Stamp,
+    /// Errors that it added to [`EvidenceState::errors`].
+    fresh: u64,
     evidence: Evidence,
 }
 
@@ -223,7 +226,7 @@ impl EvidenceState {
         let start = report.last.at.before(lead.threshold.window);
         self.expire(lead.threshold, report.first.at, start);
         self.errors = self.errors.saturating_add(fresh);
-        let piece = Piece { first: report.first, evidence: evidence(report) };
+        let piece = Piece { first: report.first, fresh, evidence: evidence(report) };
         if lead.rule.uncorrected() {
             // An event of its own: what came before is another rule's evidence.
             let fired = Fired {
@@ -235,6 +238,8 @@ impl EvidenceState {
             return Taken { update, fired: Some(fired) };
         }
         if self.pieces.len() < keep {
+            // Most pages never see a second one.
+            self.pieces.reserve_exact(1);
             self.pieces.push(piece);
         }
         let full = self.windows.of(report.source).observe(
@@ -279,7 +284,14 @@ impl EvidenceState {
         if self.count(threshold, first) == 0 {
             self.restart();
         } else {
-            self.pieces.retain(|p| p.first.at >= start);
+            let errors = &mut self.errors;
+            self.pieces.retain(|piece| {
+                let stays = piece.first.at >= start;
+                if !stays {
+                    *errors = errors.saturating_sub(piece.fresh);
+                }
+                stays
+            });
         }
     }
 

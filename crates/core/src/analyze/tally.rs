@@ -100,6 +100,10 @@ impl Tally {
         if let Some(told) = told.get_mut(index) {
             *told = errors;
         }
+        // Most pages never see a second one.
+        if self.entries.is_empty() {
+            self.entries.reserve_exact(1);
+        }
         self.entries.push_back(Entry { first, last, errors, credited, told });
         if self.entries.len() > MOST {
             self.entries.pop_front();

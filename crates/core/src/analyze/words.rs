@@ -13,7 +13,7 @@ pub(super) fn decision(lead: &Lead, errors: u64, response: &Response, machine: &
             format!("An uncorrected error in {what}")
         }
         RuleId::CpuThreshold => {
-            format!("The hardware says that corrected errors of the {what} passed its threshold")
+            format!("The hardware says that the corrected errors in {what} passed its threshold")
         }
         _ => {
             let plural = if errors == 1 { "" } else { "s" };
@@ -27,12 +27,11 @@ pub(super) fn decision(lead: &Lead, errors: u64, response: &Response, machine: &
             "the kernel takes the page by itself, which is to be verified"
         }
         Response::TakeCpus(_) => "these CPUs are to be taken off line",
-        Response::Report => match lead.rule {
-            RuleId::BankUnknown => "nothing is taken, since whose fault it is is not known",
-            RuleId::MemoryCe => "nothing is taken, since no page is known",
-            RuleId::Bus => "nothing is taken, since no CPU is to blame for a bus",
-            RuleId::CacheShared | RuleId::BankShared => {
-                "nothing is taken, since the record names whoever read it and no culprit"
+        Response::Report => match lead.component {
+            Component::Memory { .. } => "nothing is taken, since no page is known",
+            Component::Bus { .. } => "nothing is taken, since no CPU is to blame for a bus",
+            Component::Shared { .. } => {
+                "nothing is taken, since whoever read that bank is not known to be the culprit"
             }
             _ => "nothing is taken, as the policy says for this level",
         },

@@ -34,7 +34,7 @@ fn a_restart_keeps_the_window() {
 fn a_restart_keeps_the_open_faults() {
     let (mut before, machine) = (analyzer(), machine());
     let fault = feed(&mut before, &machine, [&ce(0), &ce(1)]).remove(0).fault;
-    let mut after = restart(&mut before, &[fault.clone()]);
+    let mut after = restart(&mut before, std::slice::from_ref(&fault));
     let seen = after.observe(&aggregate(ce(HOUR), 2, HOUR), &machine);
     assert_eq!(seen.findings, []);
     assert_eq!((seen.updated[0].fault, seen.updated[0].errors), (fault.id, 4));
@@ -70,6 +70,25 @@ fn a_fault_closed_while_its_row_was_not_saved_may_fire_anew() {
     let mut after = restart(&mut before, &[]);
     assert_eq!(feed(&mut after, &machine, [&ce(2)]), [], "from an empty window");
     assert_eq!(feed(&mut after, &machine, [&ce(3)]).len(), 1);
+}
+
+#[test]
+fn a_released_fault_that_was_closed_leaves_no_window_over_a_restart() {
+    let (mut before, machine) = (analyzer(), machine());
+    feed(&mut before, &machine, [&ce(0), &ce(1)]);
+    before.release(&Target::Page(Pfn(0x8000)));
+    feed(&mut before, &machine, [&ce(2)]);
+    let mut after = restart(&mut before, &[]);
+    assert_eq!(feed(&mut after, &machine, [&ce(3)]), []);
+}
+
+#[test]
+fn a_restart_never_takes_back_errors_that_a_fault_had_shown() {
+    let (mut before, machine) = (analyzer(), machine());
+    let mut fault = feed(&mut before, &machine, [&ce(0), &ce(1)]).remove(0).fault;
+    fault.errors = 40;
+    let mut after = restart(&mut before, &[fault]);
+    assert_eq!(after.observe(&ce(HOUR), &machine).updated[0].errors, 41);
 }
 
 #[test]

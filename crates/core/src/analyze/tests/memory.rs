@@ -38,6 +38,16 @@ fn a_fault_begins_with_the_first_error_of_its_window() {
 }
 
 #[test]
+fn what_has_left_the_window_is_no_evidence() {
+    let mut rules = rules();
+    rules.page.errors = 3;
+    let reports = [0, 20, 30, 40].map(|hour| mce(dram(CE, ADDR), hour * HOUR));
+    let findings = feed(&mut Analyzer::new(rules), &machine(), &reports);
+    assert_eq!(findings.len(), 1);
+    assert_eq!((findings[0].fault.first, findings[0].fault.errors), (stamp(20 * HOUR), 3));
+}
+
+#[test]
 fn errors_of_two_pages_do_not_add_up() {
     assert_eq!(fired(&[mce(dram(CE, ADDR), 0), mce(dram(CE, ADDR + 4096), 1)]), []);
 }

@@ -237,3 +237,41 @@ fn a_closed_fault_no_longer_speaks_against_its_socket() {
     let findings = feed(&mut analyzer, &machine, &repeat(&on_cpu(1, 1, L1), 3));
     assert_eq!(findings[0].response, take(&[1, 5]));
 }
+
+#[test]
+fn a_core_that_stayed_does_not_speak_against_its_socket() {
+    let (mut analyzer, machine) = (analyzer(), machine());
+    let first = feed(&mut analyzer, &machine, &repeat(&on_cpu(0, 1, L1), 3)).remove(0);
+    let second = feed(&mut analyzer, &machine, &repeat(&on_cpu(1, 1, L1), 3)).remove(0);
+    assert_eq!(second.response, Response::Escalate);
+    analyzer.closed(&first.fault);
+    let again = feed(&mut analyzer, &machine, &repeat(&on_cpu(0, 1, L1), 3)).remove(0);
+    assert_eq!(again.response, take(&[0, 4]));
+}
+
+#[test]
+fn a_cache_error_that_corrupted_its_context_is_the_processors_not_the_pages() {
+    let record = |status| MceRecord { addr: 0x800_0000, misc: 0x8c, ..on_cpu(1, 1, status) };
+    let intact = 0xbd80_0000_0000_0134;
+    assert_eq!(verdict_of(&record(intact), 1, &machine())[0].0, "page-ue");
+    let expected = [("cpu-ue".to_owned(), Response::Escalate)];
+    assert_eq!(verdict_of(&record(intact | 1 << 57), 1, &machine()), expected);
+}
+
+#[test]
+fn the_sentences_say_what_why_and_what_next() {
+    let fault = |record: MceRecord, times| fired(&repeat(&record, times)).remove(0).fault;
+    let core = fault(on_cpu(1, 1, L1), 3);
+    assert_eq!(
+        core.decision,
+        "3 corrected errors in L1 data cache of CPUs 1,5 within 72h: \
+         these CPUs are to be taken off line."
+    );
+    let shared = fault(on_cpu(1, 9, L1), 3);
+    assert_eq!(
+        shared.decision,
+        "3 corrected errors in shared structure of socket 0 (machine-check bank 9) within 72h: \
+         nothing is taken, since whoever read that bank is not known to be the culprit."
+    );
+    assert!(!core.advice.is_empty() && !shared.advice.is_empty());
+}
