@@ -69,7 +69,11 @@ pub(super) fn take(ctx: &Context, plan: &mut Plan, set: &BTreeSet<CpuId>, cause:
         members.iter().cloned().partition(|line| is_off_by_others(ctx, line));
     let cpus = numbers(&on);
     if let Err(held) = guard::cpus(ctx, set, &cpus, cause.by != By::Admin) {
-        hold(ctx, plan, members, held);
+        // What an admin wants by itself goes on by itself.
+        let held_lines: Vec<Isolation> =
+            members.into_iter().filter(|line| !is_another_sets(ctx, line)).collect();
+        give_half_back(ctx, plan, &held_lines);
+        hold(ctx, plan, held_lines, held);
         return;
     }
     if !off.is_empty() {
@@ -86,6 +90,13 @@ pub(super) fn take(ctx: &Context, plan: &mut Plan, set: &BTreeSet<CpuId>, cause:
     }
 }
 
+/// Being taken, or tried again, as part of another set than the line's.
+fn is_another_sets(ctx: &Context, line: &Isolation) -> bool {
+    ctx.ledger
+        .get(&line.target)
+        .is_some_and(|old| is_being_taken(old) && old.together != line.together)
+}
+
 /// The member's line, keeping what is known of earlier attempts.
 fn member(ctx: &Context, cpu: CpuId, set: &BTreeSet<CpuId>, cause: &Cause) -> Isolation {
     let target = Target::Cpu(cpu);
@@ -98,9 +109,9 @@ fn member(ctx: &Context, cpu: CpuId, set: &BTreeSet<CpuId>, cause: &Cause) -> Is
     line
 }
 
-fn numbers(lines: &[Isolation]) -> Vec<CpuId> {
+fn numbers<'a>(lines: impl IntoIterator<Item = &'a Isolation>) -> Vec<CpuId> {
     lines
-        .iter()
+        .into_iter()
         .filter_map(|line| match line.target {
             Target::Cpu(cpu) => Some(cpu),
             Target::Page(_) => None,
@@ -234,18 +245,19 @@ fn is_off(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, outcome: &O
     settle(ctx, plan, lines, retry::is_out(why));
 }
 
-fn is_not_off(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>, outcome: &Outcome) {
-    // An attempt cut short by a restart may have left half a core off line,
-    // which the answered one found so and did not undo.
-    let half: Vec<CpuId> = numbers(
-        &lines
-            .iter()
-            .filter(|l| is_offline(ctx, l) && l.asked.is_some())
-            .cloned()
-            .collect::<Vec<_>>(),
-    );
-    if outcome.answer != Answer::TimedOut && !half.is_empty() {
+/// An attempt cut short by a restart may have left half a core off line, which
+/// a later one that failed found so and did not undo.
+fn give_half_back(ctx: &Context, plan: &mut Plan, lines: &[Isolation]) {
+    let half = lines.iter().filter(|line| is_offline(ctx, line) && line.asked.is_some());
+    let half = numbers(half);
+    if !half.is_empty() && !ctx.policy.observe {
         plan.orders.push(Order::GiveCpus(half));
+    }
+}
+
+fn is_not_off(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>, outcome: &Outcome) {
+    if outcome.answer != Answer::TimedOut {
+        give_half_back(ctx, plan, &lines);
     }
     let (trying, other): (Vec<_>, Vec<_>) = lines.into_iter().partition(is_being_taken);
     for mut line in other {

@@ -20,6 +20,8 @@ mod settle;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
+mod stories;
+#[cfg(test)]
 mod testing;
 
 pub use admin::{closed, isolate, release, Refusal};

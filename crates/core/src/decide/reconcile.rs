@@ -60,8 +60,10 @@ fn resume_cpu(ctx: &Context, plan: &mut Plan, line: &Isolation, id: CpuId) {
     };
     match (line.state, known.online) {
         (IsolationState::Isolated, true) => retry::came_back(ctx, plan, line.clone()),
-        (IsolationState::Wanted | IsolationState::Failed, false) if line.asked.is_some() => {
-            // Once for the set, by its first line: half a set is asked again.
+        (IsolationState::Wanted | IsolationState::Failed | IsolationState::Refused, false)
+            if line.asked.is_some() =>
+        {
+            // Half a set is asked again, or comes back.
             let set: BTreeSet<CpuId> = line.together.iter().copied().collect();
             let all_off = set.iter().all(|c| ctx.machine.cpus.get(c).is_some_and(|c| !c.online));
             if all_off {
