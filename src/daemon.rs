@@ -233,7 +233,11 @@ impl Daemon {
             Ok(events) => {
                 self.commit_again = None;
                 if !was_saved {
-                    tracing::info!("the state is saved again in {}", self.state_dir.display());
+                    let dropped = self.cycle.memory.take_dropped();
+                    tracing::info!(
+                        "the state is saved again in {}; {dropped} events found no room meanwhile",
+                        self.state_dir.display()
+                    );
                 }
                 let at = Instant::now();
                 for event in &events {
@@ -245,7 +249,7 @@ impl Daemon {
                 if was_saved {
                     tracing::error!(
                         "the state is not saved, and goes on in memory: {error}. Make room, or mend \
-                         the disk; a restart of the host before that forgets what came since"
+                         the disk; a restart before that forgets what came since"
                     );
                 }
                 if error.must_reopen() {

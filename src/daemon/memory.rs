@@ -24,6 +24,7 @@ pub struct Memory {
     /// The last commit succeeded.
     pub saved: bool,
     unsaved: Unsaved,
+    dropped: u64,
 }
 
 #[derive(Debug, Default)]
@@ -36,7 +37,6 @@ struct Unsaved {
     evidence: BTreeMap<String, Option<String>>,
     cursors: BTreeMap<String, String>,
     machine: Option<String>,
-    dropped: u64,
 }
 
 impl Unsaved {
@@ -67,6 +67,7 @@ impl Memory {
             boot,
             saved: true,
             unsaved: Unsaved::default(),
+            dropped: 0,
         }
     }
 
@@ -160,8 +161,8 @@ impl Memory {
         match result {
             Ok(()) => Ok(std::mem::take(&mut self.unsaved).events),
             Err(error) => {
-                self.unsaved.dropped += drop_oldest(&mut self.unsaved.events);
-                self.unsaved.dropped += drop_oldest(&mut self.unsaved.attempts);
+                self.dropped += drop_oldest(&mut self.unsaved.events);
+                self.dropped += drop_oldest(&mut self.unsaved.attempts);
                 Err(error)
             }
         }
@@ -175,9 +176,9 @@ impl Memory {
     }
 
     /// Events and attempts that found no room while the store could not be
-    /// written.
-    pub fn dropped(&self) -> u64 {
-        self.unsaved.dropped
+    /// written, since the last call.
+    pub fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
     }
 }
 

@@ -12,7 +12,7 @@ use super::{HostError, Root};
 pub fn total(root: &Root) -> Result<Option<u64>, HostError> {
     let mut total = None;
     for mc in root.list("sys/devices/system/edac/mc")? {
-        if !mc.strip_prefix("mc").is_some_and(|n| n.parse::<u32>().is_ok()) {
+        if mc.strip_prefix("mc").is_none_or(|n| n.parse::<u32>().is_err()) {
             continue;
         }
         for counter in ["ce_count", "ue_count"] {
