@@ -97,7 +97,7 @@ fn taken(status: &Status, ledger: &[IsolationView], known: &[FaultView], clock: 
     lines.truncate(SHOWN);
     let heading = styled(HEADING, "Out of service:");
     let pointer = if all { "" } else { "; all of them: bulkhead list" };
-    let mut text = format!("\n{heading} {}{pointer}\n", numbers.join(", "));
+    let mut text = format!("{heading} {}{pointer}\n", numbers.join(", "));
     if !lines.is_empty() {
         text += &list::render(&lines, known, clock);
     }
