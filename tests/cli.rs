@@ -276,3 +276,23 @@ fn a_closed_pipe_ends_quietly() {
     std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut told).unwrap();
     assert_eq!(told, "");
 }
+
+#[test]
+fn a_configuration_is_checked_without_a_daemon() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bulkhead.toml");
+    let check = || bulkhead("/nonexistent".into(), &["config", "check", file.to_str().unwrap()]);
+
+    let text = stderr(&mut check(), 1);
+    assert_eq!(text.lines().count(), 1, "{text}");
+
+    std::fs::write(&file, "mode = \"observe\"\n").unwrap();
+    assert!(stdout(&mut check(), 0).starts_with("good: "));
+
+    std::fs::write(&file, "[page]\nerors = 3\n").unwrap();
+    let text = stderr(&mut check(), 1);
+    assert!(text.contains("bulkhead.toml:2:1: ") && text.lines().count() == 1, "{text}");
+
+    std::fs::write(&file, "[page]\nerors = 3\nwindow = \"1 fortnight\"\n").unwrap();
+    assert_eq!(stdout(&mut check(), 1).lines().count(), 2);
+}

@@ -36,6 +36,7 @@ pub fn page(pfn: u64, state: IsolationState) -> Isolation {
         release: None,
         next_try: None,
         failures: 0,
+        asked: None,
         together: Vec::new(),
     }
 }

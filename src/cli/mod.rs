@@ -4,6 +4,7 @@ mod act;
 mod boots;
 mod check;
 mod clock;
+mod config_check;
 mod events;
 mod exit;
 mod explain;
@@ -62,6 +63,9 @@ enum Command {
     ///
     /// Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
     Check(Json),
+    /// The configuration
+    #[command(subcommand)]
+    Config(config_check::Command),
 }
 
 /// Every command that shows something has this.
@@ -97,6 +101,7 @@ impl Cli {
             Command::Release(arguments) => act::release(|| self.connect(), arguments)?,
             Command::Resolve(arguments) => resolve::run(self.connect()?, arguments)?,
             Command::Boots(json) => boots::run(self.connect()?, json.json, &clock)?,
+            Command::Config(command) => config_check::run(command)?,
             Command::Check(json) => return check::run(self.connect(), json.json),
         }
         Ok(ExitCode::SUCCESS)

@@ -50,7 +50,7 @@ pub(super) fn bytes(n: u64) -> String {
     match units.into_iter().find(|(_, shift)| n >= 1 << shift) {
         None => format!("{n} B"),
         Some((unit, shift)) => {
-            let tenths = u128::from(n) * 10 >> shift;
+            let tenths = (u128::from(n) * 10) >> shift;
             match tenths % 10 {
                 0 => format!("{} {unit}", tenths / 10),
                 tenth => format!("{}.{tenth} {unit}", tenths / 10),

@@ -6,15 +6,15 @@ use super::output::{bytes, count, one_line, print, print_json};
 use super::table::{styled, table, BAD, GOOD, HEADING, PLAIN, WARN};
 use super::{faults, health, list};
 use crate::api::views::{
-    BootView, FaultView, Health, IsolationView, Mode, Saved, SourceState, SourceView, Status, Used,
-    Verdict,
+    BootView, FaultView, Health, IsolatedView, IsolationView, Mode, Saved, SourceState, SourceView,
+    Status, Used, Verdict,
 };
 use crate::api::Client;
 use anstyle::Style;
 use bulkhead_core::model::FaultState;
 
 /// Lines of the ledger, and faults, that are shown at most.
-const SHOWN: usize = 6;
+const SHOWN: usize = 4;
 
 /// Beyond so many in all, none are asked for: they take long, and more than a
 /// screen.
@@ -25,14 +25,15 @@ pub(super) fn run(mut client: Client, json: bool, clock: &Clock) -> Result<(), E
     if json {
         return print_json(&status);
     }
-    let lines = status.isolated.cpus
-        + status.isolated.pages
-        + status.pending
-        + status.failed
-        + status.refused;
-    let ledger = if lines <= ASKED { client.isolations(None)? } else { Vec::new() };
+    let ledger = if is_short(&status) { client.isolations(None)? } else { Vec::new() };
     let known = if status.open_faults <= ASKED { client.faults()? } else { Vec::new() };
     print(&render(&status, &ledger, &known, clock))
+}
+
+/// The ledger is short enough to be asked for.
+fn is_short(status: &Status) -> bool {
+    let IsolatedView { cpus, pages, .. } = status.isolated;
+    cpus + pages + status.pending + status.failed + status.refused <= ASKED
 }
 
 fn render(status: &Status, ledger: &[IsolationView], known: &[FaultView], clock: &Clock) -> String {
@@ -49,13 +50,11 @@ fn render(status: &Status, ledger: &[IsolationView], known: &[FaultView], clock:
         );
         text += &format!("  {}\n", styled(WARN, &line));
     }
-    text += &format!("\n{}\n", styled(HEADING, "Limits"));
     text += &limits(status);
     for conflict in &status.conflicts {
-        text += &format!("\n{} {}\n", styled(WARN, "Conflict:"), one_line(conflict));
+        text += &format!("{} {}\n", styled(WARN, "Conflict:"), one_line(conflict));
     }
-    text += &format!("\n{}", daemon(status, clock));
-    text
+    text + &daemon(status, clock)
 }
 
 fn headline(status: &Status) -> String {
@@ -92,16 +91,15 @@ fn taken(status: &Status, ledger: &[IsolationView], known: &[FaultView], clock: 
             numbers.push(format!("{n} {word}"));
         }
     }
-    let mut text = format!("\n{} {}\n", styled(HEADING, "Out of service:"), numbers.join(", "));
     let mut lines: Vec<_> = ledger.iter().filter(|line| list::is_current(line)).collect();
     lines.sort_by_key(|line| list::urgency(line.state));
-    let more = lines.len().saturating_sub(SHOWN);
+    let all = lines.len() <= SHOWN && is_short(status);
     lines.truncate(SHOWN);
+    let heading = styled(HEADING, "Out of service:");
+    let pointer = if all { "" } else { "; all of them: bulkhead list" };
+    let mut text = format!("{heading} {}{pointer}\n", numbers.join(", "));
     if !lines.is_empty() {
         text += &list::render(&lines, known, clock);
-    }
-    if more > 0 || (ledger.is_empty() && status.isolated.pages > ASKED) {
-        text += "  all of them: bulkhead list\n";
     }
     text
 }
@@ -110,7 +108,11 @@ fn failing(status: &Status, known: &[FaultView], clock: &Clock) -> String {
     if status.open_faults == 0 {
         return String::new();
     }
-    let mut text = format!("\n{} {}\n", styled(HEADING, "Open faults:"), status.open_faults);
+    let mut text = format!(
+        "\n{} {}; more on one: bulkhead explain ID\n",
+        styled(HEADING, "Open faults:"),
+        status.open_faults
+    );
     let mut open: Vec<_> = known.iter().filter(|fault| faults::is_open(fault)).collect();
     open.sort_by_key(|fault| {
         let urgent = fault.state == FaultState::Escalated;
@@ -120,7 +122,7 @@ fn failing(status: &Status, known: &[FaultView], clock: &Clock) -> String {
     if !open.is_empty() {
         text += &faults::render(&open, clock);
     }
-    text + "  more on one: bulkhead explain UUID\n"
+    text
 }
 
 fn source(source: &SourceView) -> (Style, [String; 5]) {
@@ -140,20 +142,21 @@ fn source(source: &SourceView) -> (Style, [String; 5]) {
 }
 
 fn limits(status: &Status) -> String {
-    let limits = &status.limits;
-    let row = |name: &str, used: Used, show: fn(u64) -> String| {
-        let full = used.used >= used.max;
-        let amount = format!("{} of {}", show(used.used), show(used.max));
-        let note = if full { "reached" } else { "" };
-        (if full { WARN } else { PLAIN }, [format!("  {name}"), amount, note.to_owned()])
+    let amount = |name: &str, used: Used, show: fn(u64) -> String| {
+        let text = format!("{name} {} of {}", show(used.used), show(used.max));
+        if used.used >= used.max {
+            styled(WARN, &format!("{text} (reached)"))
+        } else {
+            text
+        }
     };
-    table(
-        None,
-        &[
-            row("memory", limits.memory_bytes, bytes),
-            row("pages today", limits.pages_today, |n| n.to_string()),
-            row("CPUs", limits.cpus, |n| n.to_string()),
-        ],
+    let limits = &status.limits;
+    format!(
+        "{} {}, {}, {}\n",
+        styled(HEADING, "Limits:"),
+        amount("memory", limits.memory_bytes, bytes),
+        amount("pages today", limits.pages_today, |n| n.to_string()),
+        amount("CPUs", limits.cpus, |n| n.to_string()),
     )
 }
 
@@ -208,15 +211,14 @@ mod tests {
     }
 
     #[test]
-    fn it_fits_a_screen_of_24_lines_with_lists_full() {
+    fn it_fits_a_screen_of_24_lines_even_with_all_there_is() {
         let (mut ledger, mut faults) = (samples::ledger(), samples::faults());
         for _ in 0..5 {
             ledger.extend(samples::ledger());
             faults.extend(samples::faults());
         }
-        let mut status = samples::ailing();
-        status.conflicts.clear();
+        let status = samples::ailing();
         let text = render(&status, &ledger, &faults, &noon());
-        assert!(text.lines().count() <= 36, "{text}");
+        assert!(text.lines().count() <= 24, "{text}");
     }
 }
