@@ -1,18 +1,24 @@
 //! Sources: what the kernel says, as [`Report`]s. Nothing else in the house
 //! knows a tracepoint.
 
-pub mod bpf;
-pub mod clock;
+mod bpf;
+mod channel;
+mod clock;
+mod file;
+mod tracefs;
 
 use bpf::Bpf;
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{Report, Source, Stamp};
+use channel::{Channel, Way};
 use clock::Clock;
+use file::FileSource;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use tracefs::Tracefs;
 
 /// Which source to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,17 +107,29 @@ impl Note {
     }
 }
 
+/// Why a source is absent.
+const ABSENT: &str = "this kernel has no such tracepoint";
+
+/// What one way to the reports brought.
+#[derive(Default)]
+struct Drained {
+    /// In the order of their first records.
+    reports: Vec<Report>,
+    /// To be stored with them.
+    cursor: Option<String>,
+    /// There is more at once.
+    more: bool,
+}
+
 /// All sources.
 pub struct Monitor {
     anchor: Anchor,
-    bpf: Bpf,
-    /// Sources that nothing serves.
+    channels: Vec<Channel>,
+    /// Sources that no channel serves.
     unserved: Vec<SourceState>,
-    /// Why BPF could not be drained the last time, if so.
-    broken: Option<String>,
     /// For the next batch.
     notes: Vec<Note>,
-    /// Readable when any source is.
+    /// Readable when any channel is.
     epoll: Epoll,
 }
 
@@ -131,69 +149,128 @@ impl Monitor {
         saved_cursor: &dyn Fn(&str) -> Option<String>,
     ) -> io::Result<Monitor> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let mut notes = Vec::new();
-        let wanted = matches!(choice, Choice::Auto | Choice::Bpf);
-        let (bpf, opened) = Bpf::open(wanted, saved_cursor(bpf::CURSOR), &mut notes);
-        let mut unserved = Vec::new();
-        if let Err(e) = opened {
-            unserved.extend(Source::ALL.map(|source| SourceState {
-                source,
-                via: Via::Bpf,
-                state: State::Failed,
-                lost: 0,
-                why: e.to_string(),
-            }));
+        let mut monitor = Monitor {
+            anchor,
+            channels: Vec::new(),
+            unserved: Vec::new(),
+            notes: Vec::new(),
+            epoll,
+        };
+        match choice {
+            Choice::None => {}
+            Choice::File(path) => monitor.open_file(path, saved_cursor),
+            Choice::Auto | Choice::Bpf | Choice::Tracefs => {
+                monitor.open_kernel(choice, saved_cursor);
+            }
         }
-        if let Some(fd) = bpf.wake_fd() {
-            epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+        for channel in &monitor.channels {
+            if let Some(fd) = channel.fd() {
+                monitor.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+            }
         }
-        Ok(Monitor { anchor, bpf, unserved, broken: None, notes, epoll })
+        Ok(monitor)
     }
 
     /// What was reported since the last drain. What the kernel holds of it
     /// stays until [`Monitor::done`], and comes again when that is not called.
     pub fn drain(&mut self, now: Stamp) -> Batch {
         let clock = Clock::new(self.anchor, now);
-        let mut batch = Batch::default();
-        match self.bpf.drain(&clock) {
-            Ok(drained) => {
-                self.broken = None;
-                batch.reports.extend(drained.reports);
-                batch.more |= drained.more;
-                batch.cursors.extend(drained.cursor.map(|c| (bpf::CURSOR.to_owned(), c)));
-            }
-            Err(e) => self.tell_broken(e.to_string()),
+        let mut batch = Batch { notes: std::mem::take(&mut self.notes), ..Batch::default() };
+        for channel in &mut self.channels {
+            let drained = channel.drain(&clock, &mut batch.notes);
+            batch.reports.extend(drained.reports);
+            batch.cursors.extend(drained.cursor.map(|cursor| (channel.key(), cursor)));
+            batch.more |= drained.more;
         }
-        self.notes.extend(self.bpf.new_losses());
-        batch.notes = std::mem::take(&mut self.notes);
+        self.close_spent();
         batch
     }
 
     /// The last batch is durable: the kernel's copy may go.
     pub fn done(&mut self) {
-        if let Err(e) = self.bpf.done() {
-            self.tell_broken(e.to_string());
+        for channel in &mut self.channels {
+            channel.done(&mut self.notes);
         }
+        self.close_spent();
     }
 
-    /// How each source fares, in the order of [`Source::ALL`].
+    /// How each source fares, in the order of [`Source::ALL`]; empty for
+    /// [`Choice::None`].
     pub fn states(&self) -> Vec<SourceState> {
-        let mut states = self.bpf.states();
-        if let Some(why) = &self.broken {
-            for state in &mut states {
-                (state.state, state.why) = (State::Failed, why.clone());
-            }
-        }
-        states.extend(self.unserved.iter().cloned());
+        let mut states = self.unserved.clone();
+        states.extend(self.channels.iter().flat_map(Channel::states));
         states.sort_by_key(|s| s.source);
         states
     }
 
-    fn tell_broken(&mut self, why: String) {
-        if self.broken.as_ref() != Some(&why) {
-            self.notes.push(Note::new(why.clone()));
+    fn open_file(&mut self, path: &Path, saved_cursor: &dyn Fn(&str) -> Option<String>) {
+        match FileSource::open(path, saved_cursor(&channel::file_key(path)).as_deref()) {
+            Ok(file) => self.channels.push(Channel::new(Way::File(file, path.to_owned()))),
+            Err(e) => {
+                let why = format!("cannot read {}: {e}", path.display());
+                self.not_served(Source::ALL.map(|source| (source, why.clone())), Via::File);
+            }
         }
-        self.broken = Some(why);
+    }
+
+    /// Whatever is chosen, what the other way left behind is read and then
+    /// stopped: both would count the same errors.
+    fn open_kernel(&mut self, choice: &Choice, saved_cursor: &dyn Fn(&str) -> Option<String>) {
+        let count = *choice != Choice::Tracefs;
+        let (bpf, opened) = Bpf::open(count, saved_cursor(channel::BPF_KEY), &mut self.notes);
+        let failures = match opened {
+            _ if !count => Source::ALL.map(|source| (source, String::new())).into(),
+            Ok(()) => bpf.failures(),
+            Err(e) => Source::ALL.map(|source| (source, e.to_string())).into(),
+        };
+        self.channels.push(Channel::new(Way::Bpf(Box::new(bpf))));
+        if failures.is_empty() || *choice == Choice::Bpf {
+            self.not_served(failures, Via::Bpf);
+            match Tracefs::retire() {
+                Ok(tracefs) => {
+                    self.channels.extend(tracefs.map(|t| Channel::new(Way::Tracefs(t))));
+                }
+                Err(e) => self.notes.push(Note::new(e.to_string())),
+            }
+            return;
+        }
+        let sources: Vec<Source> = failures.iter().map(|(source, _)| *source).collect();
+        match Tracefs::open(&sources) {
+            Ok(tracefs) => {
+                self.channels.push(Channel::new(Way::Tracefs(tracefs)));
+                if let (Choice::Auto, Some((_, why))) = (choice, failures.first()) {
+                    let text = format!("BPF cannot be used, so tracefs is read: {why}");
+                    self.notes.push(Note::new(text));
+                }
+            }
+            Err(e) => {
+                let both = failures.into_iter().map(|(source, bpf)| match bpf.as_str() {
+                    "" => (source, e.to_string()),
+                    _ => (source, format!("{bpf}; {e}")),
+                });
+                self.not_served(both.collect::<Vec<_>>(), Via::Tracefs);
+            }
+        }
+    }
+
+    fn not_served(&mut self, failures: impl IntoIterator<Item = (Source, String)>, via: Via) {
+        let state = State::Failed;
+        let states = failures.into_iter().map(|(source, why)| SourceState {
+            source,
+            via,
+            state,
+            lost: 0,
+            why,
+        });
+        self.unserved.extend(states);
+    }
+
+    /// Closes what has nothing more to tell.
+    fn close_spent(&mut self) {
+        let (spent, kept) =
+            std::mem::take(&mut self.channels).into_iter().partition(Channel::is_spent);
+        self.channels = kept;
+        self.notes.extend(Vec::into_iter(spent).filter_map(|c| c.close().err()).map(Note::new));
     }
 }
 

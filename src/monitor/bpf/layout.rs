@@ -227,7 +227,7 @@ mod tests {
     use super::*;
     use bulkhead_core::model::time::Anchor;
     use bulkhead_core::model::{Stamp, Time, Wall};
-    use libbpf_rs::btf::{types::MemberAttr, types::Struct, Btf};
+    use libbpf_rs::btf::{types::MemberAttr, types::Struct, Btf, HasSize};
 
     #[test]
     fn the_mirrored_layouts_are_those_of_the_object() {

@@ -22,8 +22,8 @@ mod table;
 pub use set::Error;
 
 use super::clock::Clock;
-use super::{Note, SourceState, State, Via};
-use bulkhead_core::model::Report;
+use super::{Drained, Note, SourceState, State, Via, ABSENT};
+use bulkhead_core::model::{Report, Source};
 use libbpf_rs::{PrintLevel, RingBuffer, RingBufferBuilder};
 use nix::sys::statfs::{statfs, BPF_FS_MAGIC};
 use set::{Attached, Counts, Set, PROBES};
@@ -37,9 +37,6 @@ const BPFFS: &str = "/sys/fs/bpf";
 
 /// Where maps, programs and links are pinned, each set in its directory.
 const PINS: &str = "/sys/fs/bpf/bulkhead";
-
-/// Key of the store under which the name of the last batch is kept.
-pub const CURSOR: &str = "bpf";
 
 /// Sets of maps to read: those of earlier programs, then our own.
 pub struct Bpf {
@@ -61,17 +58,6 @@ struct Current {
     set: Set,
     attached: [Attached; 3],
     ring: RingBuffer<'static>,
-}
-
-/// What one drain brought.
-#[derive(Default)]
-pub struct Drained {
-    /// In the order of their first records.
-    pub reports: Vec<Report>,
-    /// To be stored with them under [`CURSOR`].
-    pub cursor: Option<String>,
-    /// There is more at once.
-    pub more: bool,
 }
 
 impl Bpf {
@@ -195,25 +181,35 @@ impl Bpf {
         Ok(())
     }
 
-    /// How each source fares; empty if this build's programs do not count.
+    /// Sources that could not be attached to, and why.
+    pub fn failures(&self) -> Vec<(Source, String)> {
+        let attached = self.current.iter().flat_map(|c| PROBES.iter().zip(&c.attached));
+        attached
+            .filter_map(|(probe, attached)| match attached {
+                Attached::No(e) => Some((probe.source, e.to_string())),
+                Attached::Yes | Attached::Absent => None,
+            })
+            .collect()
+    }
+
+    /// How each source fares, but for the [`Bpf::failures`]; empty if this
+    /// build's programs do not count.
     pub fn states(&self) -> Vec<SourceState> {
         let Some(current) = &self.current else { return Vec::new() };
         let lost = current.set.lost();
         let by_kind = lost.as_ref().map_or([0; 3], |lost| *lost);
         let states = PROBES.iter().zip(&current.attached).zip(by_kind);
         states
-            .map(|((probe, attached), lost_here)| {
+            .filter_map(|((probe, attached), lost_here)| {
                 let (state, why) = match (attached, &lost) {
-                    (Attached::Absent, _) => {
-                        (State::Absent, "this kernel has no such tracepoint".to_owned())
-                    }
-                    (Attached::No(e), _) | (Attached::Yes, Err(e)) => {
-                        (State::Failed, e.to_string())
-                    }
+                    (Attached::No(_), _) => return None,
+                    (Attached::Absent, _) => (State::Absent, ABSENT.to_owned()),
+                    (Attached::Yes, Err(e)) => (State::Failed, e.to_string()),
                     (Attached::Yes, Ok(_)) if lost_here > 0 => (State::Lossy, losses(lost_here)),
                     (Attached::Yes, Ok(_)) => (State::Ok, String::new()),
                 };
-                SourceState { source: probe.source, via: Via::Bpf, state, lost: lost_here, why }
+                let (source, via) = (probe.source, Via::Bpf);
+                Some(SourceState { source, via, state, lost: lost_here, why })
             })
             .collect()
     }

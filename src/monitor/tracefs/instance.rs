@@ -1,0 +1,216 @@
+//! Our own trace instance: a set of ring buffers that nobody else reads, and
+//! that goes on filling while no daemon runs.
+
+use super::format::HeaderPage;
+use bulkhead_core::model::Source;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Where tracefs may be found. Mounting it is the administrator's.
+const ROOTS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+
+/// Our instance's name.
+const NAME: &str = "bulkhead";
+
+/// Why tracefs cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not mounted, or not for us to see.
+    #[error("tracefs is not mounted on {} or {}, or not readable", ROOTS[0], ROOTS[1])]
+    NoTracefs,
+    /// A file said no.
+    #[error("cannot {operation} {path}: {source}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A description that cannot be understood.
+    #[error("{0} is not understood")]
+    Format(PathBuf),
+}
+
+impl Error {
+    fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+        let path = path.to_owned();
+        move |source| Error::Io { operation, path, source }
+    }
+}
+
+/// The instance's directory.
+pub struct Instance {
+    directory: PathBuf,
+}
+
+impl Instance {
+    /// The instance, if it is there.
+    pub fn find() -> Option<Instance> {
+        let directory = Path::new(root()?).join("instances").join(NAME);
+        directory.is_dir().then_some(Instance { directory })
+    }
+
+    /// The instance, made if need be, with a clock that windows can run on.
+    ///
+    /// # Errors
+    /// No tracefs, no privilege, or a kernel without instances or this clock.
+    pub fn find_or_make() -> Result<Instance, Error> {
+        let instances = Path::new(root().ok_or(Error::NoTracefs)?).join("instances");
+        let directory = instances.join(NAME);
+        match DirBuilder::new().mode(0o700).create(&directory) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(Error::io("make", &directory)(e));
+            }
+            _ => {}
+        }
+        let instance = Instance { directory };
+        // Setting the clock empties the buffers, even if it is set already.
+        if !instance.read("trace_clock")?.contains("[boot]") {
+            instance.write("trace_clock", "boot")?;
+        }
+        // Wakes the reader at the first record. Kernels before 5.0, which have no such file, do so anyway.
+        if instance.directory.join("buffer_percent").exists() {
+            instance.write("buffer_percent", "0")?;
+        }
+        instance.write("tracing_on", "1")?;
+        Ok(instance)
+    }
+
+    /// Records `source`'s tracepoint and answers its `format` file; `None`
+    /// where this kernel has no such tracepoint.
+    ///
+    /// # Errors
+    /// Those of the files.
+    pub fn enable(&self, source: Source) -> Result<Option<String>, Error> {
+        let Some(event) = self.event(source) else { return Ok(None) };
+        let format = self.read(&format!("{event}/format"))?;
+        self.write(&format!("{event}/enable"), "1")?;
+        Ok(Some(format))
+    }
+
+    /// The `format` file of `source`'s tracepoint.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn format(&self, source: Source) -> Result<Option<String>, Error> {
+        self.event(source).map(|event| self.read(&format!("{event}/format"))).transpose()
+    }
+
+    /// Stops recording; what is in the buffers stays.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn stop(&self) -> Result<(), Error> {
+        self.write("tracing_on", "0")
+    }
+
+    /// How pages begin.
+    ///
+    /// # Errors
+    /// Those of the file, or one that is not understood.
+    pub fn header_page(&self) -> Result<HeaderPage, Error> {
+        let text = self.read("events/header_page")?;
+        HeaderPage::parse(&text)
+            .ok_or_else(|| Error::Format(self.directory.join("events/header_page")))
+    }
+
+    /// All CPUs that may ever be on line. A reader that goes by those on line
+    /// goes blind to the last records of one that was taken off.
+    ///
+    /// # Errors
+    /// Those of the directory.
+    pub fn possible_cpus(&self) -> Result<Vec<u32>, Error> {
+        let directory = self.directory.join("per_cpu");
+        let entries = fs::read_dir(&directory).map_err(Error::io("list", &directory))?;
+        let names = entries.flatten().map(|entry| entry.file_name());
+        let mut cpus: Vec<u32> =
+            names.filter_map(|n| n.to_str()?.strip_prefix("cpu")?.parse().ok()).collect();
+        cpus.sort_unstable();
+        Ok(cpus)
+    }
+
+    /// A CPU's buffer, to be read without waiting, a page a time.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn buffer(&self, cpu: u32) -> Result<File, Error> {
+        let path = self.directory.join(format!("per_cpu/cpu{cpu}/trace_pipe_raw"));
+        let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
+        opened.map_err(Error::io("open", &path))
+    }
+
+    /// Records of a CPU that were lost since the instance was made: overwritten
+    /// before they were read, or without room.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn lost(&self, cpu: u32) -> Result<u64, Error> {
+        let stats = self.read(&format!("per_cpu/cpu{cpu}/stats"))?;
+        Ok(lost_in(&stats))
+    }
+
+    /// Removes the instance with what is left in it.
+    ///
+    /// # Errors
+    /// EBUSY while somebody has a file of it open.
+    pub fn remove(&self) -> Result<(), Error> {
+        fs::remove_dir(&self.directory).map_err(Error::io("remove", &self.directory))
+    }
+
+    /// Directory of the tracepoint: the failure event has moved between
+    /// systems.
+    fn event(&self, source: Source) -> Option<&'static str> {
+        let places: &[&str] = match source {
+            Source::MceRecord => &["events/mce/mce_record"],
+            Source::McEvent => &["events/ras/mc_event"],
+            Source::MemoryFailure => {
+                &["events/ras/memory_failure_event", "events/memory_failure/memory_failure_event"]
+            }
+        };
+        places.iter().copied().find(|place| self.directory.join(place).is_dir())
+    }
+
+    fn read(&self, name: &str) -> Result<String, Error> {
+        let path = self.directory.join(name);
+        fs::read_to_string(&path).map_err(Error::io("read", &path))
+    }
+
+    /// Writes a file that must be there already.
+    fn write(&self, name: &str, value: &str) -> Result<(), Error> {
+        let path = self.directory.join(name);
+        let file = OpenOptions::new().write(true).open(&path);
+        file.and_then(|mut f| f.write_all(value.as_bytes())).map_err(Error::io("write", &path))
+    }
+}
+
+fn root() -> Option<&'static str> {
+    ROOTS.into_iter().find(|root| Path::new(root).join("instances").is_dir())
+}
+
+/// Out of `per_cpu/cpuN/stats` (kernel/trace/trace.c, tracing_stats_read).
+fn lost_in(stats: &str) -> u64 {
+    stats
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .filter(|(name, _)| matches!(*name, "overrun" | "commit overrun" | "dropped events"))
+        .filter_map(|(_, count)| count.trim().parse::<u64>().ok())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_was_not_kept_is_lost() {
+        let stats = "entries: 7\noverrun: 20\ncommit overrun: 3\nbytes: 9\n\
+                     oldest event ts:     0.000000\nnow ts:     2.990872\ndropped events: 4\n\
+                     read events: 100\n";
+        assert_eq!(lost_in(stats), 27);
+        assert_eq!(lost_in(""), 0);
+    }
+}
