@@ -23,7 +23,8 @@ pub fn isolate(ctx: &Context, target: Target, reason: Option<&str>) -> Result<Pl
     let name = settle::targets_name(ctx, &[target]);
     let old = ctx.ledger.get(&target);
     match old.map(|line| (line.state, line.asked)) {
-        Some((IsolationState::Isolated, Some(Asked::Give))) => {
+        Some((IsolationState::Isolated, Some(Asked::Give)))
+        | Some((IsolationState::Released, Some(Asked::Take))) => {
             return Err(Refusal { why: format!("{name} is being given back: ask again after it.") })
         }
         Some((IsolationState::Isolated, _))

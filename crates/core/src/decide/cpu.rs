@@ -31,19 +31,31 @@ pub(super) fn found(ctx: &Context, cpus: &[CpuId], cause: &Cause) -> Plan {
         being_taken(ctx, &mut plan, trying, cause);
         if !rest.is_empty() {
             // An admin's order for one thread is under way.
-            let held = Held {
-                why: "Another CPU of its core is being taken by itself.".to_owned(),
-                next: "Nothing now: it is decided on again by itself.".to_owned(),
-                next_try: Some(ctx.now.after(Checks::SETTLE)),
-            };
-            hold(ctx, &mut plan, rest, held);
+            hold(ctx, &mut plan, rest, after_other_order(ctx));
         }
     } else if !set.is_empty() && lines.len() == set.len() {
         already_off(ctx, &mut plan, lines, cause);
+    } else if set.iter().any(|cpu| is_under_way(ctx, *cpu)) {
+        // Released while it was being taken: that order's answer comes first.
+        let rest = set.iter().filter(|cpu| !is_isolated(ctx, **cpu));
+        let rest = rest.map(|cpu| member(ctx, *cpu, &set, cause)).collect();
+        hold(ctx, &mut plan, rest, after_other_order(ctx));
     } else {
         take(ctx, &mut plan, &set, cause);
     }
     plan
+}
+
+fn is_under_way(ctx: &Context, cpu: CpuId) -> bool {
+    ctx.ledger.get(&Target::Cpu(cpu)).is_some_and(|line| line.asked == Some(Asked::Take))
+}
+
+fn after_other_order(ctx: &Context) -> Held {
+    Held {
+        why: "Another order for a CPU of its core is under way.".to_owned(),
+        next: "Nothing now: it is decided on again by itself.".to_owned(),
+        next_try: Some(ctx.now.after(Checks::SETTLE)),
+    }
 }
 
 fn is_being_taken(line: &Isolation) -> bool {

@@ -142,8 +142,13 @@ pub(super) fn take(
         Err(held) => hold(ctx, plan, vec![line], held),
         Ok(()) if ctx.policy.observe => observe(ctx, plan, vec![line], why),
         Ok(()) => {
+            // Released and wanted again while the first order is under way:
+            // its answer serves.
+            let under_way = line.asked == Some(Asked::Take);
             order(ctx, plan, vec![line], why);
-            plan.orders.push(Order::SoftOffline(pfn));
+            if !under_way {
+                plan.orders.push(Order::SoftOffline(pfn));
+            }
         }
     }
 }
