@@ -211,9 +211,7 @@ impl Host {
             Order::Inspect(pfn) if self.pages_off.contains(pfn) => Answer::Off,
             Order::Inspect(_) => Answer::On,
             Order::Unpoison(pfn) => {
-                self.pages_off.remove(pfn);
-                self.our_pages.remove(pfn);
-                self.ue.remove(pfn);
+                self.unpoison(*pfn);
                 Answer::On
             }
             Order::TakeCpus(cpus) => {
@@ -234,6 +232,18 @@ impl Host {
                     self.put_on(*cpu);
                 }
                 Answer::On
+            }
+        }
+    }
+
+    fn unpoison(&mut self, pfn: Pfn) {
+        if self.pages_off.remove(&pfn) {
+            self.our_pages.remove(&pfn);
+            self.ue.remove(&pfn);
+            // Undone before anybody saw that it had gone by our doing.
+            let seen = self.desk.ledger.get(&Target::Page(pfn));
+            if seen.is_none_or(|line| line.taken.is_none()) {
+                self.pages_taken.remove(&pfn);
             }
         }
     }
@@ -340,15 +350,7 @@ impl Host {
                 self.pages_off.insert(Pfn(p));
             }
             Step::Unpoison(p) => {
-                if self.pages_off.remove(&Pfn(p)) {
-                    self.our_pages.remove(&Pfn(p));
-                    self.ue.remove(&Pfn(p));
-                    // Undone before anybody saw that it had gone.
-                    let seen = self.desk.ledger.get(&Target::Page(Pfn(p)));
-                    if seen.is_none_or(|line| line.taken.is_none()) {
-                        self.pages_taken.remove(&Pfn(p));
-                    }
-                }
+                self.unpoison(Pfn(p));
             }
             Step::Wait(seconds) => self.desk.pass(seconds),
             Step::Restart(effects) => {
