@@ -36,7 +36,8 @@ pub(super) fn found(ctx: &Context, cpus: &[CpuId], cause: &Cause) -> Plan {
     } else if !set.is_empty() && lines.len() == set.len() {
         already_off(ctx, &mut plan, lines, cause);
     } else if set.iter().any(|cpu| is_under_way(ctx, *cpu)) {
-        // Released while it was being taken: that order's answer comes first.
+        // On its way back, or released while it was being taken: the answer to
+        // that order comes first.
         let rest = set.iter().filter(|cpu| !is_isolated(ctx, **cpu));
         let rest = rest.map(|cpu| member(ctx, *cpu, &set, cause)).collect();
         hold(ctx, &mut plan, rest, after_other_order(ctx));
@@ -47,7 +48,9 @@ pub(super) fn found(ctx: &Context, cpus: &[CpuId], cause: &Cause) -> Plan {
 }
 
 fn is_under_way(ctx: &Context, cpu: CpuId) -> bool {
-    ctx.ledger.get(&Target::Cpu(cpu)).is_some_and(|line| line.asked == Some(Asked::Take))
+    ctx.ledger
+        .get(&Target::Cpu(cpu))
+        .is_some_and(|line| matches!(line.asked, Some(Asked::Take | Asked::Give)))
 }
 
 fn after_other_order(ctx: &Context) -> Held {
@@ -194,8 +197,8 @@ pub(super) fn again(ctx: &Context, plan: &mut Plan, line: &Isolation) {
         IsolationState::Isolated | IsolationState::Released | IsolationState::Stale => {
             plan.isolations.push(Isolation { next_try: None, ..line.clone() });
         }
-        // One of the set is being taken by itself: its answer comes first.
-        _ if !of_set(|l| l.asked == Some(Asked::Take)).is_empty() => {
+        // One of the set is being taken or given by itself: its answer first.
+        _ if set.iter().any(|cpu| is_under_way(ctx, *cpu)) => {
             if line.next_try.is_some() {
                 let next_try = Some(ctx.now.after(Checks::SETTLE));
                 plan.isolations.push(Isolation { next_try, ..line.clone() });
