@@ -48,9 +48,7 @@ pub(super) fn found(ctx: &Context, cpus: &[CpuId], cause: &Cause) -> Plan {
 }
 
 fn is_under_way(ctx: &Context, cpu: CpuId) -> bool {
-    ctx.ledger
-        .get(&Target::Cpu(cpu))
-        .is_some_and(|line| matches!(line.asked, Some(Asked::Take | Asked::Give)))
+    ctx.ledger.get(&Target::Cpu(cpu)).is_some_and(guard::is_under_way)
 }
 
 fn after_other_order(ctx: &Context) -> Held {
