@@ -299,6 +299,11 @@ pub(super) fn given(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
         retry::released(ctx, &mut plan, lines);
         return plan;
     }
+    // What somebody brought back meanwhile was taken for our own doing.
+    let (back, lines): (Vec<_>, Vec<_>) = lines.into_iter().partition(|l| !is_offline(ctx, l));
+    for line in back {
+        retry::came_back(ctx, &mut plan, line);
+    }
     let targets: Vec<Target> = lines.iter().map(|line| line.target).collect();
     settle(
         ctx,
