@@ -313,6 +313,14 @@ pub(super) fn taken(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
     };
     let mut line = line.clone();
     match (line.state, off) {
+        // Seen off by a look, given back by hand unseen, and taken by the order
+        // that was still out: it counts from now.
+        (IsolationState::Isolated, true)
+            if outcome.answer == Answer::Off && line.by != By::Kernel =>
+        {
+            line.taken = Some(ctx.now);
+            plan.isolations.push(line);
+        }
         (IsolationState::Isolated, _) => {}
         (IsolationState::Released, true) => went_after_release(ctx, &mut plan, line, pfn),
         (_, true) => is_off(ctx, &mut plan, line, outcome),
