@@ -1,7 +1,7 @@
 //! What an admin asks for.
 
 use super::guard::PageBudget;
-use super::{cpu, page, retry, settle, Cause, Context, Order, Plan};
+use super::{cpu, guard, page, retry, settle, Cause, Context, Order, Plan};
 use crate::model::{Asked, By, Isolation, IsolationState, Target};
 use std::collections::BTreeSet;
 use thiserror::Error;
@@ -23,11 +23,14 @@ pub fn isolate(ctx: &Context, target: Target, reason: Option<&str>) -> Result<Pl
     let name = settle::targets_name(ctx, &[target]);
     let old = ctx.ledger.get(&target);
     match old.map(|line| (line.state, line.asked)) {
-        Some((IsolationState::Isolated, Some(Asked::Give))) => {
+        Some((IsolationState::Isolated, Some(Asked::Give)))
+        | Some((IsolationState::Released, Some(Asked::Take))) => {
             return Err(Refusal { why: format!("{name} is being given back: ask again after it.") })
         }
-        Some((IsolationState::Isolated, _))
-        | Some((IsolationState::Wanted | IsolationState::Failed, Some(Asked::Take))) => {
+        Some((IsolationState::Isolated, _)) => return Ok(Plan::default()),
+        Some((IsolationState::Wanted | IsolationState::Failed, _))
+            if old.is_some_and(guard::is_under_way) =>
+        {
             return Ok(Plan::default())
         }
         _ => {}

@@ -31,19 +31,32 @@ pub(super) fn found(ctx: &Context, cpus: &[CpuId], cause: &Cause) -> Plan {
         being_taken(ctx, &mut plan, trying, cause);
         if !rest.is_empty() {
             // An admin's order for one thread is under way.
-            let held = Held {
-                why: "Another CPU of its core is being taken by itself.".to_owned(),
-                next: "Nothing now: it is decided on again by itself.".to_owned(),
-                next_try: Some(ctx.now.after(Checks::SETTLE)),
-            };
-            hold(ctx, &mut plan, rest, held);
+            hold(ctx, &mut plan, rest, after_other_order(ctx));
         }
     } else if !set.is_empty() && lines.len() == set.len() {
         already_off(ctx, &mut plan, lines, cause);
+    } else if set.iter().any(|cpu| is_under_way(ctx, *cpu)) {
+        // On its way back, or released while it was being taken: the answer to
+        // that order comes first.
+        let rest = set.iter().filter(|cpu| !is_isolated(ctx, **cpu));
+        let rest = rest.map(|cpu| member(ctx, *cpu, &set, cause)).collect();
+        hold(ctx, &mut plan, rest, after_other_order(ctx));
     } else {
         take(ctx, &mut plan, &set, cause);
     }
     plan
+}
+
+fn is_under_way(ctx: &Context, cpu: CpuId) -> bool {
+    ctx.ledger.get(&Target::Cpu(cpu)).is_some_and(guard::is_under_way)
+}
+
+fn after_other_order(ctx: &Context) -> Held {
+    Held {
+        why: "Another order for a CPU of its core is under way.".to_owned(),
+        next: "Nothing now: it is decided on again by itself.".to_owned(),
+        next_try: Some(ctx.now.after(Checks::SETTLE)),
+    }
 }
 
 fn is_being_taken(line: &Isolation) -> bool {
@@ -182,8 +195,8 @@ pub(super) fn again(ctx: &Context, plan: &mut Plan, line: &Isolation) {
         IsolationState::Isolated | IsolationState::Released | IsolationState::Stale => {
             plan.isolations.push(Isolation { next_try: None, ..line.clone() });
         }
-        // One of the set is being taken by itself: its answer comes first.
-        _ if !of_set(|l| l.asked == Some(Asked::Take)).is_empty() => {
+        // One of the set is being taken or given by itself: its answer first.
+        _ if set.iter().any(|cpu| is_under_way(ctx, *cpu)) => {
             if line.next_try.is_some() {
                 let next_try = Some(ctx.now.after(Checks::SETTLE));
                 plan.isolations.push(Isolation { next_try, ..line.clone() });
@@ -285,6 +298,11 @@ pub(super) fn given(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
     if outcome.answer == Answer::On {
         retry::released(ctx, &mut plan, lines);
         return plan;
+    }
+    // What somebody brought back meanwhile was taken for our own doing.
+    let (back, lines): (Vec<_>, Vec<_>) = lines.into_iter().partition(|l| !is_offline(ctx, l));
+    for line in back {
+        retry::came_back(ctx, &mut plan, line);
     }
     let targets: Vec<Target> = lines.iter().map(|line| line.target).collect();
     settle(

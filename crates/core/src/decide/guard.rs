@@ -56,6 +56,19 @@ pub(super) fn may_go(line: &Isolation) -> bool {
     line.state == IsolationState::Wanted || matches!(line.asked, Some(Asked::Take | Asked::Unsure))
 }
 
+/// An order for it is out: it was asked for, and what is tried again by itself
+/// has no time set.
+pub(super) fn is_under_way(line: &Isolation) -> bool {
+    match line.asked {
+        Some(Asked::Take | Asked::Give) => true,
+        Some(Asked::Unsure) => {
+            line.next_try.is_none()
+                && matches!(line.state, IsolationState::Wanted | IsolationState::Failed)
+        }
+        None => false,
+    }
+}
+
 /// A limit or guard holds it back, and no clock tells until when.
 pub(super) fn waits_for_room(line: &Isolation) -> bool {
     line.state == IsolationState::Refused

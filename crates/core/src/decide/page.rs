@@ -142,8 +142,13 @@ pub(super) fn take(
         Err(held) => hold(ctx, plan, vec![line], held),
         Ok(()) if ctx.policy.observe => observe(ctx, plan, vec![line], why),
         Ok(()) => {
+            // Released and wanted again while the first order is under way:
+            // its answer serves.
+            let under_way = line.asked == Some(Asked::Take);
             order(ctx, plan, vec![line], why);
-            plan.orders.push(Order::SoftOffline(pfn));
+            if !under_way {
+                plan.orders.push(Order::SoftOffline(pfn));
+            }
         }
     }
 }
@@ -308,6 +313,14 @@ pub(super) fn taken(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
     };
     let mut line = line.clone();
     match (line.state, off) {
+        // Seen off by a look, given back by hand unseen, and taken by the order
+        // that was still out: it counts from now.
+        (IsolationState::Isolated, true)
+            if outcome.answer == Answer::Off && line.by != By::Kernel =>
+        {
+            line.taken = Some(ctx.now);
+            plan.isolations.push(line);
+        }
         (IsolationState::Isolated, _) => {}
         (IsolationState::Released, true) => went_after_release(ctx, &mut plan, line, pfn),
         (_, true) => is_off(ctx, &mut plan, line, outcome),

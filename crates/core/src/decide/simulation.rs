@@ -174,7 +174,11 @@ impl Host {
             assert!(stay.iter().any(|c| c.node == node), "the last CPU of node {node}");
         }
         let all = self.our_cpus.union(&going).count();
-        assert!(all <= machine.cpus.len() / 2, "{all} CPUs taken");
+        assert!(
+            all <= machine.cpus.len() / 2,
+            "{all} CPUs taken: {:?}, going {going:?}, for {cpus:?}",
+            self.our_cpus
+        );
         let by_us = cpus.iter().any(|c| self.desk.ledger[&Target::Cpu(*c)].by == By::Bulkhead);
         if by_us {
             for thread in cpus.iter().flat_map(|c| &machine.cpus[c].threads) {
@@ -207,9 +211,7 @@ impl Host {
             Order::Inspect(pfn) if self.pages_off.contains(pfn) => Answer::Off,
             Order::Inspect(_) => Answer::On,
             Order::Unpoison(pfn) => {
-                self.pages_off.remove(pfn);
-                self.our_pages.remove(pfn);
-                self.ue.remove(pfn);
+                self.unpoison(*pfn);
                 Answer::On
             }
             Order::TakeCpus(cpus) => {
@@ -230,6 +232,18 @@ impl Host {
                     self.put_on(*cpu);
                 }
                 Answer::On
+            }
+        }
+    }
+
+    fn unpoison(&mut self, pfn: Pfn) {
+        if self.pages_off.remove(&pfn) {
+            self.our_pages.remove(&pfn);
+            self.ue.remove(&pfn);
+            // Undone before anybody saw that it had gone by our doing.
+            let seen = self.desk.ledger.get(&Target::Page(pfn));
+            if seen.is_none_or(|line| line.taken.is_none()) {
+                self.pages_taken.remove(&pfn);
             }
         }
     }
@@ -274,6 +288,10 @@ impl Host {
             7 => Answer::Errno(5),
             _ => self.carry_out(&order),
         };
+        // The kernel takes writes to one file in turn: the stuck one ended first.
+        if matches!(answer, Answer::Off | Answer::WasOff | Answer::On) {
+            self.stuck.retain(|stuck| *stuck != order);
+        }
         self.tell(order, answer, asked);
     }
 
@@ -332,10 +350,7 @@ impl Host {
                 self.pages_off.insert(Pfn(p));
             }
             Step::Unpoison(p) => {
-                if self.pages_off.remove(&Pfn(p)) {
-                    self.our_pages.remove(&Pfn(p));
-                    self.ue.remove(&Pfn(p));
-                }
+                self.unpoison(Pfn(p));
             }
             Step::Wait(seconds) => self.desk.pass(seconds),
             Step::Restart(effects) => {

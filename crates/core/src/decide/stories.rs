@@ -472,6 +472,22 @@ fn a_cpu_brought_back_by_hand_is_not_fought_and_its_sibling_stays() {
 }
 
 #[test]
+fn a_cpu_brought_back_by_hand_while_our_own_release_fails_is_released() {
+    let mut desk = desk();
+    taken_core(&mut desk, 1);
+    desk.set_online(1, false);
+    desk.set_online(5, false);
+    let plan = release(&desk.ctx(), Target::Cpu(CpuId(1))).unwrap();
+    desk.enter(plan);
+    desk.set_online(1, true);
+    let plan = cpu_changed(&desk.ctx(), CpuId(1), true);
+    desk.enter(plan);
+    desk.answer(give(&[1, 5]), Answer::Busy);
+    assert_eq!(desk.cpu(1).state, IsolationState::Released);
+    assert_eq!(desk.cpu(5).state, IsolationState::Isolated);
+}
+
+#[test]
 fn a_page_that_only_a_reboot_brings_back_stays_isolated_until_then() {
     let mut desk = desk();
     isolated_page(&mut desk, P);
