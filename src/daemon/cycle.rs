@@ -9,7 +9,8 @@ use crate::state::Attempt;
 use bulkhead_core::analyze::{Analyzer, FaultUpdate, Finding, Observed, Rules};
 use bulkhead_core::decide::{self, Checks, Context, Decision, Order, Outcome, Plan, Policy};
 use bulkhead_core::model::{
-    Fault, FaultState, Machine, PageSize, Record, Report, Source, Stamp, Target, Time,
+    Fault, FaultState, IsolationState, Machine, PageSize, Record, Report, Source, Stamp, Target,
+    Time,
 };
 use uuid::Uuid;
 
@@ -184,9 +185,6 @@ impl Cycle {
         let ctx = context(&self.policy, &self.machine, &self.memory, now);
         let plan = decide::release(&ctx, target)?;
         if !dry_run {
-            for line in &plan.isolations {
-                self.analyzer.release(&line.target);
-            }
             self.enter(plan.clone(), now);
         }
         Ok(plan)
@@ -294,6 +292,13 @@ impl Cycle {
     /// then what is told.
     fn enter(&mut self, plan: Plan, now: Stamp) {
         for line in plan.isolations {
+            let before = self.memory.ledger.get(&line.target).map(|old| old.state);
+            let is_back = matches!(line.state, IsolationState::Released | IsolationState::Stale);
+            // Whoever brought it back, an old fault must not take it again, and
+            // new errors must be able to.
+            if is_back && before != Some(line.state) || line.release.is_some() {
+                self.analyzer.release(&line.target);
+            }
             self.memory.put(line);
         }
         for note in plan.faults {
