@@ -181,6 +181,7 @@ impl Answers<'_> {
                 },
                 reports: count.map_or(0, |c| c.reports),
                 lost: count.map_or(0, |c| c.lost).max(state.lost),
+                why: state.why,
             }
         };
         self.monitor.states().into_iter().map(view).collect()

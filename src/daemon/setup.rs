@@ -13,7 +13,7 @@ use crate::config::{self, ConfigError};
 use crate::host::uevents::Uevents;
 use crate::host::{self, clock, Root};
 use crate::log;
-use crate::monitor::{Choice, Monitor};
+use crate::monitor::{Choice, Monitor, State};
 use crate::state::{BootRow, Saved, Store};
 use anyhow::Context as _;
 use bulkhead_core::analyze::{Analyzer, Rules};
@@ -73,6 +73,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         cycle.config_event(&note.to_string(), now);
     }
     cycle.start(same_boot, now);
+    tell_sources(&mut cycle, &monitor, now);
     tracing::info!(
         mode = if cycle.policy.observe { "observe" } else { "isolate" },
         "watching; state in {}",
@@ -133,6 +134,20 @@ fn boot(boot_id: String, anchor: Anchor, now: Stamp) -> BootRow {
     let up = i64::try_from(clock::boottime()).unwrap_or(i64::MAX);
     let started = bulkhead_core::model::Wall(now.wall.0.saturating_sub(up));
     BootRow { boot_id, started, anchor, last: now }
+}
+
+/// What each source is like from the start: a failed one must not be found out
+/// only when somebody asks.
+fn tell_sources(cycle: &mut Cycle, monitor: &Monitor, now: Stamp) {
+    for source in monitor.states() {
+        let (name, state, why) = (source.source.name(), source.state.to_string(), source.why);
+        match source.state {
+            State::Ok => {}
+            State::Absent => tracing::info!("source {name} is absent: {why}"),
+            State::Failed | State::Lossy => tracing::warn!("source {name} is {state}: {why}"),
+        }
+        cycle.source_event(name, &state, why, now);
+    }
 }
 
 /// Hotplug of this host; another root's CPUs send nothing.
