@@ -80,9 +80,11 @@ fn records(vm: &Vm) -> Result<Vec<Value>> {
                 "decodes": event["decodes"], "record": event["record"],
             });
             // The wall clock and the instruction at the time differ from one error to the next.
-            if let Some(mce) = record["record"]["mce"].as_object_mut() {
+            if let Some(mce) = record.pointer_mut("/record/mce").and_then(Value::as_object_mut) {
                 mce.remove("time");
                 mce.remove("ip");
+                // 6.1's trace format does not show it.
+                mce.remove("microcode");
             }
             records.push(record);
         }
