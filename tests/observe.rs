@@ -78,7 +78,8 @@ impl Host {
         log.write_all(lines.as_bytes()).unwrap();
     }
 
-    fn command(&self) -> Command {
+    /// bulkheadd over the made-up host, reading no log.
+    fn without_a_log(&self) -> Command {
         let mut command = Command::cargo_bin("bulkheadd").unwrap();
         command
             .arg("--root")
@@ -86,15 +87,22 @@ impl Host {
             .arg("--state-dir")
             .arg(self.path("state"))
             .arg("--socket")
-            .arg(self.path("socket"))
-            .arg("--source")
-            .arg(format!("file:{}", self.path("log").display()));
+            .arg(self.path("socket"));
+        command
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.without_a_log();
+        command.arg("--source").arg(format!("file:{}", self.path("log").display()));
         command
     }
 
     fn start(&self) -> Daemon<'_> {
+        self.start_as(self.command())
+    }
+
+    fn start_as(&self, mut command: Command) -> Daemon<'_> {
         let config = self.path("config.toml");
-        let mut command = self.command();
         if config.exists() {
             command.arg("--config").arg(config);
         }
@@ -214,6 +222,32 @@ fn a_log_is_decided_on_and_nothing_is_touched() {
         assert_eq!(fs::read_to_string(online).unwrap(), "1\n");
     }
     assert_eq!(it.reports(), 5);
+}
+
+#[test]
+fn a_root_without_tracepoints_has_its_sources_absent() {
+    let host = Host::new();
+    let it = host.start_as(host.without_a_log());
+    let status = it.json(&["status"]);
+    let sources = status["sources"].as_array().unwrap();
+    assert_eq!(sources.len(), 3);
+    assert!(sources.iter().all(|source| source["state"] == "absent"), "{status}");
+    assert_eq!(status["health"], "ok");
+}
+
+#[test]
+fn a_root_that_is_nearly_empty_is_looked_at_all_the_same() {
+    let host = Host::new();
+    fs::remove_dir_all(host.path("root")).unwrap();
+    fs::create_dir_all(host.path("root/sys/devices/system/cpu/cpu0")).unwrap();
+    let mut it = host.start();
+    host.log(&(memory_ce(1, 0x5000) + &memory_ce(2, 0x5000)));
+    it.wait("the page is observed", |it| it.line("page", "0x5000"));
+    for second in 1..=3 {
+        host.log(&l1_ce(second, 3));
+    }
+    it.wait("the core's errors are counted", |it| (it.reports() == 5).then_some(()));
+    assert!(it.line("cpu", "3").is_none(), "a CPU that is not known was decided on");
 }
 
 #[test]

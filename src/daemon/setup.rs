@@ -11,7 +11,7 @@ use crate::api::server::from_environment;
 use crate::api::Server;
 use crate::config::{self, ConfigError};
 use crate::host::uevents::Uevents;
-use crate::host::{self, clock, Root};
+use crate::host::{self, clock, HostError, Root};
 use crate::log;
 use crate::monitor::{Choice, Monitor, State};
 use crate::state::{BootRow, Saved, Store};
@@ -39,7 +39,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         tracing::warn!("{note}");
     }
     let root = Root::new(options.root.clone().unwrap_or_else(|| "/".into()));
-    let boot_id = host::boot::boot_id(&root)?.to_string();
+    let boot_id = boot_id(&root, options)?;
     let mut saved = store.load(&boot_id)?;
     for note in &saved.notes {
         tracing::warn!("{note}");
@@ -81,7 +81,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     );
     Ok(Daemon {
         options: options.clone(),
-        kernel: host::boot::kernel_release(&root)?,
+        kernel: host::boot::kernel_release(&root).unwrap_or_else(|_| "unknown".to_owned()),
         root,
         anchor,
         started: now,
@@ -101,6 +101,16 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         commit_again: None,
         keep_alive: keep_alive(now),
     })
+}
+
+/// Another root may be a copy of /sys alone; its time is then that of the boot
+/// that looks at it.
+fn boot_id(root: &Root, options: &Options) -> Result<String, HostError> {
+    let id = match host::boot::boot_id(root) {
+        Err(_) if options.root.is_some() => host::boot::boot_id(&Root::default())?,
+        id => id?,
+    };
+    Ok(id.to_string())
 }
 
 /// The policy in the configuration, as the command line narrows it.
