@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 /// Report lines kept of one drain. The first errors of a storm tell what it
 /// is; the rest is counted, and would only fill the disk.
-const MOST_REPORT_LINES: usize = 256;
+const MOST_REPORT_LINES: usize = 64;
 
 /// analyze and decide, with what they remember.
 pub struct Cycle {
