@@ -70,8 +70,8 @@ pub(super) fn waits_for_room(line: &Isolation) -> bool {
         && line.by != By::Kernel
 }
 
-/// What counts against the limits in all: what we took, what we may be taking,
-/// and in mode observe what we would have taken.
+/// What counts against the limits in all: what we took and is not back yet,
+/// what we may be taking, and in mode observe what we would have taken.
 ///
 /// Not what the kernel took, nor what memory_failure() should: that memory is
 /// lost whatever we decide, and a burst of it must not use up the room for
@@ -79,6 +79,7 @@ pub(super) fn waits_for_room(line: &Isolation) -> bool {
 fn is_ours(ctx: &Context, line: &Isolation) -> bool {
     line.by != By::Kernel
         && (is_spoken_for(ctx, line)
+            || line.asked == Some(Asked::Give)
             || (line.state == IsolationState::Isolated && line.taken.is_some()))
 }
 

@@ -96,17 +96,16 @@ fn resume_cpu(ctx: &Context, plan: &mut Plan, line: &Isolation, id: CpuId) -> Op
 
 /// An order whose answer was lost took it, as far as anybody can tell.
 fn left_off(ctx: &Context, plan: &mut Plan, line: Isolation, id: CpuId) -> Option<CpuId> {
-    let asked = Some(Asked::Give);
+    let on_its_way = Isolation { asked: Some(Asked::Give), taken: Some(ctx.now), ..line.clone() };
     if ctx.policy.observe || (line.state != IsolationState::Released && all_off(ctx, &line)) {
         cpu::is_ours(ctx, plan, vec![line]);
         return None;
     }
     if line.state == IsolationState::Released {
-        let line = Isolation { taken: Some(ctx.now), asked, ..line };
-        settle(ctx, plan, vec![line], retry::went_after_release());
+        settle(ctx, plan, vec![on_its_way], retry::went_after_release());
     } else {
         // Half a core: it comes back, and goes whole if it is still wanted.
-        resume(ctx, plan, &line, Isolation { asked, ..line.clone() });
+        resume(ctx, plan, &line, on_its_way);
     }
     Some(id)
 }

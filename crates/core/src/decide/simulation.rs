@@ -79,7 +79,10 @@ struct Host {
     pages_taken: BTreeMap<Pfn, Time>,
     our_cpus: BTreeSet<CpuId>,
     cores_taken: BTreeMap<CpuId, Time>,
+    /// With an uncorrected error, as far as anybody can tell.
     ue: BTreeSet<Pfn>,
+    /// Of these, given back since, which a look will tell.
+    unpoisoned: BTreeSet<Pfn>,
 }
 
 impl Host {
@@ -97,6 +100,7 @@ impl Host {
             our_cpus: BTreeSet::new(),
             cores_taken: BTreeMap::new(),
             ue: BTreeSet::new(),
+            unpoisoned: BTreeSet::new(),
         }
     }
 
@@ -265,12 +269,15 @@ impl Host {
         self.pages_taken.extend(earlier.map(|(at, seen)| (pfn, at.min(seen.at))));
     }
 
+    fn uncorrected(&mut self, pfn: Pfn) {
+        self.ue.insert(pfn);
+        self.unpoisoned.remove(&pfn);
+    }
+
     fn unpoison(&mut self, pfn: Pfn) {
         if self.pages_off.remove(&pfn) {
             self.our_pages.remove(&pfn);
-            if self.ue.remove(&pfn) {
-                self.forget_unseen_page(pfn);
-            }
+            self.unpoisoned.insert(pfn);
         }
     }
 
@@ -335,6 +342,11 @@ impl Host {
     }
 
     fn tell(&mut self, order: Order, answer: Answer, asked: Stamp) {
+        if let (Order::Inspect(pfn) | Order::Unpoison(pfn), Answer::On) = (&order, answer) {
+            if self.unpoisoned.remove(pfn) && self.ue.remove(pfn) {
+                self.forget_unseen_page(*pfn);
+            }
+        }
         let plan = answered(&self.desk.ctx(), &outcome(order, answer, asked));
         self.follow(plan);
     }
@@ -351,11 +363,11 @@ impl Host {
         match *step {
             Step::FindPage(p) => self.find(Response::TakePage(Pfn(p))),
             Step::FindUe(p) => {
-                self.ue.insert(Pfn(p));
+                self.uncorrected(Pfn(p));
                 self.find(Response::EnsureFailedPage(Pfn(p)));
             }
             Step::ReportFailed(p) => {
-                self.ue.insert(Pfn(p));
+                self.uncorrected(Pfn(p));
                 let failure = MemoryFailure { pfn: Pfn(p), page_type: 0, result: 3 };
                 let plan = page_reported_failed(&self.desk.ctx(), &failure);
                 self.follow(plan);
@@ -400,6 +412,7 @@ impl Host {
                 self.pages_off.clear();
                 self.our_cpus.clear();
                 self.ue.clear();
+                self.unpoisoned.clear();
                 self.our_pages.clear();
                 for pfn in self.pages_taken.keys().copied().collect::<Vec<_>>() {
                     self.forget_unseen_page(pfn);
