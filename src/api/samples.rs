@@ -37,6 +37,7 @@ pub fn page(pfn: u64, state: IsolationState) -> Isolation {
         next_try: None,
         failures: 0,
         asked: None,
+        ue: None,
         together: Vec::new(),
     }
 }

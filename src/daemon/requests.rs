@@ -89,10 +89,10 @@ fn settled(
     };
     let done = || Ok(ActReply::of(line, cycle.machine.page_size, false));
     let under_way = match deed {
-        Deed::Isolate => Asked::Take,
-        Deed::Release => Asked::Give,
+        Deed::Isolate => line.asked.is_some_and(Asked::is_take),
+        Deed::Release => line.asked == Some(Asked::Give),
     };
-    if line.asked == Some(under_way) {
+    if under_way {
         return None;
     }
     Some(match (deed, line.state) {

@@ -36,6 +36,7 @@ fn isolation(target: Target, state: IsolationState, since: u64) -> Isolation {
         next_try: None,
         failures: 0,
         asked: None,
+        ue: None,
         together: vec![],
     }
 }
@@ -572,12 +573,17 @@ prop_compose! {
         release in prop::option::of(Just(Undo::NextBoot)),
         next_try in prop::option::of(any_stamp()),
         failures in any::<u32>(),
-        asked in prop::option::of(prop::sample::select(vec![Asked::Take, Asked::Unsure, Asked::Give])),
+        (asked, ue) in (
+            prop::option::of(prop::sample::select(vec![
+                Asked::Take, Asked::Unsure, Asked::Retake, Asked::Give,
+            ])),
+            prop::option::of(any_stamp()),
+        ),
         together in prop::collection::vec(any::<u32>().prop_map(CpuId), 0..4),
     ) -> Isolation {
         Isolation {
             target, state, by, since, taken, why, fault, release, next_try, failures, asked,
-            together,
+            ue, together,
         }
     }
 }

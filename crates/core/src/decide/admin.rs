@@ -1,7 +1,7 @@
 //! What an admin asks for.
 
 use super::guard::PageBudget;
-use super::{cpu, guard, page, retry, settle, Cause, Context, Order, Plan};
+use super::{cpu, guard, page, retry, settle, ue, Cause, Context, Order, Plan};
 use crate::model::{Asked, By, Isolation, IsolationState, Target};
 use std::collections::BTreeSet;
 use thiserror::Error;
@@ -22,18 +22,21 @@ pub struct Refusal {
 pub fn isolate(ctx: &Context, target: Target, reason: Option<&str>) -> Result<Plan, Refusal> {
     let name = settle::targets_name(ctx, &[target]);
     let old = ctx.ledger.get(&target);
-    match old.map(|line| (line.state, line.asked)) {
-        Some((IsolationState::Isolated, Some(Asked::Give)))
-        | Some((IsolationState::Released, Some(Asked::Take))) => {
-            return Err(Refusal { why: format!("{name} is being given back: ask again after it.") })
+    if let Some(line) = old {
+        let take = line.asked.is_some_and(Asked::is_take);
+        match line.state {
+            IsolationState::Isolated if line.asked != Some(Asked::Give) => {
+                return Ok(Plan::default())
+            }
+            IsolationState::Wanted | IsolationState::Failed if take => return Ok(Plan::default()),
+            // Given back, or released while it was being taken.
+            _ if guard::is_under_way(line) => {
+                return Err(Refusal {
+                    why: format!("Another order for {name} is under way: ask again after it."),
+                })
+            }
+            _ => {}
         }
-        Some((IsolationState::Isolated, _)) => return Ok(Plan::default()),
-        Some((IsolationState::Wanted | IsolationState::Failed, _))
-            if old.is_some_and(guard::is_under_way) =>
-        {
-            return Ok(Plan::default())
-        }
-        _ => {}
     }
     let why = match reason.map(str::trim).filter(|reason| !reason.is_empty()) {
         Some(reason) => format!("An admin asked to take {name}: {reason}"),
@@ -44,8 +47,8 @@ pub fn isolate(ctx: &Context, target: Target, reason: Option<&str>) -> Result<Pl
     let mut plan = Plan::default();
     match target {
         Target::Page(pfn) => {
-            if old.is_some_and(page::has_ue) {
-                return Err(Refusal { why: page::ue_sentence(ctx, pfn) });
+            if old.is_some_and(ue::has_ue) {
+                return Err(Refusal { why: ue::ue_sentence(ctx, pfn) });
             }
             let line = ctx.fresh(target, &cause);
             page::take(ctx, &mut PageBudget::of(ctx), &mut plan, line, pfn, cause.why);
@@ -68,17 +71,28 @@ pub fn release(ctx: &Context, target: Target) -> Result<Plan, Refusal> {
         return Err(Refusal { why: format!("Nothing is known of {name}: it is not isolated.") });
     };
     let mut plan = Plan::default();
-    if named.state == IsolationState::Released || named.asked == Some(Asked::Give) {
+    let given = named.state == IsolationState::Isolated && named.asked == Some(Asked::Give);
+    if named.state == IsolationState::Released || given {
         return Ok(plan);
     }
-    if let (Target::Page(pfn), true) = (target, page::has_ue(named)) {
+    if let (Target::Page(pfn), true) = (target, ue::has_ue(named)) {
         // Let go, it would be forgotten, and soft-offlined at its next error.
-        return Err(Refusal { why: page::ue_sentence(ctx, pfn) });
+        return Err(Refusal { why: ue::ue_sentence(ctx, pfn) });
+    }
+    if named.ue.is_some() {
+        return Err(Refusal {
+            why: format!(
+                "An uncorrected error was just reported on {name}, and nobody has looked at it \
+                 since: ask again after that."
+            ),
+        });
     }
     let (off, on): (Vec<Isolation>, Vec<Isolation>) = together(ctx, named)
         .into_iter()
         .filter(|line| line.state != IsolationState::Released)
         .partition(|line| line.state == IsolationState::Isolated);
+    let off: Vec<Isolation> =
+        off.into_iter().filter(|line| line.asked != Some(Asked::Give)).collect();
     if !on.is_empty() {
         retry::released(ctx, &mut plan, on);
     }
@@ -133,7 +147,7 @@ pub fn closed(ctx: &Context, fault: Uuid) -> Plan {
     let lines: Vec<Isolation> = ctx
         .ledger
         .values()
-        .filter(|line| line.fault == Some(fault) && !page::has_ue(line))
+        .filter(|line| line.fault == Some(fault) && !ue::has_ue(line))
         .filter(|line| {
             !matches!(
                 line.state,

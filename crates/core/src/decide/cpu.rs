@@ -1,8 +1,8 @@
 //! CPUs: taken by whole cores, given back, brought back.
 
-use super::page::{already_off, being_taken, hold, observe, order};
 use super::retry::{self, not_taken};
 use super::settle::{settle, targets_name, Verdict};
+use super::steps::{already_off, being_taken, hold, observe, order};
 use super::{
     guard, guard::Held, Answer, Cause, Checks, Context, DecisionKind, Order, Outcome, Plan,
 };
@@ -21,26 +21,16 @@ pub(super) fn found(ctx: &Context, cpus: &[CpuId], cause: &Cause) -> Plan {
         .map(|line| Isolation { fault: cause.fault, ..line.clone() })
         .collect();
     let trying: Vec<Isolation> = lines.iter().filter(|l| is_being_taken(l)).cloned().collect();
-    if let Some(one) = trying.first() {
-        let rest: Vec<Isolation> = set
-            .iter()
-            .filter(|cpu| !one.together.contains(cpu) && !is_isolated(ctx, **cpu))
-            .map(|cpu| member(ctx, *cpu, &set, cause))
-            .filter(|line| !is_being_taken(line))
-            .collect();
+    if !trying.is_empty() {
         being_taken(ctx, &mut plan, trying, cause);
-        if !rest.is_empty() {
-            // An admin's order for one thread is under way.
-            hold(ctx, &mut plan, rest, after_other_order(ctx));
-        }
+        // An admin's order for one thread may be under way.
+        hold_rest(ctx, &mut plan, &set, cause);
     } else if !set.is_empty() && lines.len() == set.len() {
         already_off(ctx, &mut plan, lines, cause);
     } else if set.iter().any(|cpu| is_under_way(ctx, *cpu)) {
         // On its way back, or released while it was being taken: the answer to
         // that order comes first.
-        let rest = set.iter().filter(|cpu| !is_isolated(ctx, **cpu));
-        let rest = rest.map(|cpu| member(ctx, *cpu, &set, cause)).collect();
-        hold(ctx, &mut plan, rest, after_other_order(ctx));
+        hold_rest(ctx, &mut plan, &set, cause);
     } else {
         take(ctx, &mut plan, &set, cause);
     }
@@ -49,6 +39,30 @@ pub(super) fn found(ctx: &Context, cpus: &[CpuId], cause: &Cause) -> Plan {
 
 fn is_under_way(ctx: &Context, cpu: CpuId) -> bool {
     ctx.ledger.get(&Target::Cpu(cpu)).is_some_and(guard::is_under_way)
+}
+
+/// Those of `set` that are neither off nor being taken wait for the order that
+/// is under way for others. A line that has an order of its own out is left to
+/// that; where there is no other, it remembers the fault, and its set.
+fn hold_rest(ctx: &Context, plan: &mut Plan, set: &BTreeSet<CpuId>, cause: &Cause) {
+    let settled_or_trying = |cpu: &CpuId| {
+        let line = ctx.ledger.get(&Target::Cpu(*cpu));
+        line.is_some_and(|l| l.state == IsolationState::Isolated || is_being_taken(l))
+    };
+    let rest = set.iter().filter(|cpu| !settled_or_trying(cpu));
+    let (asked, mut lines): (Vec<Isolation>, Vec<Isolation>) =
+        rest.map(|cpu| member(ctx, *cpu, set, cause)).partition(guard::is_under_way);
+    if lines.is_empty() {
+        lines = asked;
+        for line in &mut lines {
+            if let Some(old) = ctx.ledger.get(&line.target) {
+                line.together.clone_from(&old.together);
+            }
+        }
+    }
+    if !lines.is_empty() {
+        hold(ctx, plan, lines, after_other_order(ctx));
+    }
 }
 
 fn after_other_order(ctx: &Context) -> Held {
@@ -85,7 +99,6 @@ pub(super) fn take(ctx: &Context, plan: &mut Plan, set: &BTreeSet<CpuId>, cause:
         // What an admin wants by itself goes on by itself.
         let held_lines: Vec<Isolation> =
             members.into_iter().filter(|line| !is_another_sets(ctx, line)).collect();
-        give_half_back(ctx, plan, &held_lines);
         hold(ctx, plan, held_lines, held);
         return;
     }
@@ -180,18 +193,11 @@ pub(super) fn again(ctx: &Context, plan: &mut Plan, line: &Isolation) {
         Target::Cpu(cpu) => Some(cpu),
         Target::Page(_) => None,
     };
-    let set: BTreeSet<CpuId> = line.together.iter().copied().chain(named).collect();
-    let of_set = |wanted: fn(&Isolation) -> bool| -> Vec<Isolation> {
-        let lines = set.iter().filter_map(|cpu| ctx.ledger.get(&Target::Cpu(*cpu)));
-        lines.filter(|line| wanted(line)).cloned().collect()
-    };
+    let mut set: BTreeSet<CpuId> = line.together.iter().copied().chain(named).collect();
+    if line.by != By::Admin {
+        set = whole_cores(ctx, &set.into_iter().collect::<Vec<_>>());
+    }
     match line.state {
-        IsolationState::Isolated if line.asked == Some(Asked::Give) => {
-            let mut lines = of_set(|l| l.asked == Some(Asked::Give) && l.next_try.is_some());
-            lines.iter_mut().for_each(|line| line.next_try = None);
-            plan.orders.push(Order::GiveCpus(numbers(&lines)));
-            plan.isolations.extend(lines);
-        }
         IsolationState::Isolated | IsolationState::Released | IsolationState::Stale => {
             plan.isolations.push(Isolation { next_try: None, ..line.clone() });
         }
@@ -220,12 +226,15 @@ pub(super) fn again(ctx: &Context, plan: &mut Plan, line: &Isolation) {
 pub(super) fn taken(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
     let mut plan = Plan::default();
     let off = matches!(outcome.answer, Answer::Off | Answer::WasOff);
-    let mut lines: Vec<Isolation> = cpus
+    let (isolated, mut lines): (Vec<Isolation>, Vec<Isolation>) = cpus
         .iter()
-        .filter_map(|cpu| ctx.ledger.get(&Target::Cpu(*cpu)))
-        .filter(|line| line.state != IsolationState::Isolated)
-        .cloned()
-        .collect();
+        .filter_map(|cpu| ctx.ledger.get(&Target::Cpu(*cpu)).cloned())
+        .partition(|line| line.state == IsolationState::Isolated);
+    if outcome.answer == Answer::Off {
+        // Listed before this late answer said that it went by our doing.
+        let taken = Some(ctx.now);
+        plan.isolations.extend(isolated.into_iter().map(|line| Isolation { taken, ..line }));
+    }
     let released = lines.iter().any(|line| line.state == IsolationState::Released);
     if off && released {
         for line in &mut lines {
@@ -243,38 +252,35 @@ pub(super) fn taken(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
     plan
 }
 
-fn is_off(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, outcome: &Outcome) {
-    let Some(first) = lines.first() else { return };
-    let unsure = lines.iter().any(|line| line.asked == Some(Asked::Unsure));
-    if outcome.answer == Answer::WasOff && !unsure {
+fn is_off(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>, outcome: &Outcome) {
+    let unsure = lines.iter().any(|line| matches!(line.asked, Some(Asked::Unsure | Asked::Retake)));
+    if outcome.answer == Answer::WasOff && !unsure && !lines.is_empty() {
         off_by_others(ctx, plan, lines, true);
         return;
     }
-    let why = retry::cause_of(ctx, first);
-    for line in &mut lines {
-        line.taken = Some(ctx.now);
-        retry::clear(line);
-    }
-    settle(ctx, plan, lines, retry::is_out(why));
+    is_ours(ctx, plan, lines);
 }
 
-/// An attempt cut short by a restart may have left half a core off line, which
-/// a later one that failed found so and did not undo.
-fn give_half_back(ctx: &Context, plan: &mut Plan, lines: &[Isolation]) {
-    let half = lines.iter().filter(|line| is_offline(ctx, line) && line.asked.is_some());
-    let half = numbers(half);
-    if !half.is_empty() && !ctx.policy.observe {
-        plan.orders.push(Order::GiveCpus(half));
-    }
-}
-
-fn is_not_off(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>, outcome: &Outcome) {
-    if outcome.answer != Answer::TimedOut {
-        give_half_back(ctx, plan, &lines);
+fn is_not_off(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, outcome: &Outcome) {
+    if !matches!(outcome.answer, Answer::TimedOut | Answer::Unconfirmed) {
+        // act brought back what it took itself. Who took these meanwhile is not
+        // fought; where an earlier order of ours may have, they count as ours.
+        let off: Vec<Isolation>;
+        (off, lines) = lines
+            .into_iter()
+            .partition(|line| is_offline(ctx, line) && line.state != IsolationState::Released);
+        let (ours, theirs): (Vec<_>, Vec<_>) =
+            off.into_iter().partition(|line| line.asked == Some(Asked::Retake));
+        if !theirs.is_empty() {
+            off_by_others(ctx, plan, theirs, lines.is_empty() && ours.is_empty());
+        }
+        if !ours.is_empty() {
+            is_ours(ctx, plan, ours);
+        }
     }
     let (trying, other): (Vec<_>, Vec<_>) = lines.into_iter().partition(is_being_taken);
     for mut line in other {
-        line.asked = retry::asked_after(&line, outcome.answer);
+        line.asked = retry::asked_after(&line, outcome);
         plan.isolations.push(line);
     }
     if !trying.is_empty() {
@@ -282,20 +288,35 @@ fn is_not_off(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>, outcome: &O
     }
 }
 
+/// Off line, by an order of ours as far as anybody can tell.
+pub(super) fn is_ours(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>) {
+    let Some(why) = lines.first().map(|first| retry::cause_of(ctx, first)) else { return };
+    for line in &mut lines {
+        line.taken = Some(ctx.now);
+        retry::clear(line);
+    }
+    settle(ctx, plan, lines, retry::is_out(why));
+}
+
 /// An order to give CPUs back was answered.
 pub(super) fn given(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
     let mut plan = Plan::default();
-    let mut lines: Vec<Isolation> = cpus
+    let (mut lines, halves): (Vec<Isolation>, Vec<Isolation>) = cpus
         .iter()
-        .filter_map(|cpu| ctx.ledger.get(&Target::Cpu(*cpu)))
-        .filter(|line| line.state == IsolationState::Isolated)
-        .cloned()
-        .collect();
+        .filter_map(|cpu| ctx.ledger.get(&Target::Cpu(*cpu)).cloned())
+        .filter(|line| line.state == IsolationState::Isolated || line.asked == Some(Asked::Give))
+        .partition(|line| line.state == IsolationState::Isolated);
+    // Half a core that a restart left off line: it goes on as it is wanted.
+    let back = outcome.answer == Answer::On;
+    let (stuck, halves): (Vec<_>, Vec<_>) =
+        halves.into_iter().partition(|line| !back && is_offline(ctx, line));
+    plan.isolations.extend(halves.into_iter().map(|line| Isolation { asked: None, ..line }));
+    is_ours(ctx, &mut plan, stuck);
     if lines.is_empty() {
         return plan;
     }
     lines.iter_mut().for_each(retry::clear);
-    if outcome.answer == Answer::On {
+    if back {
         retry::released(ctx, &mut plan, lines);
         return plan;
     }
@@ -303,6 +324,9 @@ pub(super) fn given(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
     let (back, lines): (Vec<_>, Vec<_>) = lines.into_iter().partition(|l| !is_offline(ctx, l));
     for line in back {
         retry::came_back(ctx, &mut plan, line);
+    }
+    if lines.is_empty() {
+        return plan;
     }
     let targets: Vec<Target> = lines.iter().map(|line| line.target).collect();
     settle(

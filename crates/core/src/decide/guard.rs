@@ -51,22 +51,15 @@ pub fn usage(ctx: &Context) -> Usage {
     }
 }
 
-/// An order to take it may have an effect yet.
+/// An order to take it may have an effect yet, or is about to go out.
 pub(super) fn may_go(line: &Isolation) -> bool {
-    line.state == IsolationState::Wanted || matches!(line.asked, Some(Asked::Take | Asked::Unsure))
+    line.state == IsolationState::Wanted
+        || line.asked.is_some_and(|asked| asked.is_take() || asked == Asked::Unsure)
 }
 
-/// An order for it is out: it was asked for, and what is tried again by itself
-/// has no time set.
+/// An order for it is out.
 pub(super) fn is_under_way(line: &Isolation) -> bool {
-    match line.asked {
-        Some(Asked::Take | Asked::Give) => true,
-        Some(Asked::Unsure) => {
-            line.next_try.is_none()
-                && matches!(line.state, IsolationState::Wanted | IsolationState::Failed)
-        }
-        None => false,
-    }
+    line.asked.is_some_and(Asked::is_under_way)
 }
 
 /// A limit or guard holds it back, and no clock tells until when.
@@ -77,8 +70,8 @@ pub(super) fn waits_for_room(line: &Isolation) -> bool {
         && line.by != By::Kernel
 }
 
-/// What counts against the limits in all: what we took, what we may be taking,
-/// and in mode observe what we would have taken.
+/// What counts against the limits in all: what we took and is not back yet,
+/// what we may be taking, and in mode observe what we would have taken.
 ///
 /// Not what the kernel took, nor what memory_failure() should: that memory is
 /// lost whatever we decide, and a burst of it must not use up the room for
@@ -86,6 +79,7 @@ pub(super) fn waits_for_room(line: &Isolation) -> bool {
 fn is_ours(ctx: &Context, line: &Isolation) -> bool {
     line.by != By::Kernel
         && (is_spoken_for(ctx, line)
+            || line.asked == Some(Asked::Give)
             || (line.state == IsolationState::Isolated && line.taken.is_some()))
 }
 

@@ -11,6 +11,7 @@ mod admin;
 mod checks;
 mod cpu;
 mod guard;
+mod look;
 mod page;
 pub mod plan;
 pub mod policy;
@@ -19,20 +20,23 @@ mod retry;
 mod settle;
 #[cfg(test)]
 mod simulation;
+mod steps;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]
 mod testing;
+mod ue;
 
 pub use admin::{closed, isolate, release, Refusal};
 pub use checks::Checks;
 pub use cpu::cpu_changed;
 pub use guard::{usage, Usage};
-pub use page::{page_reported_failed, touched};
+pub use look::touched;
 pub use plan::{Answer, Decision, DecisionKind, FaultNote, Order, Outcome, Plan};
 pub use policy::{Amount, CpuPolicy, Limits, PagePolicy, Policy, RowPolicy, Threshold, UePolicy};
 pub use reconcile::start;
 pub use retry::{due, next_due};
+pub use ue::page_reported_failed;
 
 use crate::analyze::{Finding, Response};
 use crate::model::{By, Fault, FaultState, Isolation, IsolationState, Ledger, Machine, Severity};
@@ -76,6 +80,7 @@ impl Context<'_> {
             next_try: None,
             failures: 0,
             asked: old.and_then(|line| line.asked),
+            ue: old.and_then(|line| line.ue),
             together: Vec::new(),
         }
     }
@@ -87,7 +92,7 @@ pub fn found(ctx: &Context, finding: &Finding) -> Plan {
     let cause = Cause { by: By::Bulkhead, fault: Some(fault.id), why: settle::because(ctx, fault) };
     match &finding.response {
         Response::TakePage(pfn) => page::found(ctx, *pfn, &cause),
-        Response::EnsureFailedPage(pfn) => page::ensure_failed(ctx, *pfn, &cause),
+        Response::EnsureFailedPage(pfn) => ue::ensure_failed(ctx, *pfn, &cause),
         Response::TakeCpus(cpus) => cpu::found(ctx, cpus, &cause),
         Response::Report => told(ctx, fault, DecisionKind::Reported, FaultState::Open),
         Response::Escalate => told(ctx, fault, DecisionKind::Escalated, FaultState::Escalated),
@@ -128,7 +133,7 @@ fn told(ctx: &Context, fault: &Fault, kind: DecisionKind, state: FaultState) -> 
 pub fn answered(ctx: &Context, outcome: &Outcome) -> Plan {
     match &outcome.order {
         Order::SoftOffline(pfn) | Order::HardOffline(pfn) => page::taken(ctx, *pfn, outcome),
-        Order::Inspect(pfn) => page::looked(ctx, *pfn, outcome),
+        Order::Inspect(pfn) => look::looked(ctx, *pfn, outcome),
         Order::Unpoison(pfn) => page::given(ctx, *pfn, outcome),
         Order::TakeCpus(cpus) => cpu::taken(ctx, cpus, outcome),
         Order::GiveCpus(cpus) => cpu::given(ctx, cpus, outcome),

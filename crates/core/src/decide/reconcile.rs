@@ -1,46 +1,61 @@
 //! What should be against what is, after a (re)start.
 
-use super::settle::{settle, targets_name};
-use super::{cpu, guard, retry, Checks, Context, Decision, DecisionKind, FaultNote, Plan};
-use crate::model::{Asked, By, CpuId, FaultState, Isolation, IsolationState, Target, Undo};
+use super::settle::{settle, targets_name, Verdict};
+use super::{cpu, guard, retry, Checks, Context, Decision, DecisionKind, FaultNote, Order, Plan};
+use crate::model::{Asked, By, CpuId, FaultState, Isolation, IsolationState, Pfn, Target, Undo};
 use std::collections::BTreeSet;
 
 /// Makes the ledger of an earlier run true.
 ///
-/// `same_boot`: the kernel is the one the ledger was kept under. Nothing is
-/// ordered here: what is to be asked or looked at is due at once.
+/// `same_boot`: the kernel is the one the ledger was kept under. What is to be
+/// taken or looked at is due at once; what was on its way back is ordered here.
+///
+/// No order of the earlier run is still under way: its process is gone, or the
+/// store would be locked, and a process goes only when none of its threads is
+/// in the kernel any more. So of a CPU it is enough to look at it.
 pub fn start(ctx: &Context, checks: &mut Checks, same_boot: bool) -> Plan {
     if !same_boot {
         return new_boot(ctx);
     }
     let mut plan = Plan::default();
+    let mut back = Vec::new();
     for line in ctx.ledger.values() {
         match line.target {
-            Target::Cpu(cpu) => resume_cpu(ctx, &mut plan, line, cpu),
+            Target::Cpu(cpu) => back.extend(resume_cpu(ctx, &mut plan, line, cpu)),
             Target::Page(pfn) => {
                 if line.state == IsolationState::Isolated || line.asked.is_some() {
                     checks.look(pfn, ctx.now.at);
                 }
-                resume(ctx, &mut plan, line);
+                resume_page(ctx, &mut plan, line, pfn);
             }
         }
+    }
+    if !back.is_empty() {
+        plan.orders.push(Order::GiveCpus(back));
     }
     plan
 }
 
-/// What was under way is asked again, what was held back is decided on again.
-fn resume(ctx: &Context, plan: &mut Plan, line: &Isolation) {
+fn resume_page(ctx: &Context, plan: &mut Plan, line: &Isolation, pfn: Pfn) {
     let mut next = line.clone();
-    // The order may have had its effect after the daemon was gone.
-    if line.asked == Some(Asked::Take) {
-        next.asked = Some(Asked::Unsure);
+    match line.asked {
+        // The order may have had its effect when the daemon was gone.
+        Some(asked) if asked.is_take() => next.asked = Some(Asked::Unsure),
+        Some(Asked::Give) if ctx.policy.observe => next.asked = None,
+        Some(Asked::Give) => plan.orders.push(Order::Unpoison(pfn)),
+        _ => {}
     }
+    resume(ctx, plan, line, next);
+}
+
+/// What was wanted is asked again, what was held back is decided on again.
+/// `next` is what has become of `line` so far.
+fn resume(ctx: &Context, plan: &mut Plan, line: &Isolation, mut next: Isolation) {
     let due = match line.state {
         IsolationState::Wanted => true,
         IsolationState::Failed | IsolationState::Refused => line.next_try.is_none(),
         IsolationState::Observed => !ctx.policy.observe,
-        IsolationState::Isolated => line.asked == Some(Asked::Give),
-        IsolationState::Stale | IsolationState::Released => false,
+        IsolationState::Isolated | IsolationState::Stale | IsolationState::Released => false,
     };
     if due && !guard::waits_for_room(line) {
         next.next_try = Some(ctx.now);
@@ -50,52 +65,72 @@ fn resume(ctx: &Context, plan: &mut Plan, line: &Isolation) {
     }
 }
 
-fn resume_cpu(ctx: &Context, plan: &mut Plan, line: &Isolation, id: CpuId) {
+/// Answers the CPU if it is to be brought back: the order for it was lost, or
+/// it is half a core that was left off line.
+fn resume_cpu(ctx: &Context, plan: &mut Plan, line: &Isolation, id: CpuId) -> Option<CpuId> {
     let Some(known) = ctx.machine.cpus.get(&id) else {
-        if line.state != IsolationState::Released && line.state != IsolationState::Stale {
-            let why = format!("CPU {id} is no longer present.");
-            plan.isolations.push(stale(ctx, line, why));
+        if !matches!(line.state, IsolationState::Released | IsolationState::Stale) {
+            is_gone(ctx, plan, line, id);
         }
-        return;
+        return None;
     };
-    match (line.state, known.online) {
-        (IsolationState::Isolated, true) => retry::came_back(ctx, plan, line.clone()),
-        (IsolationState::Wanted | IsolationState::Failed | IsolationState::Refused, false)
-            if line.asked.is_some() =>
+    let settled = Isolation { asked: None, ..line.clone() };
+    match (line.state, line.asked) {
+        (IsolationState::Isolated, Some(_)) if known.online => {
+            retry::released(ctx, plan, vec![settled]);
+        }
+        (IsolationState::Isolated, None) if known.online => retry::came_back(ctx, plan, settled),
+        (IsolationState::Isolated, Some(_)) if ctx.policy.observe => plan.isolations.push(settled),
+        (IsolationState::Isolated, Some(_)) => return Some(id),
+        (IsolationState::Isolated, None) => {}
+        (_, Some(_)) if !known.online => return left_off(ctx, plan, settled, id),
+        (IsolationState::Wanted | IsolationState::Failed | IsolationState::Refused, None)
+            if !known.online =>
         {
-            // Half a set is asked again, or comes back.
-            let set: BTreeSet<CpuId> = line.together.iter().copied().collect();
-            let all_off = set.iter().all(|c| ctx.machine.cpus.get(c).is_some_and(|c| !c.online));
-            if all_off {
-                let why = retry::cause_of(ctx, line);
-                let mut line = line.clone();
-                line.taken = Some(ctx.now);
-                retry::clear(&mut line);
-                settle(ctx, plan, vec![line], retry::is_out(why));
-            } else {
-                resume(ctx, plan, line);
-            }
+            cpu::off_by_others(ctx, plan, vec![settled], all_off(ctx, line));
         }
-        (IsolationState::Released, false) if guard::may_go(line) => {
-            let mut line = line.clone();
-            line.taken = Some(ctx.now);
-            retry::clear(&mut line);
-            line.asked = Some(Asked::Give);
-            line.next_try = Some(ctx.now);
-            settle(ctx, plan, vec![line], retry::went_after_release());
-        }
-        (IsolationState::Released, true) if guard::may_go(line) => {
-            plan.isolations.push(Isolation { asked: None, ..line.clone() });
-        }
-        (IsolationState::Wanted | IsolationState::Failed | IsolationState::Refused, false) => {
-            let others_off = line
-                .together
-                .iter()
-                .all(|c| ctx.machine.cpus.get(c).is_some_and(|cpu| !cpu.online));
-            cpu::off_by_others(ctx, plan, vec![line.clone()], others_off);
-        }
-        _ => resume(ctx, plan, line),
+        _ => resume(ctx, plan, line, settled),
     }
+    None
+}
+
+/// An order whose answer was lost took it, as far as anybody can tell.
+fn left_off(ctx: &Context, plan: &mut Plan, line: Isolation, id: CpuId) -> Option<CpuId> {
+    let on_its_way = Isolation { asked: Some(Asked::Give), taken: Some(ctx.now), ..line.clone() };
+    if ctx.policy.observe || (line.state != IsolationState::Released && all_off(ctx, &line)) {
+        cpu::is_ours(ctx, plan, vec![line]);
+        return None;
+    }
+    if line.state == IsolationState::Released {
+        settle(ctx, plan, vec![on_its_way], retry::went_after_release());
+    } else {
+        // Half a core: it comes back, and goes whole if it is still wanted.
+        resume(ctx, plan, &line, on_its_way);
+    }
+    Some(id)
+}
+
+fn all_off(ctx: &Context, line: &Isolation) -> bool {
+    line.together.iter().all(|c| ctx.machine.cpus.get(c).is_some_and(|cpu| !cpu.online))
+}
+
+fn is_gone(ctx: &Context, plan: &mut Plan, line: &Isolation, id: CpuId) {
+    let mut line = line.clone();
+    retry::clear(&mut line);
+    settle(
+        ctx,
+        plan,
+        vec![line],
+        Verdict {
+            state: IsolationState::Stale,
+            kind: DecisionKind::Reported,
+            why: format!("CPU {id} is no longer present."),
+            done: "It is listed as stale: there is nothing to take or to give back.".to_owned(),
+            next: "Close its fault if the processor was replaced.".to_owned(),
+            human: false,
+            fault: FaultState::Open,
+        },
+    );
 }
 
 fn stale(ctx: &Context, line: &Isolation, why: String) -> Isolation {

@@ -2,7 +2,7 @@
 
 use super::guard::{self, PageBudget};
 use super::settle::{settle, targets_name, Verdict};
-use super::{cpu, page, Answer, Checks, Context, DecisionKind, Order, Outcome, Plan};
+use super::{cpu, page, ue, Answer, Checks, Context, DecisionKind, Order, Outcome, Plan};
 use crate::model::{
     Asked, By, FaultState, Isolation, IsolationState, Ledger, Pfn, Stamp, Target, Time,
 };
@@ -66,24 +66,19 @@ pub fn due(ctx: &Context, checks: &mut Checks) -> Plan {
 
 fn page_again(ctx: &Context, budget: &mut PageBudget, plan: &mut Plan, line: &Isolation, pfn: Pfn) {
     let mut line = line.clone();
-    match (line.state, line.asked) {
-        (IsolationState::Isolated, Some(Asked::Give)) => {
-            line.next_try = None;
-            plan.isolations.push(line);
-            plan.orders.push(Order::Unpoison(pfn));
-        }
+    match line.state {
         // An uncorrected error was reported on it, and the look that tells
         // whether it is still off did not answer.
-        (IsolationState::Isolated, None) => {
+        IsolationState::Isolated if line.ue.is_some() && !guard::is_under_way(&line) => {
             line.next_try = Some(ctx.now.after(HOURLY));
             plan.isolations.push(line);
             plan.orders.push(Order::Inspect(pfn));
         }
-        (IsolationState::Isolated | IsolationState::Released | IsolationState::Stale, _) => {
+        IsolationState::Isolated | IsolationState::Released | IsolationState::Stale => {
             line.next_try = None;
             plan.isolations.push(line);
         }
-        _ if page::has_ue(&line) => {
+        _ if ue::has_ue(&line) => {
             line.next_try = None;
             if line.state != IsolationState::Failed && line.state != IsolationState::Wanted {
                 line.state = IsolationState::Wanted;
@@ -120,19 +115,27 @@ pub(super) fn cause_of(ctx: &Context, line: &Isolation) -> String {
     }
 }
 
-/// Settled: nothing is asked, nothing tried again.
+/// Settled: nothing is asked, nothing tried again, no error waits for a look.
 pub(super) fn clear(line: &mut Isolation) {
+    line.ue = None;
     line.next_try = None;
     line.failures = 0;
     line.asked = None;
 }
 
-/// What is still unanswered after `answer` to an order to take: an effect that
-/// was not known stays so until it is seen.
-pub(super) fn asked_after(line: &Isolation, answer: Answer) -> Option<Asked> {
-    match answer {
-        Answer::TimedOut | Answer::Unconfirmed => Some(Asked::Unsure),
-        _ => line.asked.filter(|asked| *asked == Asked::Unsure),
+/// What is still unanswered after this answer to an order to take, or to a look
+/// beside it.
+///
+/// An effect on a page that was not known stays so until it is seen. For CPUs
+/// an answer that tells anything settles what was asked before: act asks for no
+/// CPU that an earlier order is still in the kernel for, and reads each.
+pub(super) fn asked_after(line: &Isolation, outcome: &Outcome) -> Option<Asked> {
+    match (&outcome.order, outcome.answer, line.asked) {
+        (Order::Inspect(_), ..) => line.asked,
+        (_, Answer::TimedOut | Answer::Unconfirmed, _) => Some(Asked::Unsure),
+        (Order::TakeCpus(_), ..) => None,
+        (_, _, Some(Asked::Unsure | Asked::Retake)) => Some(Asked::Unsure),
+        _ => None,
     }
 }
 
@@ -228,7 +231,7 @@ pub(super) fn not_taken(
     };
     let next_try: Option<Stamp> = wait.map(|wait| ctx.now.after(wait));
     for line in &mut lines {
-        line.asked = asked_after(line, outcome.answer);
+        line.asked = asked_after(line, outcome);
         line.failures = failures;
         line.next_try = next_try;
     }

@@ -66,16 +66,23 @@ fn step() -> impl Strategy<Value = Step> {
 
 struct Host {
     desk: Desk,
-    /// Orders not answered, and writes that timed out and may yet have effect.
+    /// Orders not answered, with when they were asked.
     queue: Vec<(Order, Stamp)>,
-    stuck: Vec<Order>,
+    /// Writes that timed out and are still in the kernel: they may yet have
+    /// their effect, and hold the locks that anybody else would need for the
+    /// same: mf_mutex (mm/memory-failure.c) for pages, the lock of device
+    /// hotplug (drivers/base/core.c) for CPUs.
+    stuck: Vec<(Order, Stamp)>,
     pages_off: BTreeSet<Pfn>,
     /// Books of what our orders did.
     our_pages: BTreeSet<Pfn>,
     pages_taken: BTreeMap<Pfn, Time>,
     our_cpus: BTreeSet<CpuId>,
     cores_taken: BTreeMap<CpuId, Time>,
+    /// With an uncorrected error, as far as anybody can tell.
     ue: BTreeSet<Pfn>,
+    /// Of these, given back since, which a look will tell.
+    unpoisoned: BTreeSet<Pfn>,
 }
 
 impl Host {
@@ -93,6 +100,7 @@ impl Host {
             our_cpus: BTreeSet::new(),
             cores_taken: BTreeMap::new(),
             ue: BTreeSet::new(),
+            unpoisoned: BTreeSet::new(),
         }
     }
 
@@ -106,19 +114,31 @@ impl Host {
 
     /// CPUs that orders not surely answered may still take.
     fn going(&self) -> BTreeSet<CpuId> {
-        let orders = self.queue.iter().map(|(order, _)| order).chain(&self.stuck);
-        orders
+        self.out()
             .filter_map(|order| if let Order::TakeCpus(cpus) = order { Some(cpus) } else { None })
             .flatten()
             .copied()
             .collect()
     }
 
+    /// Pages that may still go; those with a UE are held against no limit.
     fn pages_going(&self) -> BTreeSet<Pfn> {
-        let orders = self.queue.iter().map(|(order, _)| order).chain(&self.stuck);
-        orders
+        self.out()
             .filter_map(|order| if let Order::SoftOffline(pfn) = order { Some(*pfn) } else { None })
+            .filter(|pfn| !self.ue.contains(pfn))
             .collect()
+    }
+
+    fn out(&self) -> impl Iterator<Item = &Order> {
+        self.queue.iter().chain(&self.stuck).map(|(order, _)| order)
+    }
+
+    fn is_stuck(&self, order: &Order) -> bool {
+        self.stuck.iter().any(|(stuck, _)| overlap(stuck, order))
+    }
+
+    fn hotplug_is_stuck(&self) -> bool {
+        self.stuck.iter().any(|(stuck, _)| !stuck.cpus().is_empty())
     }
 
     /// Enters a plan and checks its orders against the books.
@@ -131,9 +151,14 @@ impl Host {
         }
         self.desk.enter(plan.clone());
         for order in plan.orders {
-            let write = !matches!(order, Order::Inspect(_));
+            let write = is_write(&order);
             assert!(!(write && self.desk.policy.observe), "observe writes: {order:?}");
             let now = self.desk.now;
+            if write {
+                let double =
+                    self.queue.iter().find(|(out, _)| is_write(out) && overlap(out, &order));
+                assert!(double.is_none(), "{order:?} beside {double:?}");
+            }
             self.queue.push((order.clone(), now));
             match &order {
                 Order::SoftOffline(pfn) => self.check_page(*pfn),
@@ -236,15 +261,23 @@ impl Host {
         }
     }
 
+    /// What of a page's takings nobody ever saw as our doing, and nobody can:
+    /// memory_failure() had it since, or a boot undid it.
+    fn forget_unseen_page(&mut self, pfn: Pfn) {
+        let seen = self.desk.ledger.get(&Target::Page(pfn)).and_then(|line| line.taken);
+        let earlier = self.pages_taken.remove(&pfn).zip(seen);
+        self.pages_taken.extend(earlier.map(|(at, seen)| (pfn, at.min(seen.at))));
+    }
+
+    fn uncorrected(&mut self, pfn: Pfn) {
+        self.ue.insert(pfn);
+        self.unpoisoned.remove(&pfn);
+    }
+
     fn unpoison(&mut self, pfn: Pfn) {
         if self.pages_off.remove(&pfn) {
             self.our_pages.remove(&pfn);
-            self.ue.remove(&pfn);
-            // Undone before anybody saw that it had gone by our doing.
-            let seen = self.desk.ledger.get(&Target::Page(pfn));
-            if seen.is_none_or(|line| line.taken.is_none()) {
-                self.pages_taken.remove(&pfn);
-            }
+            self.unpoisoned.insert(pfn);
         }
     }
 
@@ -275,6 +308,8 @@ impl Host {
         let look = matches!(order, Order::Inspect(_));
         let off_already = matches!(&order, Order::SoftOffline(p) | Order::HardOffline(p) if self.pages_off.contains(p));
         let answer = match how {
+            // act does not ask beside a write that is still in the kernel.
+            _ if !look && self.is_stuck(&order) => Answer::TimedOut,
             _ if off_already => Answer::WasOff,
             1 => Answer::Busy,
             2 => Answer::Unhandlable,
@@ -282,20 +317,36 @@ impl Host {
             4 => Answer::NoSuch,
             5 if !look => Answer::Unconfirmed,
             6 if !look => {
-                self.stuck.push(order.clone());
+                self.stuck.push((order.clone(), asked));
                 Answer::TimedOut
             }
             7 => Answer::Errno(5),
             _ => self.carry_out(&order),
         };
-        // The kernel takes writes to one file in turn: the stuck one ended first.
-        if matches!(answer, Answer::Off | Answer::WasOff | Answer::On) {
-            self.stuck.retain(|stuck| *stuck != order);
+        self.tell(order, answer, asked);
+    }
+
+    /// A stuck write returns after all. What was asked beside it was answered
+    /// before that.
+    fn late(&mut self, how: u8) {
+        let Some((order, asked)) = self.stuck.pop() else { return };
+        let queue = std::mem::take(&mut self.queue);
+        let (beside, queue): (Vec<_>, Vec<_>) =
+            queue.into_iter().partition(|(other, _)| is_write(other) && overlap(other, &order));
+        self.queue = queue;
+        for (other, asked) in beside {
+            self.tell(other, Answer::TimedOut, asked);
         }
+        let answer = if how % 2 == 0 { self.carry_out(&order) } else { Answer::Errno(4) };
         self.tell(order, answer, asked);
     }
 
     fn tell(&mut self, order: Order, answer: Answer, asked: Stamp) {
+        if let (Order::Inspect(pfn) | Order::Unpoison(pfn), Answer::On) = (&order, answer) {
+            if self.unpoisoned.remove(pfn) && self.ue.remove(pfn) {
+                self.forget_unseen_page(*pfn);
+            }
+        }
         let plan = answered(&self.desk.ctx(), &outcome(order, answer, asked));
         self.follow(plan);
     }
@@ -312,13 +363,11 @@ impl Host {
         match *step {
             Step::FindPage(p) => self.find(Response::TakePage(Pfn(p))),
             Step::FindUe(p) => {
-                self.ue.insert(Pfn(p));
-                self.drop_soft(Pfn(p));
+                self.uncorrected(Pfn(p));
                 self.find(Response::EnsureFailedPage(Pfn(p)));
             }
             Step::ReportFailed(p) => {
-                self.ue.insert(Pfn(p));
-                self.drop_soft(Pfn(p));
+                self.uncorrected(Pfn(p));
                 let failure = MemoryFailure { pfn: Pfn(p), page_type: 0, result: 3 };
                 let plan = page_reported_failed(&self.desk.ctx(), &failure);
                 self.follow(plan);
@@ -337,27 +386,22 @@ impl Host {
                 touched(&ctx, checks, Pfn(p));
             }
             Step::Answer(how) => self.answer(how),
-            Step::Late(how) => {
-                if let Some(order) = self.stuck.pop() {
-                    let asked = self.desk.now;
-                    let answer =
-                        if how % 2 == 0 { self.carry_out(&order) } else { Answer::Errno(4) };
-                    self.tell(order, answer, asked);
-                }
-            }
+            Step::Late(how) => self.late(how),
             Step::Hotplug(c, online) => self.hotplug(CpuId(c % cpus), online),
+            // They wait for mf_mutex as long as a write to the page has it.
+            Step::KernelTakes(p) | Step::Unpoison(p)
+                if self.is_stuck(&Order::SoftOffline(Pfn(p))) => {}
             Step::KernelTakes(p) => {
                 self.pages_off.insert(Pfn(p));
             }
-            Step::Unpoison(p) => {
-                self.unpoison(Pfn(p));
-            }
+            Step::Unpoison(p) => self.unpoison(Pfn(p)),
             Step::Wait(seconds) => self.desk.pass(seconds),
             Step::Restart(effects) => {
-                let lost: Vec<Order> = self.queue.drain(..).map(|(order, _)| order).collect();
-                // A write that outlasts its own retries dies with the daemon.
-                self.stuck.clear();
-                for (i, order) in lost.into_iter().enumerate() {
+                // A process does not end, nor let go of the store's lock, while a
+                // thread of it is in the kernel: what was stuck has ended too.
+                let lost: Vec<(Order, Stamp)> =
+                    self.stuck.drain(..).chain(self.queue.drain(..)).collect();
+                for (i, (order, _)) in lost.into_iter().enumerate() {
                     self.lose(&order, effects >> (i % 8));
                 }
                 self.restart(true);
@@ -368,33 +412,23 @@ impl Host {
                 self.pages_off.clear();
                 self.our_cpus.clear();
                 self.ue.clear();
-                // What was never confirmed, the boot has undone unseen.
-                let ledger = &self.desk.ledger;
-                let confirmed = |target: Target, at: &mut Time| {
-                    let taken = ledger.get(&target).and_then(|line| line.taken);
-                    *at = taken.map_or(*at, |taken| taken.at.min(*at));
-                    taken.is_some()
-                };
+                self.unpoisoned.clear();
                 self.our_pages.clear();
-                self.pages_taken.retain(|pfn, at| confirmed(Target::Page(*pfn), at));
-                self.cores_taken.retain(|cpu, at| confirmed(Target::Cpu(*cpu), at));
+                for pfn in self.pages_taken.keys().copied().collect::<Vec<_>>() {
+                    self.forget_unseen_page(pfn);
+                }
+                // Likewise a core's.
+                let ledger = &self.desk.ledger;
+                self.cores_taken.retain(|cpu, at| {
+                    let seen = ledger.get(&Target::Cpu(*cpu)).and_then(|line| line.taken);
+                    *at = seen.map_or(*at, |seen| seen.at.min(*at));
+                    seen.is_some()
+                });
                 self.desk.machine.cpus.values_mut().for_each(|c| c.online = true);
                 self.restart(false);
             }
         }
         self.settle();
-    }
-
-    /// The UE is known now: what was ordered before it is not held against us.
-    fn drop_soft(&mut self, pfn: Pfn) {
-        let soft = |order: &Order| *order == Order::SoftOffline(pfn);
-        let queue = std::mem::take(&mut self.queue);
-        let (answers, queue): (Vec<_>, Vec<_>) = queue.into_iter().partition(|(o, _)| soft(o));
-        self.queue = queue;
-        self.stuck.retain(|order| !soft(order));
-        for (order, asked) in answers {
-            self.tell(order, Answer::Busy, asked);
-        }
     }
 
     /// An order whose answer dies with the daemon, which sees no hotplug.
@@ -443,7 +477,8 @@ impl Host {
 
     fn hotplug(&mut self, cpu: CpuId, online: bool) {
         let others = self.desk.machine.online().filter(|c| c.id != cpu).count();
-        if !self.desk.machine.cpus[&cpu].removable || (!online && others == 0) {
+        let removable = self.desk.machine.cpus[&cpu].removable;
+        if !removable || (!online && others == 0) || self.hotplug_is_stuck() {
             return;
         }
         if online {
@@ -463,17 +498,40 @@ impl Host {
             self.follow(plan);
             let next = next_due(&self.desk.ledger, &self.desk.checks);
             if next.is_none_or(|next| next > self.now()) {
+                self.knows_what_is_out();
                 return;
             }
         }
         panic!("due() is never done: {:#?}", self.desk.ledger);
     }
 
+    /// The ledger says of each order whether it is under way, and of no other.
+    fn knows_what_is_out(&self) {
+        for line in self.desk.ledger.values() {
+            let mut orders = self.queue.iter().map(|(order, _)| order);
+            let out = match line.target {
+                Target::Page(p) => orders.find_map(|order| match order {
+                    Order::SoftOffline(q) | Order::HardOffline(q) => (*q == p).then_some(false),
+                    Order::Unpoison(q) => (*q == p).then_some(true),
+                    _ => None,
+                }),
+                Target::Cpu(c) => orders.find_map(|order| match order {
+                    Order::TakeCpus(cpus) => cpus.contains(&c).then_some(false),
+                    Order::GiveCpus(cpus) => cpus.contains(&c).then_some(true),
+                    _ => None,
+                }),
+            };
+            let known = line.asked.filter(|asked| asked.is_under_way());
+            assert_eq!(known.map(|asked| asked == Asked::Give), out, "{line:?}");
+            let isolated = line.state == IsolationState::Isolated;
+            assert!(!(isolated && guard::may_go(line)), "off, and to be taken: {line:?}");
+        }
+    }
+
     /// Everything is answered as it should be, for as long as it takes.
     fn drain(&mut self) {
-        while let Some(order) = self.stuck.pop() {
-            let (answer, asked) = (self.carry_out(&order), self.desk.now);
-            self.tell(order, answer, asked);
+        while !self.stuck.is_empty() {
+            self.late(0);
         }
         for _ in 0..40 {
             while !self.queue.is_empty() {
@@ -490,10 +548,7 @@ impl Host {
 
     fn agrees(&self) {
         for line in self.desk.ledger.values() {
-            assert!(
-                !matches!(line.asked, Some(Asked::Take | Asked::Give)),
-                "all is answered, but {line:?}"
-            );
+            assert!(!line.asked.is_some_and(Asked::is_under_way), "all is answered, but {line:?}");
             match line.state {
                 IsolationState::Isolated => {
                     assert!(self.is_off(line.target), "not off: {line:?}");
@@ -509,6 +564,21 @@ impl Host {
             assert_eq!(line.state, IsolationState::Isolated, "ours and not listed: {line:?}");
         }
     }
+}
+
+fn is_write(order: &Order) -> bool {
+    !matches!(order, Order::Inspect(_))
+}
+
+/// About the same page or CPU.
+fn overlap(a: &Order, b: &Order) -> bool {
+    let page = |order: &Order| match order {
+        Order::SoftOffline(p) | Order::HardOffline(p) | Order::Inspect(p) | Order::Unpoison(p) => {
+            Some(*p)
+        }
+        _ => None,
+    };
+    (page(a).is_some() && page(a) == page(b)) || a.cpus().iter().any(|cpu| b.cpus().contains(cpu))
 }
 
 proptest! {

@@ -57,6 +57,12 @@ fn isolated_page(desk: &mut Desk, pfn: u64) {
     desk.answer(soft(pfn), Answer::Off);
 }
 
+fn restarted(desk: &mut Desk) -> Plan {
+    let (ctx, checks) = desk.split();
+    let plan = start(&ctx, checks, true);
+    desk.enter(plan)
+}
+
 #[test]
 fn a_failing_page_is_wanted_before_it_is_asked_for_and_isolated_when_off() {
     let mut desk = desk();
@@ -570,15 +576,134 @@ fn a_core_that_went_while_the_daemon_was_killed_is_isolated_and_ours() {
 }
 
 #[test]
-fn half_a_core_left_by_a_kill_goes_whole_or_comes_back() {
+fn half_a_core_left_by_a_kill_comes_back_and_then_goes_whole() {
     let mut desk = desk();
     desk.find(core(1));
     desk.set_online(1, false);
-    let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, true);
-    desk.enter(plan);
+    let plan = restarted(&mut desk);
+    assert_eq!(plan.orders, [give(&[1])]);
+    assert_eq!(desk.due().orders, [], "one order after the other");
+    desk.set_online(1, true);
+    desk.answer(give(&[1]), Answer::On);
+    desk.pass(1);
     assert_eq!(desk.due().orders, [take(&[1, 5])]);
-    assert_eq!(desk.answer(take(&[1, 5]), Answer::Busy).orders, [give(&[1])]);
+}
+
+#[test]
+fn half_a_core_that_does_not_come_back_is_listed() {
+    let mut desk = desk();
+    desk.find(core(1));
+    desk.set_online(1, false);
+    restarted(&mut desk);
+    desk.answer(give(&[1]), Answer::Busy);
+    assert_eq!((desk.cpu(1).state, desk.cpu(1).by), (IsolationState::Isolated, By::Bulkhead));
+    assert_eq!(desk.cpu(5).state, IsolationState::Wanted);
+}
+
+#[test]
+fn a_thread_that_a_human_took_while_our_order_failed_is_left_alone() {
+    let mut desk = desk();
+    desk.find(core(1));
+    desk.set_online(5, false);
+    assert_eq!(cpu_changed(&desk.ctx(), CpuId(5), false), Plan::default(), "it may be our doing");
+    let plan = desk.answer(take(&[1, 5]), Answer::Busy);
+    assert_eq!(plan.orders, []);
+    assert_eq!((desk.cpu(5).state, desk.cpu(5).by), (IsolationState::Isolated, By::Admin));
+    assert_eq!(desk.cpu(1).state, IsolationState::Wanted);
+    desk.pass(1);
+    assert_eq!(desk.due().orders, [take(&[1])]);
+}
+
+#[test]
+fn an_admins_order_is_not_touched_by_a_fault_of_its_core() {
+    let mut desk = desk();
+    let plan = isolate(&desk.ctx(), Target::Cpu(CpuId(4)), None).unwrap();
+    desk.enter(plan);
+    desk.find(core(4));
+    assert_eq!(desk.cpu(0).state, IsolationState::Refused);
+    assert_eq!((desk.cpu(4).by, desk.cpu(4).together.len()), (By::Admin, 1));
+    desk.set_online(4, false);
+    restarted(&mut desk);
+    assert_eq!((desk.cpu(4).state, desk.cpu(4).by), (IsolationState::Isolated, By::Admin));
+}
+
+#[test]
+fn a_released_order_is_not_wanted_again_with_a_core_that_cannot_go() {
+    let mut desk = desk();
+    let plan = isolate(&desk.ctx(), Target::Cpu(CpuId(4)), None).unwrap();
+    desk.enter(plan);
+    let plan = release(&desk.ctx(), Target::Cpu(CpuId(4))).unwrap();
+    desk.enter(plan);
+    desk.find(core(4));
+    assert_eq!(desk.answer(take(&[4]), Answer::Off).orders, [give(&[4])]);
+}
+
+#[test]
+fn a_late_answer_counts_a_core_from_when_it_went() {
+    let mut desk = desk();
+    taken_core(&mut desk, 1);
+    desk.pass(60);
+    desk.answer(take(&[1, 5]), Answer::Off);
+    assert_eq!(desk.cpu(1).taken, Some(desk.now));
+}
+
+#[test]
+fn a_cpu_that_is_gone_at_a_start_is_stale_and_told() {
+    let mut desk = desk();
+    taken_core(&mut desk, 1);
+    desk.set_online(1, false);
+    desk.machine.cpus.remove(&CpuId(5));
+    let plan = restarted(&mut desk);
+    assert_eq!(kinds(&plan), [DecisionKind::Reported]);
+    assert!(plan.decisions[0].why.contains("CPU 5 is no longer present"));
+    assert_eq!(desk.cpu(5).state, IsolationState::Stale);
+    assert_eq!(desk.cpu(1).state, IsolationState::Isolated);
+}
+
+#[test]
+fn a_release_that_a_restart_cut_short_is_ordered_again() {
+    let mut desk = desk();
+    isolated_page(&mut desk, P);
+    taken_core(&mut desk, 1);
+    desk.set_online(1, false);
+    desk.set_online(5, false);
+    for target in [Target::Page(Pfn(P)), Target::Cpu(CpuId(1))] {
+        let plan = release(&desk.ctx(), target).unwrap();
+        desk.enter(plan);
+    }
+    // One thread was back before the end.
+    desk.set_online(1, true);
+    let plan = restarted(&mut desk);
+    assert_eq!(plan.orders, [Order::Unpoison(Pfn(P)), give(&[5])]);
+    assert_eq!(desk.cpu(1).state, IsolationState::Released);
+}
+
+#[test]
+fn a_look_beside_an_order_under_way_tells_nothing() {
+    let mut desk = desk();
+    desk.find(page(P));
+    assert_eq!(desk.answer(Order::Inspect(Pfn(P)), Answer::Off), Plan::default());
+    desk.answer(soft(P), Answer::Off);
+    assert_eq!(desk.page(P).by, By::Bulkhead);
+}
+
+#[test]
+fn an_uncorrected_error_on_a_page_listed_as_off_is_looked_into_before_a_release() {
+    let mut desk = desk();
+    isolated_page(&mut desk, P);
+    desk.pass(10);
+    let before = desk.now;
+    desk.pass(1);
+    let failure = MemoryFailure { pfn: Pfn(P), page_type: 0, result: 3 };
+    let plan = page_reported_failed(&desk.ctx(), &failure);
+    assert_eq!(plan.orders, [Order::Inspect(Pfn(P))]);
+    desk.enter(plan);
+    assert!(release(&desk.ctx(), Target::Page(Pfn(P))).is_err());
+    let old = testing::outcome(Order::Inspect(Pfn(P)), Answer::Off, before);
+    assert_eq!(answered(&desk.ctx(), &old), Plan::default(), "from before the error");
+    desk.answer(Order::Inspect(Pfn(P)), Answer::On);
+    assert_eq!((desk.page(P).state, desk.page(P).by), (IsolationState::Wanted, By::Kernel));
+    assert_eq!(kinds(&desk.find(page(P))), [DecisionKind::Refused], "never soft-offlined");
 }
 
 #[test]

@@ -63,17 +63,45 @@ pub enum By {
 }
 
 /// What the kernel was asked about a line and has not surely answered.
+///
+/// ```text
+///            ask                  off, or surely not
+///   nothing ─────▶ take ──────────────────────────────▶ nothing
+///                   │ no answer, or one that tells nothing
+///                   ▼        ask          surely not
+///                 unsure ─────────▶ retake ───────────▶ unsure
+///                   ▲                 │ │
+///                   └── no answer ────┘ └── off ──────▶ nothing
+///   nothing, unsure ── give back ──▶ give ── any answer ──▶ nothing
+/// ```
+///
+/// Only the answer to an order, or a restart, ends one that is under way:
+/// whatever else happens to the line meanwhile, `take`, `retake` and `give`
+/// stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Asked {
     /// To take it: the order is under way.
     Take,
-    /// To take it, once at least with an effect that is not known: the answer
-    /// timed out, was not confirmed, or was lost with the daemon. It may be
-    /// off, or go off later.
+    /// To take it, and nothing is under way: the answer timed out, was not
+    /// confirmed, or was lost with the daemon. It may be off, or go off later.
     Unsure,
+    /// To take it, once more after an order of unknown effect: under way.
+    Retake,
     /// To give it back: the order is under way.
     Give,
+}
+
+impl Asked {
+    /// An order to take it is under way.
+    pub fn is_take(self) -> bool {
+        matches!(self, Asked::Take | Asked::Retake)
+    }
+
+    /// An order, whatever for, is under way.
+    pub fn is_under_way(self) -> bool {
+        self != Asked::Unsure
+    }
 }
 
 /// When a released page comes back.
@@ -115,6 +143,11 @@ pub struct Isolation {
     /// doing from that of others.
     #[serde(default)]
     pub asked: Option<Asked>,
+    /// When an uncorrected error was last reported on this page, until a look
+    /// shows it out of service. In service, it is memory_failure()'s and never
+    /// soft-offlined; listed as isolated, it may have come back unseen.
+    #[serde(default)]
+    pub ue: Option<Stamp>,
     /// CPUs that go or stay together with this one, itself included; empty for
     /// pages.
     pub together: Vec<CpuId>,

@@ -1,0 +1,120 @@
+//! The steps of a line that an order has not settled: held back, observed,
+//! ordered, or covered by what stands already. Pages and CPUs alike.
+
+use super::guard::Held;
+use super::settle::{settle, Verdict};
+use super::{Cause, Context, DecisionKind, Plan};
+use crate::model::{Asked, By, FaultState, Isolation, IsolationState};
+
+/// The fault covers what is out of service already.
+pub(super) fn already_off(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>, cause: &Cause) {
+    let by_kernel = lines.iter().all(|line| line.by == By::Kernel);
+    settle(
+        ctx,
+        plan,
+        lines,
+        Verdict {
+            state: IsolationState::Isolated,
+            kind: if by_kernel { DecisionKind::KernelTook } else { DecisionKind::Taken },
+            why: cause.why.clone(),
+            done: "It is out of service already.".to_owned(),
+            next: "Plan the replacement of the part.".to_owned(),
+            human: false,
+            fault: FaultState::Isolated,
+        },
+    );
+}
+
+/// The fault covers what is being taken for another one, or is tried again.
+pub(super) fn being_taken(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>, cause: &Cause) {
+    let Some(state) = lines.first().map(|line| line.state) else { return };
+    settle(
+        ctx,
+        plan,
+        lines,
+        Verdict {
+            state,
+            kind: DecisionKind::Take,
+            why: cause.why.clone(),
+            done: "It is being taken already.".to_owned(),
+            next: "Nothing now: the outcome will be told.".to_owned(),
+            human: false,
+            fault: FaultState::Open,
+        },
+    );
+}
+
+/// Held back by a limit or guard.
+pub(super) fn hold(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, held: Held) {
+    for line in &mut lines {
+        line.next_try = held.next_try;
+        line.failures = 0;
+    }
+    settle(
+        ctx,
+        plan,
+        lines,
+        Verdict {
+            state: IsolationState::Refused,
+            kind: DecisionKind::Refused,
+            why: held.why,
+            done: "Nothing was done: it stays in service.".to_owned(),
+            next: held.next,
+            human: true,
+            fault: FaultState::Escalated,
+        },
+    );
+}
+
+/// Would have been taken.
+pub(super) fn observe(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, why: String) {
+    for line in &mut lines {
+        line.next_try = None;
+    }
+    settle(
+        ctx,
+        plan,
+        lines,
+        Verdict {
+            state: IsolationState::Observed,
+            kind: DecisionKind::Observed,
+            why,
+            done: "It would have been taken out of service; mode observe touches nothing."
+                .to_owned(),
+            next: "Set mode = \"isolate\" to have it taken.".to_owned(),
+            human: false,
+            fault: FaultState::Open,
+        },
+    );
+}
+
+/// To be asked of the kernel now. What is tried again after a failure is not
+/// told again: it stays as it is until the answer.
+pub(super) fn order(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, why: String) {
+    let again = lines.iter().find(|line| {
+        line.failures > 0 && matches!(line.state, IsolationState::Wanted | IsolationState::Failed)
+    });
+    let (state, why) =
+        again.map_or((IsolationState::Wanted, why), |line| (line.state, line.why.clone()));
+    for line in &mut lines {
+        line.next_try = None;
+        line.asked = Some(match line.asked {
+            Some(Asked::Unsure | Asked::Retake) => Asked::Retake,
+            _ => Asked::Take,
+        });
+    }
+    settle(
+        ctx,
+        plan,
+        lines,
+        Verdict {
+            state,
+            kind: DecisionKind::Take,
+            why,
+            done: "It is being taken out of service.".to_owned(),
+            next: "Nothing now: the outcome will be told.".to_owned(),
+            human: false,
+            fault: FaultState::Open,
+        },
+    );
+}
