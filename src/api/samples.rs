@@ -121,6 +121,7 @@ pub fn page_fault() -> Fault {
         fru: Some("CPU_SrcID#0_MC#0_Chan#0_DIMM#0".to_owned()),
         evidence: vec![record(-7380, 0), record(-180, u64::MAX)],
         decision: "Take the page: 2 corrected errors within 24h.".to_owned(),
+        summary: "2 corrected errors in page 0x12345000 within 24h".to_owned(),
         advice: "Nothing now. Plan to replace the DIMM if more of its pages fail.".to_owned(),
     }
 }

@@ -305,13 +305,20 @@ impl Cycle {
             let changed = fault.state != note.state;
             fault.state = note.state;
             fault.decision = note.decision;
-            fault.advice = note.advice;
+            if let Some(advice) = note.advice {
+                fault.advice = advice;
+            }
             if changed {
                 self.memory.happened(self.fault_event(&fault, &fault.decision, now));
             }
             self.memory.put_fault(fault);
         }
-        for decision in &plan.decisions {
+        for mut decision in plan.decisions {
+            if let Some(fault) = decision.fault.and_then(|id| self.memory.faults.get(&id)) {
+                if decision.next.is_empty() {
+                    decision.next.clone_from(&fault.advice);
+                }
+            }
             let line = decision.target.and_then(|t| self.memory.ledger.get(&t));
             let (kind, id) = decision
                 .target
@@ -329,9 +336,9 @@ impl Cycle {
                     done: decision.done.clone(),
                 },
             });
+            self.told.push(decision);
         }
         self.orders.extend(plan.orders);
-        self.told.extend(plan.decisions);
     }
 
     fn fault_event(&self, fault: &Fault, why: &str, now: Stamp) -> Event {

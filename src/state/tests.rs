@@ -69,6 +69,7 @@ fn fault(id: u128, state: FaultState) -> Fault {
         fru: None,
         evidence: vec![],
         decision: "Take it.".into(),
+        summary: "2 corrected errors".into(),
         advice: "None needed.".into(),
     }
 }

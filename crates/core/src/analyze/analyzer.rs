@@ -242,6 +242,7 @@ impl Analyzer {
             _ => lead.response.clone(),
         };
         let took = lead.took.filter(|_| matches!(response, Response::TakeCpus(_)));
+        let summary = words::summary(&lead, fired.errors, machine);
         let fault = Fault {
             id: identity(&lead, &fired),
             component: lead.component.clone(),
@@ -253,8 +254,9 @@ impl Analyzer {
             last: report.last,
             errors: fired.errors,
             fru: lead.fru.clone(),
-            decision: words::decision(&lead, fired.errors, &response, machine),
+            decision: words::decision(&summary, &lead, &response),
             advice: words::advice(&lead, &response),
+            summary,
             evidence: fired.evidence,
         };
         let case = Case {

@@ -5,10 +5,10 @@ use super::lead::Lead;
 use super::rules::{span, RuleId};
 use crate::model::{Component, Machine};
 
-/// What was found and what it calls for: one sentence.
-pub(super) fn decision(lead: &Lead, errors: u64, response: &Response, machine: &Machine) -> String {
+/// What was found, without a full stop.
+pub(super) fn summary(lead: &Lead, errors: u64, machine: &Machine) -> String {
     let what = lead.component.name(machine.page_size);
-    let found = match lead.rule {
+    match lead.rule {
         RuleId::PageUe | RuleId::MemoryUe | RuleId::CpuUe => {
             format!("An uncorrected error in {what}")
         }
@@ -20,7 +20,11 @@ pub(super) fn decision(lead: &Lead, errors: u64, response: &Response, machine: &
             let window = span(lead.threshold.window);
             format!("{errors} corrected error{plural} in {what} within {window}")
         }
-    };
+    }
+}
+
+/// What a finding calls for, after its summary: one sentence.
+pub(super) fn decision(summary: &str, lead: &Lead, response: &Response) -> String {
     let called_for = match response {
         Response::TakePage(_) => "the page is to be taken out of use",
         Response::EnsureFailedPage(_) => {
@@ -43,7 +47,7 @@ pub(super) fn decision(lead: &Lead, errors: u64, response: &Response, machine: &
             }
         },
     };
-    format!("{found}: {called_for}.")
+    format!("{summary}: {called_for}.")
 }
 
 /// What the admin should do: one sentence.

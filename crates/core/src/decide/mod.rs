@@ -89,7 +89,7 @@ impl Context<'_> {
 /// What follows from a fault that just fired.
 pub fn found(ctx: &Context, finding: &Finding) -> Plan {
     let fault = &finding.fault;
-    let cause = Cause { by: By::Bulkhead, fault: Some(fault.id), why: settle::because(ctx, fault) };
+    let cause = Cause { by: By::Bulkhead, fault: Some(fault.id), why: settle::because(fault) };
     match &finding.response {
         Response::TakePage(pfn) => page::found(ctx, *pfn, &cause),
         Response::EnsureFailedPage(pfn) => ue::ensure_failed(ctx, *pfn, &cause),
@@ -107,17 +107,17 @@ fn told(ctx: &Context, fault: &Fault, kind: DecisionKind, state: FaultState) -> 
     } else {
         "Nothing was taken: this fault is only reported."
     };
-    let why = settle::because(ctx, fault);
+    let why = settle::because(fault);
     Plan {
         faults: vec![FaultNote {
             fault: fault.id,
             state,
             decision: format!("{done} {why}"),
-            advice: fault.advice.clone(),
+            advice: None,
         }],
         decisions: vec![Decision {
             kind,
-            component: settle::component_name(ctx, &fault.component),
+            component: fault.component.name(ctx.machine.page_size),
             target: None,
             fault: Some(fault.id),
             why,

@@ -115,7 +115,7 @@ pub struct Decision {
     pub why: String,
     /// What was, or will be, done.
     pub done: String,
-    /// What the admin should do next.
+    /// What the admin should do next; empty where the fault's advice says it.
     pub next: String,
     /// A human must act: logged as critical.
     pub human: bool,
@@ -130,8 +130,8 @@ pub struct FaultNote {
     pub state: FaultState,
     /// Its new decision, one sentence.
     pub decision: String,
-    /// Its new advice, one sentence.
-    pub advice: String,
+    /// Its new advice, one sentence; `None` where the old one stands.
+    pub advice: Option<String>,
 }
 
 /// Everything that follows from one look at the world. The ledger lines and

@@ -185,8 +185,10 @@ fn new_boot(ctx: &Context) -> Plan {
             state: FaultState::Open,
             decision: "The host was rebooted: what was taken for this fault is in service again."
                 .to_owned(),
-            advice: "Close the fault if the part was replaced; it is taken again if it fails anew."
-                .to_owned(),
+            advice: Some(
+                "Close the fault if the part was replaced; it is taken again if it fails anew."
+                    .to_owned(),
+            ),
         });
     }
     // One line for all: a reboot is one piece of news.

@@ -146,7 +146,7 @@ pub(super) fn is_out(why: String) -> Verdict {
         kind: DecisionKind::Taken,
         why,
         done: "It is out of service, and read back as such.".to_owned(),
-        next: "Plan the replacement of the part.".to_owned(),
+        next: String::new(),
         human: false,
         fault: FaultState::Isolated,
     }

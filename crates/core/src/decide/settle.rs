@@ -3,7 +3,7 @@
 
 use super::{Context, Decision, DecisionKind, FaultNote, Plan};
 use crate::model::component::CpuSet;
-use crate::model::{Component, CpuId, Fault, FaultState, Isolation, IsolationState, Target};
+use crate::model::{CpuId, Fault, FaultState, Isolation, IsolationState, Target};
 
 /// Where lines come to, and the words for it.
 pub(super) struct Verdict {
@@ -41,7 +41,9 @@ pub(super) fn settle(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>, verd
             fault,
             state: verdict.fault,
             decision: format!("{} {}", verdict.done, verdict.why),
-            advice: verdict.next.clone(),
+            // That something is under way does not change what is to be done in the end.
+            advice: (verdict.kind != DecisionKind::Take && !verdict.next.is_empty())
+                .then(|| verdict.next.clone()),
         });
     }
     plan.decisions.push(Decision {
@@ -85,25 +87,7 @@ pub(super) fn cpus_name(ctx: &Context, cpus: &[CpuId]) -> String {
     format!("{}{}", CpuSet(cpus), if one_core { " (one core)" } else { "" })
 }
 
-/// A component by the name that its ledger line has.
-pub(super) fn component_name(ctx: &Context, component: &Component) -> String {
-    match component {
-        Component::Page { pfn } => targets_name(ctx, &[Target::Page(*pfn)]),
-        other => other.to_string(),
-    }
-}
-
 /// Why a fault calls for something, as a sentence.
-pub(super) fn because(ctx: &Context, fault: &Fault) -> String {
-    let numbers: Vec<String> =
-        fault.rule.numbers.iter().map(|(name, value)| format!("{name} {value}")).collect();
-    let errors =
-        if fault.errors == 1 { "1 error".to_owned() } else { format!("{} errors", fault.errors) };
-    let numbers =
-        if numbers.is_empty() { String::new() } else { format!(" ({})", numbers.join(", ")) };
-    format!(
-        "Rule {}{numbers} fired on {} after {errors}.",
-        fault.rule.id,
-        component_name(ctx, &fault.component)
-    )
+pub(super) fn because(fault: &Fault) -> String {
+    format!("{} (rule {}).", fault.summary, fault.rule.id)
 }

@@ -139,6 +139,7 @@ pub fn finding(response: Response) -> Finding {
         fru: None,
         evidence: Vec::new(),
         decision: String::new(),
+        summary: "2 corrected errors in a test".into(),
         advice: "Look.".into(),
     };
     Finding { fault, response }

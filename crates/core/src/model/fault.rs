@@ -132,6 +132,9 @@ pub struct Fault {
     /// The first pieces of evidence, at most [`Fault::MAX_EVIDENCE`], oldest
     /// first; later errors only count.
     pub evidence: Vec<Evidence>,
+    /// What was found, without a full stop: "2 corrected errors in page
+    /// 0x8000000 within 24h".
+    pub summary: String,
     /// One sentence: what was decided and why.
     pub decision: String,
     /// One sentence: what the admin should do.
