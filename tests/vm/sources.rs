@@ -12,6 +12,7 @@ on_each_kernel!(
     bpf_takes_over_what_tracefs_left,
     without_a_bpf_file_system_it_watches_all_the_same,
     what_memory_failure_took_is_listed_as_the_kernels,
+    a_reload_changes_the_mode,
 );
 
 fn without_the_right_to_bpf_it_watches_through_tracefs(machine: Machine) -> Result<()> {
@@ -81,5 +82,21 @@ fn what_memory_failure_took_is_listed_as_the_kernels(machine: Machine) -> Result
     let line = it.wait_page(page, "isolated")?;
     ensure!(line["by"] == "kernel", "{line}");
     ensure!(it.source("ras:memory_failure_event")?["reports"] == 1, "{}", it.status()?);
+    Ok(())
+}
+
+fn a_reload_changes_the_mode(machine: Machine) -> Result<()> {
+    let vm = machine.arg("ras=cec_disable").boot()?;
+    vm.write_file("/etc/bulkhead/bulkhead.toml", "mode = \"observe\"\n")?;
+    let it = Bulkhead::start(&vm, "")?;
+    let page = vm.find_pages("buddy", 1)?[0];
+    vm.memory_ce(page)?;
+    vm.memory_ce(page)?;
+    it.wait_page(page, "observed")?;
+    ensure!(!vm.is_poisoned(page)?);
+    vm.write_file("/etc/bulkhead/bulkhead.toml", "mode = \"isolate\"\n")?;
+    vm.run("kill -HUP $(pidof bulkheadd)")?;
+    it.wait_page(page, "isolated")?;
+    ensure!(vm.is_poisoned(page)? && it.status()?["mode"] == "isolate");
     Ok(())
 }

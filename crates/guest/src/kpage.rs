@@ -61,31 +61,48 @@ pub fn print_flags(addresses: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Prints the addresses of the first `count` healthy pages above 16 MiB that have a flag.
+/// Prints the addresses of `count` healthy pages above 16 MiB that have a flag: out of the middle of the longest run of
+/// such pages, where free ones are the last to be used for something else, or the first ones where no run is so long.
 pub fn find(flag: &str, count: usize) -> Result<()> {
     const FIRST: u64 = (16 << 20) / PAGE_SIZE;
-    const BATCH: usize = 4096;
     let Some(&(bit, _)) = FLAGS.iter().find(|(_, name)| *name == flag) else {
         let names: Vec<_> = FLAGS.iter().map(|&(_, name)| name).collect();
         bail!("no page flag {flag:?}; there are {}", names.join(", "));
     };
     let unfit = 1u64 << 19 | 1 << 20;
-    let file = File::open("/proc/kpageflags").context("/proc/kpageflags")?;
-    let mut buffer = vec![0; BATCH * 8];
-    let (mut found, mut first) = (0, FIRST);
-    while found < count {
-        let n = file.read_at(&mut buffer, first * 8).context("read /proc/kpageflags")?;
-        ensure!(n >= 8, "only {found} pages are {flag}");
-        for (pfn, entry) in (first..).zip(buffer[..n].chunks_exact(8)) {
-            let flags = entry.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-            if flags >> bit & 1 != 0 && flags & unfit == 0 && found < count {
-                println!("{:#x}", pfn * PAGE_SIZE);
-                found += 1;
-            }
-        }
-        first += n as u64 / 8;
+    let all = flags_from(FIRST)?;
+    let fit = |flags: u64| flags >> bit & 1 != 0 && flags & unfit == 0;
+    let pages: Vec<u64> =
+        (FIRST..).zip(all).filter(|(_, flags)| fit(*flags)).map(|(pfn, _)| pfn).collect();
+    ensure!(pages.len() >= count, "only {} pages are {flag}", pages.len());
+    let longest = pages.chunk_by(|a, b| a + 1 == *b).max_by_key(|run| run.len()).unwrap_or(&pages);
+    let chosen = match longest.len().checked_sub(count) {
+        Some(rest) => &longest[rest / 2..rest / 2 + count],
+        None => &pages[..count],
+    };
+    for pfn in chosen {
+        println!("{:#x}", pfn * PAGE_SIZE);
     }
     Ok(())
+}
+
+/// The flags of every page from `first` on.
+fn flags_from(first: u64) -> Result<Vec<u64>> {
+    const BATCH: usize = 1 << 16;
+    let file = File::open("/proc/kpageflags").context("/proc/kpageflags")?;
+    let mut buffer = vec![0; BATCH * 8];
+    let mut all: Vec<u64> = Vec::new();
+    loop {
+        let at = (first + all.len() as u64) * 8;
+        let n = file.read_at(&mut buffer, at).context("read /proc/kpageflags")?;
+        if n < 8 {
+            return Ok(all);
+        }
+        let entries = buffer[..n].chunks_exact(8);
+        all.extend(
+            entries.map(|e| e.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))),
+        );
+    }
 }
 
 fn read_entry(path: &str, index: u64) -> Result<u64> {
