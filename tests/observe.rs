@@ -5,7 +5,8 @@
 use assert_cmd::cargo::CommandCargoExt;
 use serde_json::{json, Value};
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -405,6 +406,26 @@ fn exit_codes_tell_what_went_wrong() {
         .output()
         .unwrap();
     assert_eq!(gone.status.code(), Some(3));
+}
+
+#[test]
+fn garbage_on_the_socket_harms_nobody_else() {
+    let host = Host::new();
+    let it = host.start();
+    let connect = || UnixStream::connect(host.path("socket")).unwrap();
+    let mut half = connect();
+    half.write_all(b"{\"method\":\"io.bulkhead.Sta").unwrap();
+    let mut garbage = connect();
+    garbage.write_all(b"\xff\xfe not JSON at all\0").unwrap();
+    let mut flood = connect();
+    // It is cut off at its first MiB; what we write after that may fail.
+    let _ = flood.write_all(&vec![b'['; 3 << 20]);
+    assert_eq!(it.json(&["status"])["health"], "ok");
+    half.write_all(b"tus\"}\0").unwrap();
+    let mut reply = vec![0; 1];
+    half.set_read_timeout(Some(LIMIT)).unwrap();
+    half.read_exact(&mut reply).unwrap();
+    assert_eq!(reply, b"{");
 }
 
 #[test]
