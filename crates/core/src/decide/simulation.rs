@@ -343,7 +343,9 @@ impl Host {
 
     fn tell(&mut self, order: Order, answer: Answer, asked: Stamp) {
         if let (Order::Inspect(pfn) | Order::Unpoison(pfn), Answer::On) = (&order, answer) {
-            if self.unpoisoned.remove(pfn) && self.ue.remove(pfn) {
+            // Beside an order to take it, a look does not tell.
+            let beside = self.queue.iter().any(|(o, _)| is_write(o) && overlap(o, &order));
+            if !beside && self.unpoisoned.remove(pfn) && self.ue.remove(pfn) {
                 self.forget_unseen_page(*pfn);
             }
         }
