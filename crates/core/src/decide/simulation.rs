@@ -349,7 +349,10 @@ impl Host {
                 self.forget_unseen_page(*pfn);
             }
         }
+        let not_off = !matches!(answer, Answer::Off | Answer::WasOff);
         let plan = answered(&self.desk.ctx(), &outcome(order, answer, asked));
+        // Off after an order that failed: by somebody else, who is not fought.
+        assert!(!(not_off && gives_cpus(&plan)), "{plan:?}");
         self.follow(plan);
     }
 
@@ -488,6 +491,7 @@ impl Host {
         } else if self.is_online(cpu) {
             self.desk.set_online(cpu.0, false);
             let plan = cpu_changed(&self.desk.ctx(), cpu, false);
+            assert_eq!(plan.orders, [], "an admin is fought");
             self.follow(plan);
         }
     }
@@ -497,6 +501,7 @@ impl Host {
         for _ in 0..200 {
             let (ctx, checks) = self.desk.split();
             let plan = due(&ctx, checks);
+            assert!(!gives_cpus(&plan), "{plan:?}");
             self.follow(plan);
             let next = next_due(&self.desk.ledger, &self.desk.checks);
             if next.is_none_or(|next| next > self.now()) {
@@ -566,6 +571,10 @@ impl Host {
             assert_eq!(line.state, IsolationState::Isolated, "ours and not listed: {line:?}");
         }
     }
+}
+
+fn gives_cpus(plan: &Plan) -> bool {
+    plan.orders.iter().any(|order| matches!(order, Order::GiveCpus(_)))
 }
 
 fn is_write(order: &Order) -> bool {
