@@ -270,6 +270,9 @@ int ras_mce_record(struct bpf_raw_tracepoint_args *ctx)
 	void *map = live(&mce_sides);
 	int is_new;
 
+	/* No x86, or built without machine checks: the verifier drops what it could not relocate. */
+	if (!bpf_core_type_exists(struct mce))
+		return 0;
 	if (bpf_core_type_exists(struct mce_hw_err))
 		mce = (const void *)mce + bpf_core_field_offset(struct mce_hw_err, m);
 

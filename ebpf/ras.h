@@ -3,7 +3,7 @@
  * What the programs of ras.bpf.c and the daemon share: the layouts of all maps.
  *
  * src/monitor/bpf/layout.rs mirrors this file; a test there compares the sizes and offsets. Any change here changes
- * the maps' meaning: count RAS_LAYOUT (in layout.rs) up, so that no daemon reads the maps of another layout.
+ * the maps' meaning: count LAYOUT there up, so that no daemon reads the maps of another layout.
  */
 #ifndef BULKHEAD_RAS_H
 #define BULKHEAD_RAS_H

@@ -284,9 +284,14 @@ impl Daemon {
             boots: &self.boots,
             kernel: &self.kernel,
             started: self.started,
+            stored: Vec::new(),
             now,
         };
-        self.server.turn(Instant::now(), &mut answers);
+        let at = Instant::now();
+        self.server.turn(at, &mut answers);
+        for event in &answers.stored {
+            self.server.publish(at, event);
+        }
     }
 
     fn keep_alive(&mut self, now: Time) {
@@ -302,15 +307,32 @@ impl Daemon {
         let now = self.now();
         match setup::policy(&self.options) {
             Ok(policy) => {
+                let other_mode = policy.observe != self.cycle.policy.observe;
                 self.cycle.set_policy(policy);
                 self.cycle.config_event("read again", now);
                 tracing::info!("the configuration was read again and is in force");
+                if other_mode {
+                    self.change_mode(now);
+                }
             }
             Err(error) => {
                 self.cycle
                     .config_event(&format!("refused, the old one stays in force: {error}"), now);
                 tracing::warn!("the configuration stays as it was: {error}");
             }
+        }
+    }
+
+    /// From now on things may be touched, or not any more.
+    fn change_mode(&mut self, now: Stamp) {
+        match Actor::new(self.root.clone(), !self.cycle.policy.observe) {
+            Ok(actor) => {
+                // Answers to what the old one was asked are lost; the
+                // comparison with what is finds out.
+                self.actor = actor;
+                self.cycle.start(true, now);
+            }
+            Err(error) => tracing::warn!("the mode stays as it was: {error}"),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Messages for the admin: to the journal with fields, or to stderr.
+//! Messages for the admin: to the journal with fields, and to stderr without.
 //!
 //! Levels mean: ERROR is for decisions that a human must act on, and for
 //! nothing else, so that its journal priority, crit (2), may page somebody.
@@ -18,21 +18,16 @@ use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Sends what `tracing` is told from now on to the journal, if stderr goes
-/// there, and else to stderr. Only the first call in a process counts.
+/// Sends what `tracing` is told from now on to the journal, where there is one,
+/// and to stderr, unless that is the journal: who starts us by hand reads
+/// there. Only the first call in a process counts.
 pub fn init() {
-    let (journal, failure) = match stderr_is_the_journal().then(journal) {
-        None => (None, None),
-        Some(Ok(journal)) => (Some(journal), None),
-        Some(Err(e)) => (None, Some(e)),
-    };
-    let plain = journal.is_none().then(|| plain::layer(io::stderr));
-    let registry = tracing_subscriber::registry().with(LevelFilter::INFO).with(journal).with(plain);
-    if registry.try_init().is_ok() {
-        if let Some(e) = failure {
-            tracing::warn!("cannot reach the journal, logging to stderr without fields: {e}");
-        }
-    }
+    let journal = journal().ok();
+    let told_twice = journal.is_some() && stderr_is_the_journal();
+    let plain = (!told_twice).then(|| plain::layer(io::stderr));
+    // An error means that another subscriber is set, as in tests: theirs counts.
+    let _ =
+        tracing_subscriber::registry().with(LevelFilter::INFO).with(journal).with(plain).try_init();
 }
 
 /// Whether systemd connected stderr to the journal, and it still is: the

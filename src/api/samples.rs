@@ -182,6 +182,7 @@ pub fn healthy() -> Status {
         state,
         reports: 0,
         lost: 0,
+        why: String::new(),
     };
     Status {
         schema: Status::SCHEMA,

@@ -32,11 +32,7 @@ fn render(case: &Explanation, clock: &Clock) -> String {
     if let Some(fru) = &fault.fru {
         text += &format!(" ({})", one_line(fru));
     }
-    text += &format!(
-        " is {}, severity {}\n",
-        faults::state(fault.state),
-        faults::severity(fault.severity)
-    );
+    text += &format!(" is {}, severity {}\n", fault.state.name(), faults::severity(fault.severity));
     text += &format!("Fault {} by rule {}\n", fault.id, rule(&case.rule));
     text += &format!(
         "{} from {} to {} ({})\n",

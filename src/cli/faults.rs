@@ -26,7 +26,7 @@ pub(super) fn render(faults: &[&FaultView], clock: &Clock) -> String {
         let style = if fault.state == FaultState::Escalated { BAD } else { PLAIN };
         let cells = [
             fault.id.to_string(),
-            state(fault.state).to_owned(),
+            fault.state.name().to_owned(),
             severity(fault.severity).to_owned(),
             fault.component.clone(),
             fault.errors.to_string(),
@@ -43,18 +43,6 @@ pub(super) fn render(faults: &[&FaultView], clock: &Clock) -> String {
 /// Not closed by an admin.
 pub(super) fn is_open(fault: &FaultView) -> bool {
     matches!(fault.state, FaultState::Open | FaultState::Isolated | FaultState::Escalated)
-}
-
-/// As in the JSON.
-pub(super) fn state(state: FaultState) -> &'static str {
-    match state {
-        FaultState::Open => "open",
-        FaultState::Isolated => "isolated",
-        FaultState::Escalated => "escalated",
-        FaultState::Repaired => "repaired",
-        FaultState::Replaced => "replaced",
-        FaultState::Acquitted => "acquitted",
-    }
 }
 
 /// As in the JSON.

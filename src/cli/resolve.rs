@@ -2,7 +2,7 @@
 
 use super::exit::Exit;
 use super::output::{one_line, print, print_json};
-use super::{faults, FaultId, Json};
+use super::{FaultId, Json};
 use crate::api::{Client, Resolution};
 
 #[derive(Debug, clap::Args)]
@@ -47,6 +47,6 @@ pub(super) fn run(mut client: Client, arguments: &Arguments) -> Result<(), Exit>
     if arguments.json.json {
         return print_json(&fault);
     }
-    let text = format!("fault {}, {}: {}", fault.id, fault.component, faults::state(fault.state));
+    let text = format!("fault {}, {}: {}", fault.id, fault.component, fault.state.name());
     print(&(one_line(&text) + "\n"))
 }

@@ -136,7 +136,11 @@ fn source(source: &SourceView) -> (Style, [String; 5]) {
         SourceState::Absent => String::new(),
         _ => count(source.reports, "error"),
     };
-    let lost = if source.lost > 0 { format!("{} lost", source.lost) } else { String::new() };
+    let lost = match source.state {
+        SourceState::Failed => source.why.clone(),
+        _ if source.lost > 0 => format!("{} lost", source.lost),
+        _ => String::new(),
+    };
     let name = format!("  {}", source.name);
     (style, [name, source.via.clone(), state.to_owned(), errors, lost])
 }

@@ -9,7 +9,7 @@ use crate::api::views::{
     LimitsView, Mode, Saved, SourceState, SourceView, Status, Used, Verdict, WatchdogView,
 };
 use crate::api::{ActRequest, Answer, ApiError, Backlog, Handler, Resolution, TargetKind, Ticket};
-use crate::event::{timestamp, wall};
+use crate::event::{timestamp, wall, Event};
 use crate::host::Root;
 use crate::monitor::{self, Monitor};
 use crate::state::{BootRow, Store};
@@ -29,6 +29,8 @@ pub struct Answers<'a> {
     pub boots: &'a [BootRow],
     pub kernel: &'a str,
     pub started: Stamp,
+    /// Events that a call has stored, to be published after this turn.
+    pub stored: Vec<Event>,
     pub now: Stamp,
 }
 
@@ -133,7 +135,13 @@ impl Handler for Answers<'_> {
         };
         let page_size = self.cycle.machine.page_size;
         let fault = self.cycle.resolve(id, state, self.now).ok_or_else(|| no_fault(id))?;
-        Ok(FaultView::of(fault, page_size))
+        let view = FaultView::of(fault, page_size);
+        // What is answered is on disk. If that fails, the loop's own commits
+        // say so and try again.
+        if let Ok(events) = self.cycle.memory.commit(self.store) {
+            self.stored.extend(events);
+        }
+        Ok(view)
     }
 
     fn boots(&mut self) -> Vec<BootView> {
@@ -181,6 +189,7 @@ impl Answers<'_> {
                 },
                 reports: count.map_or(0, |c| c.reports),
                 lost: count.map_or(0, |c| c.lost).max(state.lost),
+                why: state.why,
             }
         };
         self.monitor.states().into_iter().map(view).collect()

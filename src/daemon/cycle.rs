@@ -3,7 +3,6 @@
 //! disk or the kernel, so nothing here waits.
 
 use super::memory::Memory;
-use crate::api::views::component_name;
 use crate::event::{timestamp, Body, Event};
 use crate::state::Attempt;
 use bulkhead_core::analyze::{Analyzer, FaultUpdate, Finding, Observed, Rules};
@@ -16,7 +15,7 @@ use uuid::Uuid;
 
 /// Report lines kept of one drain. The first errors of a storm tell what it
 /// is; the rest is counted, and would only fill the disk.
-const MOST_REPORT_LINES: usize = 256;
+const MOST_REPORT_LINES: usize = 64;
 
 /// analyze and decide, with what they remember.
 pub struct Cycle {
@@ -340,7 +339,7 @@ impl Cycle {
             time: timestamp(now.wall),
             body: Body::Fault {
                 fault: fault.id,
-                component: component_name(&fault.component, self.machine.page_size),
+                component: fault.component.name(self.machine.page_size),
                 rule: fault.rule.id.clone(),
                 state: fault.state.name().to_owned(),
                 severity: fault.severity,

@@ -11,9 +11,9 @@ use crate::api::server::from_environment;
 use crate::api::Server;
 use crate::config::{self, ConfigError};
 use crate::host::uevents::Uevents;
-use crate::host::{self, clock, Root};
+use crate::host::{self, clock, HostError, Root};
 use crate::log;
-use crate::monitor::{Choice, Monitor};
+use crate::monitor::{Choice, Monitor, State};
 use crate::state::{BootRow, Saved, Store};
 use anyhow::Context as _;
 use bulkhead_core::analyze::{Analyzer, Rules};
@@ -39,7 +39,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         tracing::warn!("{note}");
     }
     let root = Root::new(options.root.clone().unwrap_or_else(|| "/".into()));
-    let boot_id = host::boot::boot_id(&root)?.to_string();
+    let boot_id = boot_id(&root, options)?;
     let mut saved = store.load(&boot_id)?;
     for note in &saved.notes {
         tracing::warn!("{note}");
@@ -73,6 +73,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         cycle.config_event(&note.to_string(), now);
     }
     cycle.start(same_boot, now);
+    tell_sources(&mut cycle, &monitor, now);
     tracing::info!(
         mode = if cycle.policy.observe { "observe" } else { "isolate" },
         "watching; state in {}",
@@ -80,7 +81,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     );
     Ok(Daemon {
         options: options.clone(),
-        kernel: host::boot::kernel_release(&root)?,
+        kernel: host::boot::kernel_release(&root).unwrap_or_else(|_| "unknown".to_owned()),
         root,
         anchor,
         started: now,
@@ -100,6 +101,16 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         commit_again: None,
         keep_alive: keep_alive(now),
     })
+}
+
+/// Another root may be a copy of /sys alone; its time is then that of the boot
+/// that looks at it.
+fn boot_id(root: &Root, options: &Options) -> Result<String, HostError> {
+    let id = match host::boot::boot_id(root) {
+        Err(_) if options.root.is_some() => host::boot::boot_id(&Root::default())?,
+        id => id?,
+    };
+    Ok(id.to_string())
 }
 
 /// The policy in the configuration, as the command line narrows it.
@@ -133,6 +144,20 @@ fn boot(boot_id: String, anchor: Anchor, now: Stamp) -> BootRow {
     let up = i64::try_from(clock::boottime()).unwrap_or(i64::MAX);
     let started = bulkhead_core::model::Wall(now.wall.0.saturating_sub(up));
     BootRow { boot_id, started, anchor, last: now }
+}
+
+/// What each source is like from the start: a failed one must not be found out
+/// only when somebody asks.
+fn tell_sources(cycle: &mut Cycle, monitor: &Monitor, now: Stamp) {
+    for source in monitor.states() {
+        let (name, state, why) = (source.source.name(), source.state.to_string(), source.why);
+        match source.state {
+            State::Ok => {}
+            State::Absent => tracing::info!("source {name} is absent: {why}"),
+            State::Failed | State::Lossy => tracing::warn!("source {name} is {state}: {why}"),
+        }
+        cycle.source_event(name, &state, why, now);
+    }
 }
 
 /// Hotplug of this host; another root's CPUs send nothing.

@@ -48,10 +48,11 @@ impl Root {
         }
     }
 
-    /// Names in a directory, as far as they are UTF-8; sorted.
+    /// Names in a directory, as far as they are UTF-8; sorted. A directory that
+    /// is not there has none: what sysfs does not have it leaves out.
     ///
     /// # Errors
-    /// When it cannot be opened or read.
+    /// When it is there and cannot be read.
     pub fn list(&self, relative: &str) -> Result<Vec<String>, HostError> {
         let path = self.path(relative);
         let names = std::fs::read_dir(&path).and_then(|entries| {
@@ -64,6 +65,7 @@ impl Root {
                 names.sort();
                 Ok(names)
             }
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(cause) => Err(HostError { operation: "list", path, cause }),
         }
     }

@@ -383,8 +383,6 @@ mod tests {
     fn a_root_without_cpus_is_an_error_that_names_the_directory() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path());
-        assert_eq!(machine(&root, None).unwrap_err().errno(), Some(libc::ENOENT));
-        fs::create_dir_all(root.path(CPUS)).unwrap();
         let said = machine(&root, None).unwrap_err().to_string();
         assert!(said.contains("sys/devices/system/cpu") && said.contains("no CPUs"), "{said}");
     }

@@ -157,7 +157,7 @@ impl Monitor {
             epoll,
         };
         match choice {
-            Choice::None => {}
+            Choice::None => monitor.nothing_to_open(),
             Choice::File(path) => monitor.open_file(path, saved_cursor),
             Choice::Auto | Choice::Bpf | Choice::Tracefs => {
                 monitor.open_kernel(choice, saved_cursor);
@@ -194,13 +194,22 @@ impl Monitor {
         self.close_spent();
     }
 
-    /// How each source fares, in the order of [`Source::ALL`]; empty for
-    /// [`Choice::None`].
+    /// How each source fares, in the order of [`Source::ALL`].
     pub fn states(&self) -> Vec<SourceState> {
         let mut states = self.unserved.clone();
         states.extend(self.channels.iter().flat_map(Channel::states));
         states.sort_by_key(|s| s.source);
         states
+    }
+
+    fn nothing_to_open(&mut self) {
+        self.unserved.extend(Source::ALL.map(|source| SourceState {
+            source,
+            via: Via::Bpf,
+            state: State::Absent,
+            lost: 0,
+            why: "another host's files are looked at, and they have no tracepoints".to_owned(),
+        }));
     }
 
     fn open_file(&mut self, path: &Path, saved_cursor: &dyn Fn(&str) -> Option<String>) {

@@ -27,7 +27,12 @@ pub struct Bulkhead<'vm> {
 impl<'vm> Bulkhead<'vm> {
     /// Starts it and waits until it answers.
     pub fn start(vm: &'vm Vm, arguments: &str) -> Result<Self> {
-        let process = vm.spawn(&format!("bulkheadd {arguments} >> /tmp/bulkheadd.log 2>&1"))?;
+        Self::start_as(vm, "bulkheadd", arguments)
+    }
+
+    /// The same by another command, which becomes it.
+    pub fn start_as(vm: &'vm Vm, command: &str, arguments: &str) -> Result<Self> {
+        let process = vm.spawn(&format!("{command} {arguments} >> /tmp/bulkheadd.log 2>&1"))?;
         let mut it = Bulkhead { vm, process };
         let answered = wait_until("bulkheadd answers", LIMIT, || {
             Ok(vm.sh("bulkhead status --json")?.code == 0)

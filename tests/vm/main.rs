@@ -26,3 +26,4 @@ mod demo;
 mod memory;
 mod service;
 mod smoke;
+mod sources;

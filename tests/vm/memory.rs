@@ -3,10 +3,7 @@
 use anyhow::{ensure, Context, Result};
 
 use crate::bulkhead::{Bulkhead, LIMIT};
-use crate::harness::mce::PHYSICAL_ADDRESS;
 use crate::harness::{wait_until, Machine};
-
-const MEMORY_UE_ACTION_OPTIONAL: u64 = 0xbd00_0000_0000_00c0;
 
 on_each_kernel!(
     a_page_goes_at_its_second_error,
@@ -175,7 +172,7 @@ fn a_page_with_an_uncorrected_error_is_the_kernels(machine: Machine) -> Result<(
     let it = Bulkhead::start(&vm, "")?;
     let held = vm.hold_pages(1)?;
     let page = held.addresses[0];
-    vm.mce_broadcast(0, 9, MEMORY_UE_ACTION_OPTIONAL, 0x5, page, PHYSICAL_ADDRESS)?;
+    vm.memory_ue(page)?;
     let line = it.wait_page(page, "isolated")?;
     ensure!(line["by"] == "kernel", "{line}");
     ensure!(vm.is_poisoned(page)?);

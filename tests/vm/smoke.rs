@@ -121,11 +121,10 @@ fn the_collector_takes_pages_on_6_12_alone(machine: Machine) -> Result<()> {
 }
 
 fn uncorrected_errors_kill_their_page(machine: Machine) -> Result<()> {
-    const MEMORY_UE_ACTION_OPTIONAL: u64 = 0xbd00_0000_0000_00c0;
     let vm = machine.boot()?;
     let held = vm.hold_pages(1)?;
     let address = held.addresses[0];
-    vm.mce_broadcast(0, 9, MEMORY_UE_ACTION_OPTIONAL, 0x5, address, PHYSICAL_ADDRESS)?;
+    vm.memory_ue(address)?;
     wait_until("the page is poisoned", LIMIT, || vm.is_poisoned(address))?;
     // It reads its page all the time, and dies of it.
     ensure!(held.wait_killed()?.code == 128 + 7, "no SIGBUS");

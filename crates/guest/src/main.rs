@@ -1,8 +1,10 @@
 //! The one program that runs inside the virtual machines of the tests, besides what is tested and busybox.
 
 mod agent;
+mod caps;
 mod hold;
 mod init;
+mod journal;
 mod kpage;
 mod msr;
 
@@ -15,6 +17,8 @@ usage: bulkhead-guest hold-page [--huge] [--pages N]   hold pages, print where t
        bulkhead-guest page-flags ADDR...               what /proc/kpageflags says of pages
        bulkhead-guest find-pages FLAG N                addresses of N pages with a flag, such as buddy or pgtable
        bulkhead-guest mce-bank CPU BANK                the status register of a machine-check bank
+       bulkhead-guest journal                          print what is sent to the journal, a field to a line
+       bulkhead-guest without-bpf COMMAND...           run a command that may not load BPF programs
        bulkhead-guest agent                            serve the host (started by init)";
 
 fn main() -> ExitCode {
@@ -37,6 +41,8 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
     match arguments {
         ["agent"] => agent::run()?,
         ["hold-page", options @ ..] => return hold::run(options),
+        ["without-bpf", command @ ..] => caps::without_bpf(command)?,
+        ["journal"] => journal::print()?,
         ["page-flags", addresses @ ..] if !addresses.is_empty() => kpage::print_flags(addresses)?,
         ["find-pages", flag, count] => kpage::find(flag, count.parse()?)?,
         ["mce-bank", cpu, bank] => msr::print_bank_status(cpu.parse()?, bank.parse()?)?,

@@ -2,7 +2,7 @@
 
 use crate::event::timestamp;
 use bulkhead_core::model::{
-    Component, Evidence, Fault, FaultKind, FaultState, PageSize, Record, Rule, Severity,
+    Evidence, Fault, FaultKind, FaultState, PageSize, Record, Rule, Severity,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -89,21 +89,13 @@ pub struct AttemptView {
     pub answered: String,
 }
 
-/// A component's name for people, pages by their address.
-pub fn component_name(component: &Component, page_size: PageSize) -> String {
-    match component {
-        Component::Page { pfn } => format!("page {}", page_size.addr(*pfn)),
-        other => other.to_string(),
-    }
-}
-
 impl FaultView {
     /// The line for `fault`.
     pub fn of(fault: &Fault, page_size: PageSize) -> FaultView {
         FaultView {
             id: fault.id,
             kind: fault.kind(),
-            component: component_name(&fault.component, page_size),
+            component: fault.component.name(page_size),
             rule: fault.rule.id.clone(),
             severity: fault.severity,
             state: fault.state,

@@ -118,6 +118,8 @@ pub struct SourceView {
     pub reports: u64,
     /// Errors known to be missing from that.
     pub lost: u64,
+    /// One sentence on what is not well; empty if nothing is.
+    pub why: String,
 }
 
 /// A cross-check of the sources against another count.

@@ -18,13 +18,14 @@ mod layout;
 mod set;
 mod sys;
 mod table;
+mod verdict;
 
 pub use set::Error;
 
 use super::clock::Clock;
 use super::{Drained, Note, SourceState, State, Via, ABSENT};
 use bulkhead_core::model::{Report, Source};
-use libbpf_rs::{PrintLevel, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{RingBuffer, RingBufferBuilder};
 use nix::sys::statfs::{statfs, BPF_FS_MAGIC};
 use set::{Attached, Counts, Set, PROBES};
 use std::collections::{HashMap, VecDeque};
@@ -72,9 +73,7 @@ impl Bpf {
         committed: Option<String>,
         notes: &mut Vec<Note>,
     ) -> (Bpf, Result<(), Error>) {
-        libbpf_rs::set_print(Some((PrintLevel::Warn, |_, message| {
-            tracing::debug!("libbpf: {}", message.trim_end());
-        })));
+        verdict::listen();
         let pins = has_bpffs().then_some(Path::new(PINS));
         let (kept, mut retired) = pins.map_or_else(Default::default, |p| find(p, count, notes));
         let current = match (count, kept) {
@@ -157,10 +156,10 @@ impl Bpf {
             return Ok(self.hand_out(counts, clock, retired));
         }
         if retired {
+            self.look = true;
             if let Some(set) = self.retired.pop_front() {
                 set.remove()?;
             }
-            self.look = true;
         } else {
             self.settled = true;
         }

@@ -3,6 +3,7 @@
 use super::layout::{self, bytes_of, Control};
 use super::sys;
 use super::table::Table;
+use super::verdict;
 use bulkhead_core::model::Source;
 use libbpf_rs::{MapCore, MapFlags, MapHandle, ObjectBuilder, OpenObject};
 use std::fs::{self, DirBuilder};
@@ -20,6 +21,9 @@ struct Aligned<T: ?Sized>(T);
 
 /// The kernel's description of its own types, for CO-RE.
 const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Which lockdown is in force, in brackets (security/lockdown/lockdown.c).
+const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
 /// Key 0: the only one of arrays of one element.
 const ONLY: [u8; 4] = [0; 4];
@@ -70,7 +74,18 @@ pub enum Error {
     /// Without a description of the kernel's types nothing can be relocated.
     #[error("{BTF} is missing: the kernel was built without CONFIG_DEBUG_INFO_BTF")]
     NoBtf,
-    /// libbpf, the kernel or its verifier said no.
+    /// Programs are allowed, but nothing that they could read.
+    #[error("the kernel is locked down for confidentiality: no program may read its memory")]
+    Lockdown,
+    /// The verifier said no: a kernel of unknown shape.
+    #[error("the kernel refuses the BPF programs: {verdict} ({source})")]
+    Refused {
+        /// Its last word.
+        verdict: String,
+        /// Why not.
+        source: libbpf_rs::Error,
+    },
+    /// libbpf or the kernel said no.
     #[error("cannot {operation}: {source}")]
     Libbpf {
         /// What was tried, on what.
@@ -173,10 +188,16 @@ impl Set {
         if !Path::new(BTF).exists() {
             return Err(Error::NoBtf);
         }
+        if fs::read_to_string(LOCKDOWN).is_ok_and(|mode| mode.contains("[confidentiality]")) {
+            return Err(Error::Lockdown);
+        }
         let object = ObjectBuilder::default()
             .open_memory(&OBJECT.0)
             .and_then(OpenObject::load)
-            .map_err(Error::libbpf("load the BPF programs"))?;
+            .map_err(|source| match verdict::take() {
+                Some(verdict) => Error::Refused { verdict, source },
+                None => Error::libbpf("load the BPF programs")(source),
+            })?;
         let mut set = Set::gather(
             |name| {
                 let map = object.maps().find(|m| m.name() == name);

@@ -4,7 +4,7 @@
 use super::format::HeaderPage;
 use bulkhead_core::model::Source;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -174,9 +174,21 @@ impl Instance {
         places.iter().copied().find(|place| self.directory.join(place).is_dir())
     }
 
+    /// Reads a file in large gulps: header_page answers a second read with its
+    /// end, whatever the first one left (kernel/trace/trace_events.c,
+    /// show_header).
     fn read(&self, name: &str) -> Result<String, Error> {
         let path = self.directory.join(name);
-        fs::read_to_string(&path).map_err(Error::io("read", &path))
+        let mut text = Vec::new();
+        let mut gulp = vec![0; 1 << 16];
+        let read = File::open(&path).and_then(|mut file| loop {
+            match file.read(&mut gulp)? {
+                0 => return Ok(()),
+                n => text.extend_from_slice(gulp.get(..n).unwrap_or_default()),
+            }
+        });
+        read.map_err(Error::io("read", &path))?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// Writes a file that must be there already.

@@ -24,9 +24,9 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use tally::{Reported, Tally};
 
-/// Pages read in one drain: 8 MiB of records, so that a storm cannot hold the
+/// Pages read in one drain: 2 MiB of records, so that a storm cannot hold the
 /// daemon's loop.
-const PAGES_PER_DRAIN: usize = 2048;
+const PAGES_PER_DRAIN: usize = 512;
 
 /// Notes of one drain on records that make no sense; all of them are counted.
 const NOTES_PER_DRAIN: usize = 16;

@@ -13,6 +13,10 @@ pub const MEMORY_CE: u64 = 0x8c00_0000_0000_009f;
 pub const L1_DATA_CE: u64 = 0x9000_0000_0000_0135;
 /// The same in the second-level cache.
 pub const L2_DATA_CE: u64 = 0x9000_0000_0000_0136;
+/// MCi_STATUS of an uncorrected memory error that the patrol scrubber found.
+const MEMORY_UE_ACTION_OPTIONAL: u64 = 0xbd00_0000_0000_00c0;
+/// MCG_STATUS: a machine check is in progress, and the interrupted program can go on.
+const MCIP_RIPV: u64 = 0x5;
 /// MCi_MISC: the address is a physical one, good to the page.
 pub const PHYSICAL_ADDRESS: u64 = 0x8c;
 
@@ -34,17 +38,11 @@ impl Vm {
         self.monitor(&format!("mce {cpu} {bank} {status:#x} {mcgstatus:#x} {addr:#x} {misc:#x}"))
     }
 
-    /// An uncorrected error that all processors are told of, as Intel's are.
-    pub fn mce_broadcast(
-        &self,
-        cpu: u32,
-        bank: u32,
-        status: u64,
-        mcgstatus: u64,
-        addr: u64,
-        misc: u64,
-    ) -> Result<()> {
-        self.monitor(&format!("mce -b {cpu} {bank} {status:#x} {mcgstatus:#x} {addr:#x} {misc:#x}"))
+    /// An uncorrected memory error, action optional, that all processors are told of, as Intel's are.
+    pub fn memory_ue(&self, addr: u64) -> Result<()> {
+        self.monitor(&format!(
+            "mce -b 0 9 {MEMORY_UE_ACTION_OPTIONAL:#x} {MCIP_RIPV:#x} {addr:#x} {PHYSICAL_ADDRESS:#x}"
+        ))
     }
 
     /// A corrected error; returns when the kernel has collected it and the bank is free for the next.

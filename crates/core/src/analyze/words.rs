@@ -7,7 +7,7 @@ use crate::model::{Component, Machine};
 
 /// What was found and what it calls for: one sentence.
 pub(super) fn decision(lead: &Lead, errors: u64, response: &Response, machine: &Machine) -> String {
-    let what = component(&lead.component, machine);
+    let what = lead.component.name(machine.page_size);
     let found = match lead.rule {
         RuleId::PageUe | RuleId::MemoryUe | RuleId::CpuUe => {
             format!("An uncorrected error in {what}")
@@ -81,13 +81,5 @@ pub(super) fn advice(lead: &Lead, response: &Response) -> String {
             "Have the link, the board and the cards on it checked; no CPU needs to go.".to_owned()
         }
         _ => "Watch whether they go on; if so, have the processor replaced.".to_owned(),
-    }
-}
-
-/// A page by its address, anything else by its name.
-fn component(component: &Component, machine: &Machine) -> String {
-    match component {
-        Component::Page { pfn } => format!("page {}", machine.page_size.addr(*pfn)),
-        other => other.to_string(),
     }
 }

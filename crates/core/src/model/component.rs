@@ -1,6 +1,6 @@
 //! What can fail.
 
-use super::{CpuId, Pfn, SocketId};
+use super::{CpuId, PageSize, Pfn, SocketId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -96,6 +96,14 @@ impl Component {
             | Component::Tlb { cpus, .. }
             | Component::Cpu { cpus } => cpus,
             _ => &[],
+        }
+    }
+
+    /// A name for people: a page by its address, anything else as displayed.
+    pub fn name(&self, page_size: PageSize) -> String {
+        match self {
+            Component::Page { pfn } => format!("page {}", page_size.addr(*pfn)),
+            other => other.to_string(),
         }
     }
 }

@@ -1,0 +1,453 @@
+//! The whole programs over a made-up host and a log file: what is decided where nothing may be touched, and that the
+//! contracts hold to the letter.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use assert_cmd::cargo::CommandCargoExt;
+use serde_json::{json, Value};
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const LIMIT: Duration = Duration::from_secs(30);
+/// CPUID of a Skylake server, whose banks 0 to 3 are a core's own.
+const SKYLAKE: u32 = 0x50654;
+
+/// A host of two sockets with two cores of two threads each, 64 GiB.
+fn made_up_host(dir: &Path) {
+    let put = |path: &str, text: &str| {
+        let path = dir.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    put("proc/sys/kernel/random/boot_id", "11111111-2222-4333-8444-555555555555\n");
+    put("proc/sys/kernel/osrelease", "6.12.0-made-up\n");
+    put("proc/meminfo", "MemTotal:       67108864 kB\n");
+    for list in ["present", "online", "possible"] {
+        put(&format!("sys/devices/system/cpu/{list}"), "0-7\n");
+    }
+    let mut cpuinfo = String::new();
+    for cpu in 0..8 {
+        let (socket, core) = (cpu / 4, cpu / 2 % 2);
+        let base = format!("sys/devices/system/cpu/cpu{cpu}");
+        let siblings = format!("{}-{}\n", cpu / 2 * 2, cpu / 2 * 2 + 1);
+        put(&format!("{base}/topology/physical_package_id"), &format!("{socket}\n"));
+        put(&format!("{base}/topology/core_id"), &format!("{core}\n"));
+        put(&format!("{base}/topology/thread_siblings_list"), &siblings);
+        put(&format!("{base}/topology/core_cpus_list"), &siblings);
+        if cpu > 0 {
+            put(&format!("{base}/online"), "1\n");
+        }
+        fs::create_dir_all(dir.join(format!("{base}/node{socket}"))).unwrap();
+        cpuinfo += &format!(
+            "processor\t: {cpu}\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 85\n\
+             apicid\t\t: {cpu}\ninitial apicid\t: {cpu}\n\
+             address sizes\t: 46 bits physical, 48 bits virtual\n\n"
+        );
+    }
+    put("proc/cpuinfo", &cpuinfo);
+}
+
+struct Host {
+    dir: TempDir,
+}
+
+struct Daemon<'h> {
+    host: &'h Host,
+    child: Child,
+}
+
+impl Host {
+    fn new() -> Host {
+        let host = Host { dir: TempDir::new().unwrap() };
+        made_up_host(&host.path("root"));
+        fs::write(host.path("log"), "").unwrap();
+        host
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Appends lines to the log that the daemon reads.
+    fn log(&self, lines: &str) {
+        let mut log = OpenOptions::new().append(true).open(self.path("log")).unwrap();
+        log.write_all(lines.as_bytes()).unwrap();
+    }
+
+    /// bulkheadd over the made-up host, reading no log.
+    fn without_a_log(&self) -> Command {
+        let mut command = Command::cargo_bin("bulkheadd").unwrap();
+        command
+            .arg("--root")
+            .arg(self.path("root"))
+            .arg("--state-dir")
+            .arg(self.path("state"))
+            .arg("--socket")
+            .arg(self.path("socket"));
+        command
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.without_a_log();
+        command.arg("--source").arg(format!("file:{}", self.path("log").display()));
+        command
+    }
+
+    fn start(&self) -> Daemon<'_> {
+        self.start_as(self.command())
+    }
+
+    fn start_as(&self, mut command: Command) -> Daemon<'_> {
+        let config = self.path("config.toml");
+        if config.exists() {
+            command.arg("--config").arg(config);
+        }
+        let err = OpenOptions::new().create(true).append(true).open(self.path("stderr")).unwrap();
+        let child = command.stderr(err).spawn().unwrap();
+        let mut daemon = Daemon { host: self, child };
+        daemon
+            .wait("it answers", |it| it.ask(&["status", "--json"]).status.success().then_some(()));
+        daemon
+    }
+
+    fn stderr(&self) -> String {
+        fs::read_to_string(self.path("stderr")).unwrap_or_default()
+    }
+}
+
+impl Daemon<'_> {
+    fn ask(&self, arguments: &[&str]) -> Output {
+        Command::cargo_bin("bulkhead")
+            .unwrap()
+            .arg("--socket")
+            .arg(self.host.path("socket"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.ask(&[arguments, &["--json"]].concat());
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn wait<T>(&mut self, what: &str, condition: impl Fn(&Self) -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            if let Some(found) = condition(self) {
+                return found;
+            }
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("bulkheadd ended with {status}: {}", self.host.stderr());
+            }
+            assert!(start.elapsed() < LIMIT, "in vain: {what}; {}", self.host.stderr());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn reports(&self) -> u64 {
+        let status = self.json(&["status"]);
+        status["sources"].as_array().unwrap().iter().map(|s| s["reports"].as_u64().unwrap()).sum()
+    }
+
+    fn line(&self, kind: &str, id: &str) -> Option<Value> {
+        let list = self.json(&["list"]);
+        list.as_array().unwrap().iter().find(|l| l["kind"] == kind && l["id"] == id).cloned()
+    }
+}
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        // SIGKILL: whatever it showed must be there at the next start.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn memory_ce(second: u32, address: u64) -> String {
+    json!({
+        "time": format!("2026-01-02T03:04:{second:02}Z"), "event": "report", "source": "mce:mce_record",
+        "record": { "mce": {
+            "status": "0x8c0000000000009f", "addr": format!("{address:#x}"), "misc": "0x8c", "bank": 9,
+            "cpuid": SKYLAKE,
+        } }
+    })
+    .to_string()
+        + "\n"
+}
+
+fn l1_ce(second: u32, cpu: u32) -> String {
+    json!({
+        "time": format!("2026-01-02T03:05:{second:02}Z"), "event": "report", "source": "mce:mce_record",
+        "record": { "mce": {
+            "status": "0x9000000000000135", "bank": 1, "cpu": cpu, "apicid": cpu, "socketid": cpu / 4,
+            "cpuid": SKYLAKE,
+        } }
+    })
+    .to_string()
+        + "\n"
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn a_log_is_decided_on_and_nothing_is_touched() {
+    let host = Host::new();
+    let mut it = host.start();
+    host.log(&memory_ce(1, 0x1_2345_6040));
+    host.log(&memory_ce(2, 0x1_2345_6080));
+    let page = it.wait("the page is observed", |it| it.line("page", "0x123456000"));
+    assert_eq!(page["state"], "observed");
+    assert_eq!(page["by"], "bulkhead");
+
+    for second in 1..=3 {
+        host.log(&l1_ce(second, 6));
+    }
+    for cpu in ["6", "7"] {
+        let line = it.wait("the core is observed", |it| it.line("cpu", cpu));
+        assert_eq!(line["state"], "observed");
+        assert_eq!(
+            keys(&line),
+            ["by", "fault", "id", "kind", "next_try", "release", "since", "state", "why"]
+        );
+        let online = host.path(&format!("root/sys/devices/system/cpu/cpu{cpu}/online"));
+        assert_eq!(fs::read_to_string(online).unwrap(), "1\n");
+    }
+    assert_eq!(it.reports(), 5);
+}
+
+#[test]
+fn a_root_without_tracepoints_has_its_sources_absent() {
+    let host = Host::new();
+    let it = host.start_as(host.without_a_log());
+    let status = it.json(&["status"]);
+    let sources = status["sources"].as_array().unwrap();
+    assert_eq!(sources.len(), 3);
+    assert!(sources.iter().all(|source| source["state"] == "absent"), "{status}");
+    assert_eq!(status["health"], "ok");
+}
+
+#[test]
+fn a_root_that_is_nearly_empty_is_looked_at_all_the_same() {
+    let host = Host::new();
+    fs::remove_dir_all(host.path("root")).unwrap();
+    fs::create_dir_all(host.path("root/sys/devices/system/cpu/cpu0")).unwrap();
+    let mut it = host.start();
+    host.log(&(memory_ce(1, 0x5000) + &memory_ce(2, 0x5000)));
+    it.wait("the page is observed", |it| it.line("page", "0x5000"));
+    for second in 1..=3 {
+        host.log(&l1_ce(second, 3));
+    }
+    it.wait("the core's errors are counted", |it| (it.reports() == 5).then_some(()));
+    assert!(it.line("cpu", "3").is_none(), "a CPU that is not known was decided on");
+}
+
+#[test]
+fn the_json_of_status_and_faults_is_that_of_the_contract() {
+    let host = Host::new();
+    let mut it = host.start();
+    let status = it.json(&["status"]);
+    for key in [
+        "schema",
+        "health",
+        "mode",
+        "boot_id",
+        "kernel",
+        "started",
+        "state",
+        "isolated",
+        "pending",
+        "failed",
+        "refused",
+        "open_faults",
+        "sources",
+        "checks",
+        "limits",
+        "watchdog",
+        "last_boot",
+        "conflicts",
+    ] {
+        assert!(status.get(key).is_some(), "status has no `{key}`: {status}");
+    }
+    assert_eq!(status["schema"], 1);
+    assert_eq!(status["mode"], "observe");
+    assert_eq!(status["health"], "ok");
+    assert_eq!(status["state"], "saved");
+    assert_eq!(status["boot_id"], "11111111-2222-4333-8444-555555555555");
+    assert_eq!(status["kernel"], "6.12.0-made-up");
+    assert_eq!(status["isolated"], json!({ "cpus": 0, "pages": 0, "memory_bytes": 0 }));
+    // 0.1% of 64 GiB.
+    assert_eq!(status["limits"]["memory_bytes"], json!({ "used": 0, "max": 68_719_476 }));
+    assert_eq!(status["limits"]["cpus"], json!({ "used": 0, "max": 4 }));
+    assert_eq!(status["limits"]["pages_today"], json!({ "used": 0, "max": 1024 }));
+
+    host.log(&(memory_ce(1, 0x5000) + &memory_ce(2, 0x5000)));
+    let faults = it.wait("a fault", |it| {
+        let faults = it.json(&["faults"]);
+        (faults.as_array().unwrap().len() == 1).then_some(faults)
+    });
+    assert_eq!(
+        keys(&faults[0]),
+        ["component", "errors", "first", "fru", "id", "kind", "last", "rule", "severity", "state"]
+    );
+    assert_eq!(faults[0]["errors"], 2);
+    assert_eq!(faults[0]["first"], "2026-01-02T03:04:01Z");
+    let id = faults[0]["id"].as_str().unwrap();
+    let case = it.json(&["explain", id]);
+    assert_eq!(keys(&case), ["advice", "attempts", "decision", "evidence", "fault", "rule"]);
+    assert_eq!(case["rule"]["numbers"], json!({ "errors": 2, "window": "24h" }));
+    assert_eq!(it.json(&["status"])["health"], "degraded");
+    assert_eq!(it.ask(&["check"]).status.code(), Some(1));
+
+    assert_eq!(it.ask(&["resolve", id, "--acquitted"]).status.code(), Some(0));
+    assert_eq!(it.json(&["faults"])[0]["state"], "acquitted");
+    assert_eq!(it.json(&["boots"])[0]["verdict"], "running");
+}
+
+#[test]
+fn a_kill_loses_and_doubles_nothing_that_was_shown() {
+    let host = Host::new();
+    let mut it = host.start();
+    host.log(&memory_ce(1, 0x7000));
+    it.wait("one error", |it| (it.reports() == 1).then_some(()));
+    drop(it);
+    host.log(&memory_ce(2, 0x7000));
+    let mut it = host.start();
+    it.wait("the page goes on both", |it| it.line("page", "0x7000"));
+    let (list, faults) = (it.json(&["list"]), it.json(&["faults"]));
+    drop(it);
+    let it = host.start();
+    assert_eq!(it.reports(), 2);
+    assert_eq!((it.json(&["list"]), it.json(&["faults"])), (list, faults));
+}
+
+#[test]
+fn lines_that_say_nothing_usable_are_named_and_the_rest_counts() {
+    let host = Host::new();
+    let mut it = host.start();
+    host.log("{\"time\":\"2026-01-02T03:04:05Z\",\"event\":\"report\",\"source\":\"no:such\"}\n");
+    host.log("not even JSON\n\u{0}\u{1}\n");
+    host.log(&memory_ce(1, 0x9000));
+    it.wait("the good line", |it| (it.reports() == 1).then_some(()));
+    let status = it.json(&["status"]);
+    assert_eq!(status["health"], "faulted");
+    let lossy = status["sources"].as_array().unwrap().iter().any(|s| s["state"] == "lossy");
+    assert!(lossy, "{status}");
+    for place in [":1", ":2"] {
+        let place = format!("{}{place}", host.path("log").display());
+        assert!(host.stderr().contains(&place), "{place} is not named: {}", host.stderr());
+    }
+}
+
+#[test]
+fn an_address_that_no_memory_can_have_takes_nothing() {
+    let host = Host::new();
+    let mut it = host.start();
+    host.log(&(memory_ce(1, 1 << 50) + &memory_ce(2, 1 << 50)));
+    it.wait("both are counted", |it| (it.reports() == 2).then_some(()));
+    assert_eq!(it.json(&["list"]), json!([]));
+}
+
+#[test]
+fn what_passes_a_limit_is_refused_and_says_so() {
+    let host = Host::new();
+    fs::write(host.path("config.toml"), "[limits]\nmemory = \"8KiB\"\n").unwrap();
+    let mut it = host.start();
+    for page in 1..=3 {
+        host.log(
+            &(memory_ce(page, 0x10_0000 * u64::from(page))
+                + &memory_ce(page + 10, 0x10_0000 * u64::from(page))),
+        );
+    }
+    let line = it.wait("the third is refused", |it| {
+        let list = it.json(&["list"]);
+        list.as_array().unwrap().iter().find(|l| l["state"] == "refused").cloned()
+    });
+    assert!(line["why"].as_str().unwrap().contains("limits.memory"), "{line}");
+    let status = it.json(&["status"]);
+    assert_eq!(status["health"], "faulted");
+    assert_eq!(status["refused"], 1);
+    assert_eq!(it.ask(&["check"]).status.code(), Some(2));
+    let asked = it.ask(&["isolate", "page", "0x7770000"]);
+    assert_eq!(asked.status.code(), Some(4), "{asked:?}");
+}
+
+#[test]
+fn exit_codes_tell_what_went_wrong() {
+    let host = Host::new();
+    let it = host.start();
+    let code = |arguments: &[&str]| it.ask(arguments).status.code();
+    assert_eq!(code(&["status"]), Some(0));
+    assert_eq!(code(&["nonsense"]), Some(2));
+    assert_eq!(code(&["isolate", "page", "12"]), Some(2));
+    assert_eq!(code(&["explain", "00000000-0000-4000-8000-000000000000"]), Some(1));
+    assert_eq!(code(&["isolate", "cpu", "99"]), Some(1));
+    assert_eq!(code(&["isolate", "cpu", "0"]), Some(4));
+    assert_eq!(code(&["release", "cpu", "1"]), Some(4));
+    drop(it);
+    let gone = Command::cargo_bin("bulkhead")
+        .unwrap()
+        .args(["--socket", "/nonexistent", "status"])
+        .output()
+        .unwrap();
+    assert_eq!(gone.status.code(), Some(3));
+    let gone = Command::cargo_bin("bulkhead")
+        .unwrap()
+        .args(["--socket", "/nonexistent", "check"])
+        .output()
+        .unwrap();
+    assert_eq!(gone.status.code(), Some(3));
+}
+
+#[test]
+fn a_second_daemon_leaves_the_first_alone() {
+    let host = Host::new();
+    let it = host.start();
+    let second = host.command().output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(
+        said.contains(&host.path("state").display().to_string()) && said.contains("in use"),
+        "{said}"
+    );
+    assert_eq!(it.json(&["status"])["health"], "ok");
+}
+
+#[test]
+fn a_state_file_that_is_not_ours_is_set_aside() {
+    let host = Host::new();
+    fs::create_dir(host.path("state")).unwrap();
+    fs::write(host.path("state/bulkhead.db"), "somebody's diary").unwrap();
+    let it = host.start();
+    assert_eq!(it.json(&["status"])["state"], "saved");
+    let kept = fs::read_dir(host.path("state")).unwrap().find_map(|entry| {
+        let path = entry.unwrap().path();
+        (fs::read(&path).unwrap() == b"somebody's diary").then_some(path)
+    });
+    let kept = kept.expect("the diary is gone").display().to_string();
+    assert!(host.stderr().contains(&kept), "{}", host.stderr());
+}
+
+#[test]
+fn a_file_as_source_needs_observe() {
+    let dir = TempDir::new().unwrap();
+    let output = Command::cargo_bin("bulkheadd")
+        .unwrap()
+        .args(["--source", "file:/dev/null", "--socket"])
+        .arg(dir.path().join("socket"))
+        .arg("--state-dir")
+        .arg(dir.path().join("state"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--observe"));
+    assert!(!dir.path().join("state").exists());
+}
