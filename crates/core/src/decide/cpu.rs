@@ -290,11 +290,19 @@ fn is_not_off(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, outcome
 /// Off line, by an order of ours as far as anybody can tell.
 pub(super) fn is_ours(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>) {
     let Some(why) = lines.first().map(|first| retry::cause_of(ctx, first)) else { return };
+    let these = numbers(&lines);
+    let is_off = |cpu: &CpuId| {
+        these.contains(cpu)
+            || is_isolated(ctx, *cpu)
+            || ctx.machine.cpus.get(cpu).is_some_and(|known| !known.online)
+    };
+    let whole = lines.iter().flat_map(|line| &line.together).all(is_off);
     for line in &mut lines {
         line.taken = Some(ctx.now);
         retry::clear(line);
     }
-    settle(ctx, plan, lines, retry::is_out(why));
+    let fault = if whole { FaultState::Isolated } else { FaultState::Open };
+    settle(ctx, plan, lines, Verdict { fault, ..retry::is_out(why) });
 }
 
 /// An order to give CPUs back was answered.

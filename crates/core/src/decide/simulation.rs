@@ -530,6 +530,8 @@ impl Host {
             };
             let known = line.asked.filter(|asked| asked.is_under_way());
             assert_eq!(known.map(|asked| asked == Asked::Give), out, "{line:?}");
+            let over = matches!(line.state, IsolationState::Released | IsolationState::Stale);
+            assert!(!(over && line.ue.is_some()), "an error nobody waits for: {line:?}");
             let isolated = line.state == IsolationState::Isolated;
             assert!(!(isolated && guard::may_go(line)), "off, and to be taken: {line:?}");
         }
