@@ -310,8 +310,16 @@ impl Host {
         let answer = match how {
             // act does not ask beside a write that is still in the kernel.
             _ if !look && self.is_stuck(&order) => Answer::TimedOut,
-            _ if off_already => Answer::WasOff,
-            1 => Answer::Busy,
+            // Nor writes where it reads that the page is off, unless it did not
+            // come to read: too many orders, no thread, no flags to be read.
+            _ if off_already && !matches!(how, 1 | 3 | 4 | 7) => Answer::WasOff,
+            1 => {
+                // Of those to be given back each comes that can.
+                if let Order::GiveCpus(cpus) = &order {
+                    cpus.iter().take(1).for_each(|cpu| self.put_on(*cpu));
+                }
+                Answer::Busy
+            }
             2 => Answer::Unhandlable,
             3 => Answer::NotAllowed,
             4 => Answer::NoSuch,
@@ -422,7 +430,8 @@ impl Host {
                 for pfn in self.pages_taken.keys().copied().collect::<Vec<_>>() {
                     self.forget_unseen_page(pfn);
                 }
-                // Likewise a core's.
+                // Likewise a core's. A boot puts all back: what nobody saw go by
+                // then has left no trace to be counted by.
                 let ledger = &self.desk.ledger;
                 self.cores_taken.retain(|cpu, at| {
                     let seen = ledger.get(&Target::Cpu(*cpu)).and_then(|line| line.taken);
@@ -454,6 +463,7 @@ impl Host {
                 {
                     self.desk.set_online(cpu.0, false);
                     self.our_cpus.insert(cpu);
+                    self.cores_taken.insert(cpu, self.now());
                 }
             }
             Order::GiveCpus(cpus) => {
