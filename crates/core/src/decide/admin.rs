@@ -1,6 +1,6 @@
 //! What an admin asks for.
 
-use super::guard::PageBudget;
+use super::budget::PageBudget;
 use super::{cpu, guard, page, retry, settle, ue, Cause, Context, Order, Plan};
 use crate::model::{Asked, By, Isolation, IsolationState, Target};
 use std::collections::BTreeSet;

@@ -235,8 +235,16 @@ pub(super) fn taken(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
         let taken = Some(ctx.now);
         plan.isolations.extend(isolated.into_iter().map(|line| Isolation { taken, ..line }));
     }
+    if lines.is_empty() {
+        return plan;
+    }
     let released = lines.iter().any(|line| line.state == IsolationState::Released);
-    if off && released {
+    // Off before the order, and before any order of unknown effect.
+    let theirs = outcome.answer == Answer::WasOff
+        && !lines.iter().any(|line| matches!(line.asked, Some(Asked::Unsure | Asked::Retake)));
+    if theirs {
+        off_by_others(ctx, &mut plan, lines, true);
+    } else if off && released {
         for line in &mut lines {
             line.taken = Some(ctx.now);
             retry::clear(line);
@@ -245,20 +253,11 @@ pub(super) fn taken(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
         plan.orders.push(Order::GiveCpus(numbers(&lines)));
         settle(ctx, &mut plan, lines, retry::went_after_release());
     } else if off {
-        is_off(ctx, &mut plan, lines, outcome);
+        is_ours(ctx, &mut plan, lines);
     } else {
         is_not_off(ctx, &mut plan, lines, outcome);
     }
     plan
-}
-
-fn is_off(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>, outcome: &Outcome) {
-    let unsure = lines.iter().any(|line| matches!(line.asked, Some(Asked::Unsure | Asked::Retake)));
-    if outcome.answer == Answer::WasOff && !unsure && !lines.is_empty() {
-        off_by_others(ctx, plan, lines, true);
-        return;
-    }
-    is_ours(ctx, plan, lines);
 }
 
 fn is_not_off(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, outcome: &Outcome) {
@@ -291,11 +290,19 @@ fn is_not_off(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, outcome
 /// Off line, by an order of ours as far as anybody can tell.
 pub(super) fn is_ours(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>) {
     let Some(why) = lines.first().map(|first| retry::cause_of(ctx, first)) else { return };
+    let these = numbers(&lines);
+    let is_off = |cpu: &CpuId| {
+        these.contains(cpu)
+            || is_isolated(ctx, *cpu)
+            || ctx.machine.cpus.get(cpu).is_some_and(|known| !known.online)
+    };
+    let whole = lines.iter().flat_map(|line| &line.together).all(is_off);
     for line in &mut lines {
         line.taken = Some(ctx.now);
         retry::clear(line);
     }
-    settle(ctx, plan, lines, retry::is_out(why));
+    let fault = if whole { FaultState::Isolated } else { FaultState::Open };
+    settle(ctx, plan, lines, Verdict { fault, ..retry::is_out(why) });
 }
 
 /// An order to give CPUs back was answered.

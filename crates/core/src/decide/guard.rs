@@ -1,14 +1,9 @@
 //! What may be taken: the limits, and the guards around CPUs.
 
+use super::budget::PageBudget;
 use super::{settle, Context, Limits};
-use crate::model::{
-    Asked, By, CpuId, Isolation, IsolationState, Machine, Pfn, Stamp, Target, Time,
-};
+use crate::model::{Asked, By, CpuId, Isolation, IsolationState, Machine, Pfn, Stamp, Target};
 use std::collections::BTreeSet;
-use std::time::Duration;
-
-/// The window of `limits.pages_per_day`.
-const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Held back, and until when.
 pub(super) struct Held {
@@ -76,7 +71,7 @@ pub(super) fn waits_for_room(line: &Isolation) -> bool {
 /// Not what the kernel took, nor what memory_failure() should: that memory is
 /// lost whatever we decide, and a burst of it must not use up the room for
 /// what is still worth saving. Nor what somebody else took off line.
-fn is_ours(ctx: &Context, line: &Isolation) -> bool {
+pub(super) fn is_ours(ctx: &Context, line: &Isolation) -> bool {
     line.by != By::Kernel
         && (is_spoken_for(ctx, line)
             || line.asked == Some(Asked::Give)
@@ -88,98 +83,12 @@ pub(super) fn is_spoken_for(ctx: &Context, line: &Isolation) -> bool {
     line.by != By::Kernel && (may_go(line) || is_observed(ctx, line))
 }
 
-fn is_observed(ctx: &Context, line: &Isolation) -> bool {
+pub(super) fn is_observed(ctx: &Context, line: &Isolation) -> bool {
     ctx.policy.observe && line.state == IsolationState::Observed
 }
 
-fn is_cpu(line: &Isolation) -> bool {
+pub(super) fn is_cpu(line: &Isolation) -> bool {
     matches!(line.target, Target::Cpu(_))
-}
-
-/// Room for pages, counted once and then used up page by page.
-pub(super) struct PageBudget {
-    page_bytes: u64,
-    memory_used: u64,
-    memory_max: u64,
-    per_day: usize,
-    /// When each place of the last 24 h was taken, oldest first.
-    slots: Vec<Time>,
-    /// Lines that wait for a place of the day.
-    waiting: usize,
-}
-
-impl PageBudget {
-    pub(super) fn of(ctx: &Context) -> PageBudget {
-        let mut budget = PageBudget {
-            page_bytes: ctx.machine.page_size.bytes(),
-            memory_used: 0,
-            memory_max: ctx.policy.limits.memory_bytes(ctx.machine.memory_bytes),
-            per_day: usize::try_from(ctx.policy.limits.pages_per_day).unwrap_or(usize::MAX),
-            slots: Vec::new(),
-            waiting: 0,
-        };
-        for line in ctx.ledger.values().filter(|line| !is_cpu(line)) {
-            if is_ours(ctx, line) {
-                budget.memory_used = budget.memory_used.saturating_add(budget.page_bytes);
-            }
-            let slot = if line.by != By::Kernel && may_go(line) {
-                Some(ctx.now.at)
-            } else if is_observed(ctx, line) {
-                Some(line.since.at)
-            } else {
-                line.taken.map(|taken| taken.at)
-            };
-            budget.slots.extend(slot.filter(|at| ctx.now.at.since(*at) < DAY));
-            if line.state == IsolationState::Refused
-                && line.next_try.is_some_and(|next| next.at > ctx.now.at)
-            {
-                budget.waiting += 1;
-            }
-        }
-        budget.slots.sort_unstable();
-        budget
-    }
-
-    /// Takes the room for one more page, if there is any.
-    pub(super) fn take(&mut self, ctx: &Context) -> Result<(), Held> {
-        if self.memory_used.saturating_add(self.page_bytes) > self.memory_max {
-            return Err(Held {
-                why: format!(
-                    "The limit of {} bytes of memory (limits.memory) leaves no room for it.",
-                    self.memory_max
-                ),
-                next: "Plan the replacement of the memory module; raise limits.memory if the host \
-                       can spare more."
-                    .to_owned(),
-                next_try: None,
-            });
-        }
-        if self.slots.len() >= self.per_day {
-            let next_try = self.next_place().map(|at| ctx.now.after(at.since(ctx.now.at)));
-            self.waiting += 1;
-            return Err(Held {
-                why: format!(
-                    "The limit of {} pages in 24 hours (limits.pages_per_day) is used up.",
-                    self.per_day
-                ),
-                next: "Look why so many pages fail at once: a module may be failing as a whole."
-                    .to_owned(),
-                next_try,
-            });
-        }
-        self.memory_used = self.memory_used.saturating_add(self.page_bytes);
-        self.slots.push(ctx.now.at);
-        Ok(())
-    }
-
-    /// When a place comes free for one more, behind those that wait already:
-    /// each place is free a day after it was taken, and a day after that again.
-    fn next_place(&self) -> Option<Time> {
-        let rank = (self.slots.len() - self.per_day.min(self.slots.len())) + self.waiting;
-        let index = rank.checked_rem(self.slots.len())?;
-        let days = u32::try_from(rank / self.slots.len()).unwrap_or(u32::MAX).saturating_add(1);
-        (self.per_day > 0).then_some(self.slots.get(index)?.after(DAY.saturating_mul(days)))
-    }
 }
 
 /// Whether the kernel of this machine can have such a page at all.

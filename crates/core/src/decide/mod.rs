@@ -8,6 +8,7 @@
 //! [`IsolationState`](crate::model::IsolationState).
 
 mod admin;
+mod budget;
 mod checks;
 mod cpu;
 mod guard;

@@ -1,6 +1,7 @@
 //! Pages: taken, and given back.
 
-use super::guard::{self, Held, PageBudget};
+use super::budget::PageBudget;
+use super::guard::{self, Held};
 use super::look::kernel_took;
 use super::retry::{self, not_taken};
 use super::settle::{settle, targets_name, Verdict};
@@ -118,7 +119,9 @@ pub(super) fn taken(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
             plan.isolations.push(line);
         }
         (IsolationState::Isolated, _) => {}
-        (IsolationState::Released, true) => went_after_release(ctx, &mut plan, line, pfn),
+        (IsolationState::Released, true) if is_ours(&line, outcome) => {
+            went_after_release(ctx, &mut plan, line, pfn)
+        }
         (_, true) => is_off(ctx, &mut plan, line, outcome),
         // The uncorrected error came while it was soft-offlined: no more of
         // that, but another look.
@@ -139,11 +142,14 @@ pub(super) fn taken(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
     plan
 }
 
+/// It went by this order, or by an earlier one of unknown effect.
+fn is_ours(line: &Isolation, outcome: &Outcome) -> bool {
+    outcome.answer == Answer::Off || matches!(line.asked, Some(Asked::Unsure | Asked::Retake))
+}
+
 /// Read back as out of service after we asked.
 fn is_off(ctx: &Context, plan: &mut Plan, mut line: Isolation, outcome: &Outcome) {
-    let ours =
-        outcome.answer == Answer::Off || matches!(line.asked, Some(Asked::Unsure | Asked::Retake));
-    if !ours {
+    if !is_ours(&line, outcome) {
         kernel_took(ctx, plan, line);
         return;
     }

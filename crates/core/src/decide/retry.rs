@@ -1,6 +1,7 @@
 //! Trying again: what did not come off, what has its time, and what finds room.
 
-use super::guard::{self, PageBudget};
+use super::budget::PageBudget;
+use super::guard;
 use super::settle::{settle, targets_name, Verdict};
 use super::{cpu, page, ue, Answer, Checks, Context, DecisionKind, Order, Outcome, Plan};
 use crate::model::{
@@ -307,4 +308,24 @@ fn verdict_of(name: &str, outcome: &Outcome) -> Verdict {
         ),
     };
     Verdict { state, kind, why, done: done.to_owned(), next: next.to_owned(), human, fault }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_wait_doubles_from_1_s_until_it_is_5_min(failures in 1u32..) {
+            let (wait, next) = (backoff(failures), backoff(failures.saturating_add(1)));
+            prop_assert!(wait >= backoff(1) && wait <= LONGEST_BACKOFF);
+            prop_assert_eq!(next, (wait * 2).min(LONGEST_BACKOFF));
+        }
+    }
+
+    #[test]
+    fn the_first_wait_is_1_s() {
+        assert_eq!(backoff(1), Duration::from_secs(1));
+    }
 }

@@ -310,8 +310,16 @@ impl Host {
         let answer = match how {
             // act does not ask beside a write that is still in the kernel.
             _ if !look && self.is_stuck(&order) => Answer::TimedOut,
-            _ if off_already => Answer::WasOff,
-            1 => Answer::Busy,
+            // Nor writes where it reads that the page is off, unless it did not
+            // come to read: too many orders, no thread, no flags to be read.
+            _ if off_already && !matches!(how, 1 | 3 | 4 | 7) => Answer::WasOff,
+            1 => {
+                // Of those to be given back each comes that can.
+                if let Order::GiveCpus(cpus) = &order {
+                    cpus.iter().take(1).for_each(|cpu| self.put_on(*cpu));
+                }
+                Answer::Busy
+            }
             2 => Answer::Unhandlable,
             3 => Answer::NotAllowed,
             4 => Answer::NoSuch,
@@ -343,11 +351,16 @@ impl Host {
 
     fn tell(&mut self, order: Order, answer: Answer, asked: Stamp) {
         if let (Order::Inspect(pfn) | Order::Unpoison(pfn), Answer::On) = (&order, answer) {
-            if self.unpoisoned.remove(pfn) && self.ue.remove(pfn) {
+            // Beside an order to take it, a look does not tell.
+            let beside = self.queue.iter().any(|(o, _)| is_write(o) && overlap(o, &order));
+            if !beside && self.unpoisoned.remove(pfn) && self.ue.remove(pfn) {
                 self.forget_unseen_page(*pfn);
             }
         }
+        let not_off = !matches!(answer, Answer::Off | Answer::WasOff);
         let plan = answered(&self.desk.ctx(), &outcome(order, answer, asked));
+        // Off after an order that failed: by somebody else, who is not fought.
+        assert!(!(not_off && gives_cpus(&plan)), "{plan:?}");
         self.follow(plan);
     }
 
@@ -417,7 +430,8 @@ impl Host {
                 for pfn in self.pages_taken.keys().copied().collect::<Vec<_>>() {
                     self.forget_unseen_page(pfn);
                 }
-                // Likewise a core's.
+                // Likewise a core's. A boot puts all back: what nobody saw go by
+                // then has left no trace to be counted by.
                 let ledger = &self.desk.ledger;
                 self.cores_taken.retain(|cpu, at| {
                     let seen = ledger.get(&Target::Cpu(*cpu)).and_then(|line| line.taken);
@@ -449,6 +463,7 @@ impl Host {
                 {
                     self.desk.set_online(cpu.0, false);
                     self.our_cpus.insert(cpu);
+                    self.cores_taken.insert(cpu, self.now());
                 }
             }
             Order::GiveCpus(cpus) => {
@@ -486,6 +501,7 @@ impl Host {
         } else if self.is_online(cpu) {
             self.desk.set_online(cpu.0, false);
             let plan = cpu_changed(&self.desk.ctx(), cpu, false);
+            assert_eq!(plan.orders, [], "an admin is fought");
             self.follow(plan);
         }
     }
@@ -495,6 +511,7 @@ impl Host {
         for _ in 0..200 {
             let (ctx, checks) = self.desk.split();
             let plan = due(&ctx, checks);
+            assert!(!gives_cpus(&plan), "{plan:?}");
             self.follow(plan);
             let next = next_due(&self.desk.ledger, &self.desk.checks);
             if next.is_none_or(|next| next > self.now()) {
@@ -523,6 +540,8 @@ impl Host {
             };
             let known = line.asked.filter(|asked| asked.is_under_way());
             assert_eq!(known.map(|asked| asked == Asked::Give), out, "{line:?}");
+            let over = matches!(line.state, IsolationState::Released | IsolationState::Stale);
+            assert!(!(over && line.ue.is_some()), "an error nobody waits for: {line:?}");
             let isolated = line.state == IsolationState::Isolated;
             assert!(!(isolated && guard::may_go(line)), "off, and to be taken: {line:?}");
         }
@@ -564,6 +583,10 @@ impl Host {
             assert_eq!(line.state, IsolationState::Isolated, "ours and not listed: {line:?}");
         }
     }
+}
+
+fn gives_cpus(plan: &Plan) -> bool {
+    plan.orders.iter().any(|order| matches!(order, Order::GiveCpus(_)))
 }
 
 fn is_write(order: &Order) -> bool {

@@ -639,6 +639,21 @@ fn a_released_order_is_not_wanted_again_with_a_core_that_cannot_go() {
 }
 
 #[test]
+fn what_others_took_before_us_is_not_given_back_by_a_release_meanwhile() {
+    let mut desk = desk();
+    desk.find(page(P));
+    desk.find(core(1));
+    for target in [Target::Page(Pfn(P)), Target::Cpu(CpuId(1))] {
+        let plan = release(&desk.ctx(), target).unwrap();
+        desk.enter(plan);
+    }
+    assert_eq!(desk.answer(soft(P), Answer::WasOff).orders, []);
+    assert_eq!((desk.page(P).state, desk.page(P).by), (IsolationState::Isolated, By::Kernel));
+    assert_eq!(desk.answer(take(&[1, 5]), Answer::WasOff).orders, []);
+    assert_eq!((desk.cpu(5).state, desk.cpu(5).by), (IsolationState::Isolated, By::Admin));
+}
+
+#[test]
 fn a_late_answer_counts_a_core_from_when_it_went() {
     let mut desk = desk();
     taken_core(&mut desk, 1);

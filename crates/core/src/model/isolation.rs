@@ -23,12 +23,15 @@ pub enum Target {
 ///  decided ─▶ wanted ─── asked, read back ─▶ isolated │
 ///    │          ├────── EBUSY ─▶ wanted, next_try ────┘
 ///    │          ├────── EIO, time-out ─▶ failed ─── asked again hourly ─▶ isolated
-///    │          └────── EOPNOTSUPP, ENXIO ─▶ refused
+///    │          └────── EOPNOTSUPP, ENXIO ─▶ refused ─── at a start ─▶ wanted
 ///    ├─ a limit or guard ─▶ refused ─── when there is room ─▶ wanted
-///    └─ mode observe ─▶ observed
-///  the kernel took it (any state) ─▶ isolated
+///    └─ mode observe ─▶ observed ─── at a start in mode isolate ─▶ wanted
+///  the kernel took a page, somebody else a CPU (any state) ─▶ isolated
 ///  isolated ─▶ released (by an admin, or by hand behind our back)
+///    └─ and an uncorrected error came on the page since ─▶ wanted
 ///  wanted | failed | refused | observed | stale ─▶ released (by an admin)
+///    └─ went all the same, by an order that was out ─▶ isolated, and given back
+///  released | observed | stale ─── failed anew, or asked for ─▶ decided
 ///  any but released ─▶ stale (its hardware is gone, or the boot it was of)
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
