@@ -4,6 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
+use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::harness::{wait_for, wait_until, Process, Vm};
@@ -86,6 +88,14 @@ impl<'vm> Bulkhead<'vm> {
         array(self.vm.json("bulkhead faults --json")?)
     }
 
+    /// What was asked of the kernel on account of a fault.
+    pub fn attempts(&self, fault: &Value) -> Result<Vec<Attempt>> {
+        let fault = fault.as_str().context("no fault")?;
+        let mut explained = self.vm.json(&format!("bulkhead explain {fault} --json"))?;
+        let attempts = explained["attempts"].take();
+        serde_json::from_value(attempts).with_context(|| explained.to_string())
+    }
+
     /// The line of a page or CPU, if there is one.
     pub fn line(&self, kind: &str, id: &str) -> Result<Option<Value>> {
         Ok(self.list()?.into_iter().find(|line| line["kind"] == kind && line["id"] == id))
@@ -127,6 +137,14 @@ impl<'vm> Bulkhead<'vm> {
     pub fn let_time_pass(&self) {
         thread::sleep(QUIET);
     }
+}
+
+/// One order to the kernel, in the words of `explain`.
+#[derive(Debug, Deserialize)]
+pub struct Attempt {
+    pub time: Timestamp,
+    pub asked: String,
+    pub answered: String,
 }
 
 /// A page as `list` names it.

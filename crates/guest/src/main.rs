@@ -13,6 +13,7 @@ use anyhow::{bail, Result};
 
 const USAGE: &str = "\
 usage: bulkhead-guest hold-page [--huge] [--pages N]   hold pages, print where they are; SIGUSR1: print whether intact
+       bulkhead-guest hold-page --piped                the same with one page that cannot be moved; SIGUSR2: now it can
        bulkhead-guest page-flags ADDR...               what /proc/kpageflags says of pages
        bulkhead-guest find-pages FLAG N                addresses of N pages with a flag, such as buddy or pgtable
        bulkhead-guest mce-bank CPU BANK                the status register of a machine-check bank
