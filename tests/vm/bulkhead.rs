@@ -48,6 +48,18 @@ impl<'vm> Bulkhead<'vm> {
         Ok(())
     }
 
+    /// Kills it before its `nth` system call that changes what outlives it, of those that `cause` makes it do.
+    /// False if it makes fewer, and goes on.
+    pub fn kill_at(&mut self, nth: u32, cause: impl FnOnce() -> Result<()>) -> Result<bool> {
+        let pid = self.process.pid()?;
+        let mut killer = self.vm.spawn(&format!("bulkhead-guest kill-at {nth} {pid}"))?;
+        killer.wait_line("ready", LIMIT)?;
+        cause()?;
+        let output = killer.wait()?;
+        ensure!(output.stderr.is_empty(), "{output:?}");
+        Ok(output.code == 0)
+    }
+
     /// Ends it in good order.
     pub fn stop(self) -> Result<()> {
         self.process.signal(SIGTERM)?;

@@ -4,6 +4,7 @@ mod agent;
 mod hold;
 mod init;
 mod journal;
+mod kill;
 mod kpage;
 mod msr;
 
@@ -18,6 +19,7 @@ usage: bulkhead-guest hold-page [--huge] [--pages N]   hold pages, print where t
        bulkhead-guest find-pages FLAG N                addresses of N pages with a flag, such as buddy or pgtable
        bulkhead-guest mce-bank CPU BANK                the status register of a machine-check bank
        bulkhead-guest journal                          print what is sent to the journal, a field to a line
+       bulkhead-guest kill-at N PID                    kill a process before its Nth call that outlives it
        bulkhead-guest agent                            serve the host (started by init)";
 
 fn main() -> ExitCode {
@@ -41,6 +43,7 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         ["agent"] => agent::run()?,
         ["hold-page", options @ ..] => return hold::run(options),
         ["journal"] => journal::print()?,
+        ["kill-at", nth, pid] => return kill::run(nth.parse()?, pid.parse()?),
         ["page-flags", addresses @ ..] if !addresses.is_empty() => kpage::print_flags(addresses)?,
         ["find-pages", flag, count] => kpage::find(flag, count.parse()?)?,
         ["mce-bank", cpu, bank] => msr::print_bank_status(cpu.parse()?, bank.parse()?)?,
