@@ -4,6 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
+use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::harness::{wait_for, wait_until, Process, Vm};
@@ -51,6 +53,18 @@ impl<'vm> Bulkhead<'vm> {
         Ok(())
     }
 
+    /// Kills it before its `nth` system call that changes what outlives it, of those that `cause` makes it do.
+    /// False if it makes fewer, and goes on.
+    pub fn kill_at(&mut self, nth: u32, cause: impl FnOnce() -> Result<()>) -> Result<bool> {
+        let pid = self.process.pid()?;
+        let mut killer = self.vm.spawn(&format!("bulkhead-guest kill-at {nth} {pid}"))?;
+        killer.wait_line("ready", LIMIT)?;
+        cause()?;
+        let output = killer.wait()?;
+        ensure!(output.stderr.is_empty(), "{output:?}");
+        Ok(output.code == 0)
+    }
+
     /// Ends it in good order.
     pub fn stop(self) -> Result<()> {
         self.process.signal(SIGTERM)?;
@@ -89,6 +103,14 @@ impl<'vm> Bulkhead<'vm> {
 
     pub fn faults(&self) -> Result<Vec<Value>> {
         array(self.vm.json("bulkhead faults --json")?)
+    }
+
+    /// What was asked of the kernel on account of a fault.
+    pub fn attempts(&self, fault: &Value) -> Result<Vec<Attempt>> {
+        let fault = fault.as_str().context("no fault")?;
+        let mut explained = self.vm.json(&format!("bulkhead explain {fault} --json"))?;
+        let attempts = explained["attempts"].take();
+        serde_json::from_value(attempts).with_context(|| explained.to_string())
     }
 
     /// The line of a page or CPU, if there is one.
@@ -132,6 +154,14 @@ impl<'vm> Bulkhead<'vm> {
     pub fn let_time_pass(&self) {
         thread::sleep(QUIET);
     }
+}
+
+/// One order to the kernel, in the words of `explain`.
+#[derive(Debug, Deserialize)]
+pub struct Attempt {
+    pub time: Timestamp,
+    pub asked: String,
+    pub answered: String,
 }
 
 /// A page as `list` names it.

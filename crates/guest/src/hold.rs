@@ -2,14 +2,16 @@
 
 use std::io::Write;
 use std::num::NonZeroUsize;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
 use std::slice;
 use std::time::Duration;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use nix::errno::Errno;
 use nix::sys::mman::{madvise, mmap_anonymous, MapFlags, MmapAdvise, ProtFlags};
 use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::pipe;
 
 use crate::kpage::{physical_address, PAGE_SIZE};
 
@@ -20,28 +22,36 @@ const PERIOD: Duration = Duration::from_millis(50);
 
 /// Prints `at ADDR...` and then, at each SIGUSR1, `intact at ADDR...` with where the pages are by then, or `corrupt`
 /// and what is. SIGTERM asks the same for the last time; corrupt pages make the exit code 1.
+///
+/// `--piped` puts the pages into a pipe as well, whose references keep the kernel from moving them until SIGUSR2.
 pub fn run(options: &[&str]) -> Result<ExitCode> {
     let (pages, page_size) = match options {
-        [] => (1, PAGE_SIZE),
+        [] | ["--piped"] => (1, PAGE_SIZE),
         ["--huge"] => (1, HUGE_SIZE),
         ["--pages", n] => (n.parse().context("--pages")?, PAGE_SIZE),
         ["--huge", "--pages", n] => (n.parse().context("--pages")?, HUGE_SIZE),
-        _ => bail!("hold-page takes [--huge] [--pages N]"),
+        _ => bail!("hold-page takes [--huge] [--pages N], or --piped"),
     };
 
-    let signals = SigSet::from_iter([Signal::SIGUSR1, Signal::SIGTERM]);
+    let signals = SigSet::from_iter([Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTERM]);
     signals.thread_block().context("block signals")?;
     let held = Held::new(pages, page_size)?;
+    let mut piped = options.contains(&"--piped").then(|| held.pipe()).transpose()?;
     say(&format!("at {}", held.addresses()?))?;
     loop {
         let signal = wait_for(&signals, PERIOD)?;
+        if signal == Some(Signal::SIGUSR2) {
+            drop(piped.take());
+        }
         let corrupt = held.first_corrupt();
         match (&signal, corrupt) {
-            (Some(_), None) => say(&format!("intact at {}", held.addresses()?))?,
+            (Some(Signal::SIGUSR1 | Signal::SIGTERM), None) => {
+                say(&format!("intact at {}", held.addresses()?))?
+            }
             (_, Some(offset)) => {
                 say(&format!("corrupt: word at offset {offset:#x} of the area is not what it was"))?
             }
-            (None, None) => (),
+            (_, None) => (),
         }
         if signal == Some(Signal::SIGTERM) || corrupt.is_some() {
             return Ok(ExitCode::from(u8::from(corrupt.is_some())));
@@ -101,6 +111,20 @@ impl Held {
             *word = pattern(index);
         }
         Ok(Self { words, page_size })
+    }
+
+    /// A pipe that holds these pages themselves, not copies of them.
+    fn pipe(&self) -> Result<(OwnedFd, OwnedFd)> {
+        let (read, write) = pipe().context("pipe")?;
+        let area = libc::iovec {
+            iov_base: self.words.as_ptr().cast_mut().cast(),
+            iov_len: size_of_val(self.words),
+        };
+        // SAFETY: the area is mapped for as long as the process lives, and a pipe that is not read changes nothing.
+        let length = unsafe { libc::vmsplice(write.as_raw_fd(), &area, 1, 0) };
+        let length = Errno::result(length).context("vmsplice")?;
+        ensure!(usize::try_from(length)? == area.iov_len, "the pipe took {length} bytes");
+        Ok((read, write))
     }
 
     fn addresses(&self) -> Result<String> {

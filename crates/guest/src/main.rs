@@ -5,6 +5,7 @@ mod caps;
 mod hold;
 mod init;
 mod journal;
+mod kill;
 mod kpage;
 mod msr;
 
@@ -14,11 +15,13 @@ use anyhow::{bail, Result};
 
 const USAGE: &str = "\
 usage: bulkhead-guest hold-page [--huge] [--pages N]   hold pages, print where they are; SIGUSR1: print whether intact
+       bulkhead-guest hold-page --piped                the same with one page that cannot be moved; SIGUSR2: now it can
        bulkhead-guest page-flags ADDR...               what /proc/kpageflags says of pages
        bulkhead-guest find-pages FLAG N                addresses of N pages with a flag, such as buddy or pgtable
        bulkhead-guest mce-bank CPU BANK                the status register of a machine-check bank
        bulkhead-guest journal                          print what is sent to the journal, a field to a line
        bulkhead-guest without-bpf COMMAND...           run a command that may not load BPF programs
+       bulkhead-guest kill-at N PID                    kill a process before its Nth call that outlives it
        bulkhead-guest agent                            serve the host (started by init)";
 
 fn main() -> ExitCode {
@@ -43,6 +46,7 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         ["hold-page", options @ ..] => return hold::run(options),
         ["without-bpf", command @ ..] => caps::without_bpf(command)?,
         ["journal"] => journal::print()?,
+        ["kill-at", nth, pid] => return kill::run(nth.parse()?, pid.parse()?),
         ["page-flags", addresses @ ..] if !addresses.is_empty() => kpage::print_flags(addresses)?,
         ["find-pages", flag, count] => kpage::find(flag, count.parse()?)?,
         ["mce-bank", cpu, bank] => msr::print_bank_status(cpu.parse()?, bank.parse()?)?,

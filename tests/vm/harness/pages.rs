@@ -11,6 +11,7 @@ use super::vm::Vm;
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 const SIGUSR1: i32 = 10;
+const SIGUSR2: i32 = 12;
 const SIGTERM: i32 = 15;
 
 /// Pages in use, by a process that reads them all the time and knows what ought to be in them.
@@ -25,6 +26,11 @@ impl HeldPages {
     pub fn intact(&mut self) -> Result<Vec<u64>> {
         self.process.signal(SIGUSR1)?;
         parse_addresses(&self.process.wait_line("intact at ", ANSWER_LIMIT)?)
+    }
+
+    /// Ends what keeps a busy page where it is.
+    pub fn let_move(&self) -> Result<()> {
+        self.process.signal(SIGUSR2)
     }
 
     /// Lets go of them. Fails if anything in them has changed.
@@ -49,6 +55,12 @@ impl Vm {
     /// The same with one huge page of 2 MiB, out of the pool.
     pub fn hold_huge_page(&self) -> Result<HeldPages> {
         self.hold("--huge")
+    }
+
+    /// The same with a base page that the kernel cannot move until [`HeldPages::let_move`]: soft_offline_page answers
+    /// EBUSY.
+    pub fn hold_busy_page(&self) -> Result<HeldPages> {
+        self.hold("--piped")
     }
 
     fn hold(&self, options: &str) -> Result<HeldPages> {
