@@ -120,7 +120,7 @@ fn without_a_daemon_it_exits_3_and_says_how_to_start_it() {
     let absent = dir.path().join("absent");
     let text = stderr(&mut bulkhead(absent, &["status"]), 3);
     assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(text.contains("systemctl start bulkheadd"), "{text}");
+    assert!(text.contains("systemctl start bulkhead"), "{text}");
 
     let stale = dir.path().join("stale");
     drop(UnixListener::bind(&stale).unwrap());

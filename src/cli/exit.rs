@@ -53,7 +53,7 @@ impl From<ClientError> for Exit {
     fn from(error: ClientError) -> Exit {
         match &error {
             ClientError::Unreachable { .. } => Exit::Unreachable(format!(
-                "{error}; start it with `systemctl start bulkheadd`, or name its socket with \
+                "{error}; start it with `systemctl start bulkhead`, or name its socket with \
                  --socket"
             )),
             ClientError::Forbidden(_) => Exit::Refused(format!(

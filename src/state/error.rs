@@ -26,14 +26,14 @@ pub enum StateError {
         dir: PathBuf,
     },
     /// The file system refused.
-    #[error("cannot {op} {}: {source}", .path.display())]
+    #[error("cannot {op} {}: {cause}", .path.display())]
     Io {
         /// What was tried: "create", "lock".
         op: &'static str,
         /// On what.
         path: PathBuf,
         /// With its errno.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The database's file, or its log, was removed or replaced while in use:
     /// what is written now would be lost.
@@ -43,24 +43,24 @@ pub enum StateError {
         path: PathBuf,
     },
     /// The file is damaged.
-    #[error("{} is damaged: cannot {op}: {source}", .path.display())]
+    #[error("{} is damaged: cannot {op}: {cause}", .path.display())]
     Corrupt {
         /// What was tried.
         op: &'static str,
         /// The database.
         path: PathBuf,
         /// What SQLite says.
-        source: rusqlite::Error,
+        cause: rusqlite::Error,
     },
     /// SQLite failed: no space, an I/O error, a lock held by somebody else.
-    #[error("cannot {op} {}: {source}", .path.display())]
+    #[error("cannot {op} {}: {cause}", .path.display())]
     Sql {
         /// What was tried.
         op: &'static str,
         /// The database.
         path: PathBuf,
         /// What SQLite says.
-        source: rusqlite::Error,
+        cause: rusqlite::Error,
     },
 }
 
@@ -74,13 +74,13 @@ impl StateError {
     /// For `map_err`: an operation of SQLite failed on `path`.
     pub(super) fn sql(op: &'static str, path: &Path) -> impl Fn(rusqlite::Error) -> StateError {
         let path = path.to_owned();
-        move |source| {
+        move |cause| {
             let path = path.clone();
-            match source.sqlite_error_code() {
+            match cause.sqlite_error_code() {
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                    StateError::Corrupt { op, path, source }
+                    StateError::Corrupt { op, path, cause }
                 }
-                _ => StateError::Sql { op, path, source },
+                _ => StateError::Sql { op, path, cause },
             }
         }
     }
@@ -88,7 +88,7 @@ impl StateError {
     /// For `map_err`: an operation of the file system failed on `path`.
     pub(super) fn io(op: &'static str, path: &Path) -> impl Fn(io::Error) -> StateError {
         let path = path.to_owned();
-        move |source| StateError::Io { op, path: path.clone(), source }
+        move |cause| StateError::Io { op, path: path.clone(), cause }
     }
 }
 

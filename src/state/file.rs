@@ -88,7 +88,7 @@ impl Database {
         let (why, found) = match usable(&path) {
             Ok(Ok(db)) => return Ok((Database::of(db, path)?, None)),
             Ok(Err(reason)) => reason,
-            Err(StateError::Corrupt { source, .. }) => (Why::Corrupt, source.to_string()),
+            Err(StateError::Corrupt { cause, .. }) => (Why::Corrupt, cause.to_string()),
             Err(e) => return Err(e),
         };
         let kept = set_aside(&path, why).map_err(StateError::io("set aside", &path))?;

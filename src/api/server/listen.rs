@@ -23,14 +23,14 @@ pub enum ListenError {
     #[error("{0} is there and is not a socket; move it away, or choose another --socket")]
     NotASocket(PathBuf),
     /// The kernel said no.
-    #[error("{path}: cannot {operation}: {source}")]
+    #[error("{path}: cannot {operation}: {cause}")]
     Io {
         /// The socket or its directory.
         path: PathBuf,
         /// What was tried.
         operation: &'static str,
         /// What came back.
-        source: io::Error,
+        cause: io::Error,
     },
     /// LISTEN_FDS is set, and what it brings is of no use.
     #[error("the service manager's socket (LISTEN_FDS): {0}")]
@@ -42,7 +42,7 @@ pub enum ListenError {
 /// listens at is replaced.
 pub(super) fn bind(path: &Path) -> Result<UnixListener, ListenError> {
     let io = |operation| {
-        move |source: io::Error| ListenError::Io { path: path.to_owned(), operation, source }
+        move |cause: io::Error| ListenError::Io { path: path.to_owned(), operation, cause }
     };
     let errno = |operation| move |e: nix::Error| io(operation)(e.into());
 
@@ -84,7 +84,7 @@ fn give_to_group(path: &Path) -> io::Result<bool> {
 }
 
 fn remove_stale(path: &Path) -> Result<(), ListenError> {
-    let io = |operation, source| ListenError::Io { path: path.to_owned(), operation, source };
+    let io = |operation, cause| ListenError::Io { path: path.to_owned(), operation, cause };
     match fs::symlink_metadata(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(io("look at it", e)),

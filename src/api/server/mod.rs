@@ -125,7 +125,7 @@ impl Server {
         let epoll = make().map_err(|e: nix::Error| ListenError::Io {
             path: "epoll".into(),
             operation: "watch the socket",
-            source: e.into(),
+            cause: e.into(),
         })?;
         Ok(Server {
             epoll,

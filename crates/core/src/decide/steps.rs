@@ -28,20 +28,7 @@ pub(super) fn already_off(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>,
 /// The fault covers what is being taken for another one, or is tried again.
 pub(super) fn being_taken(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>, cause: &Cause) {
     let Some(state) = lines.first().map(|line| line.state) else { return };
-    settle(
-        ctx,
-        plan,
-        lines,
-        Verdict {
-            state,
-            kind: DecisionKind::Take,
-            why: cause.why.clone(),
-            done: "It is being taken already.".to_owned(),
-            next: "Nothing now: the outcome will be told.".to_owned(),
-            human: false,
-            fault: FaultState::Open,
-        },
-    );
+    settle(ctx, plan, lines, under_way(state, cause.why.clone(), "It is being taken already."));
 }
 
 /// Held back by a limit or guard.
@@ -103,18 +90,18 @@ pub(super) fn order(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, w
             _ => Asked::Take,
         });
     }
-    settle(
-        ctx,
-        plan,
-        lines,
-        Verdict {
-            state,
-            kind: DecisionKind::Take,
-            why,
-            done: "It is being taken out of service.".to_owned(),
-            next: "Nothing now: the outcome will be told.".to_owned(),
-            human: false,
-            fault: FaultState::Open,
-        },
-    );
+    settle(ctx, plan, lines, under_way(state, why, "It is being taken out of service."));
+}
+
+/// The kernel is being asked.
+fn under_way(state: IsolationState, why: String, done: &str) -> Verdict {
+    Verdict {
+        state,
+        kind: DecisionKind::Take,
+        why,
+        done: done.to_owned(),
+        next: "Nothing now: the outcome will be told.".to_owned(),
+        human: false,
+        fault: FaultState::Open,
+    }
 }
