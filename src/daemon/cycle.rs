@@ -8,8 +8,7 @@ use crate::state::Attempt;
 use bulkhead_core::analyze::{Analyzer, FaultUpdate, Finding, Observed, Rules};
 use bulkhead_core::decide::{self, Checks, Context, Decision, Order, Outcome, Plan, Policy};
 use bulkhead_core::model::{
-    Fault, FaultState, IsolationState, Machine, PageSize, Record, Report, Source, Stamp, Target,
-    Time,
+    Fault, FaultState, IsolationState, Machine, Record, Report, Source, Stamp, Target, Time,
 };
 use uuid::Uuid;
 
@@ -322,7 +321,7 @@ impl Cycle {
             let line = decision.target.and_then(|t| self.memory.ledger.get(&t));
             let (kind, id) = decision
                 .target
-                .map(|t| target_name(t, self.machine.page_size))
+                .map(|t| t.kind_and_id(self.machine.page_size))
                 .map_or((None, None), |(kind, id)| (Some(kind.to_owned()), Some(id)));
             self.memory.happened(Event {
                 time: timestamp(now.wall),
@@ -363,12 +362,4 @@ fn context<'a>(
     now: Stamp,
 ) -> Context<'a> {
     Context { policy, machine, ledger: &memory.ledger, now }
-}
-
-/// `kind` and `id` as in `list`.
-pub fn target_name(target: Target, page_size: PageSize) -> (&'static str, String) {
-    match target {
-        Target::Cpu(cpu) => ("cpu", cpu.to_string()),
-        Target::Page(pfn) => ("page", page_size.addr(pfn).to_string()),
-    }
 }

@@ -1,7 +1,7 @@
 //! Lines of the ledger.
 
 use crate::event::timestamp;
-use bulkhead_core::model::{By, Isolation, IsolationState, PageSize, Target, Undo};
+use bulkhead_core::model::{By, Isolation, IsolationState, PageSize, Undo};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -46,10 +46,7 @@ pub struct ActReply {
 impl IsolationView {
     /// The line for `isolation`.
     pub fn of(isolation: &Isolation, page_size: PageSize) -> IsolationView {
-        let (kind, id) = match isolation.target {
-            Target::Cpu(cpu) => ("cpu", cpu.to_string()),
-            Target::Page(pfn) => ("page", page_size.addr(pfn).to_string()),
-        };
+        let (kind, id) = isolation.target.kind_and_id(page_size);
         IsolationView {
             kind: kind.to_owned(),
             id,

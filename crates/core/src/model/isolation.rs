@@ -1,6 +1,6 @@
 //! What is out of service, or should be.
 
-use super::{CpuId, Pfn, Stamp};
+use super::{CpuId, PageSize, Pfn, Stamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -13,6 +13,17 @@ pub enum Target {
     Cpu(CpuId),
     /// One page.
     Page(Pfn),
+}
+
+impl Target {
+    /// `kind` and `id` as in `list`: a CPU by its logical number, a page by its
+    /// physical address.
+    pub fn kind_and_id(self, page_size: PageSize) -> (&'static str, String) {
+        match self {
+            Target::Cpu(cpu) => ("cpu", cpu.to_string()),
+            Target::Page(pfn) => ("page", page_size.addr(pfn).to_string()),
+        }
+    }
 }
 
 /// Where an isolation stands.
