@@ -103,6 +103,7 @@ pub fn page_fault() -> Fault {
         }),
     };
     Fault {
+        cover: None,
         id: PAGE_FAULT,
         component: Component::Page { pfn: Pfn(0x8000) },
         rule: Rule {

@@ -1,6 +1,6 @@
 //! A raw record in one line, for `explain` and `events`.
 
-use bulkhead_core::model::{McEvent, MceRecord, Record};
+use bulkhead_core::model::{Component, LoggedError, McEvent, MceRecord, Record};
 
 /// MCi_STATUS.ADDRV: MCi_ADDR holds an address (SDM vol. 3B,
 /// IA32_MCi_STATUS MSRs).
@@ -21,6 +21,7 @@ pub(super) fn line(record: &Record) -> String {
             };
             format!("memory_failure() of page frame {:#x}: {result}", failure.pfn.0)
         }
+        Record::Logged(error) => logged(error),
     }
 }
 
@@ -31,6 +32,16 @@ fn machine_check(mce: &MceRecord) -> String {
     );
     if mce.status & ADDRV != 0 {
         line += &format!(", address {:#x}", mce.addr);
+    }
+    line
+}
+
+fn logged(error: &LoggedError) -> String {
+    let kind = if error.uncorrected { "uncorrected" } else { "corrected" };
+    let component = Component::Rank { place: error.place, label: String::new() };
+    let mut line = format!("{kind} memory error, {component}");
+    if let Some(addr) = error.addr {
+        line += &format!(", address {addr}");
     }
     line
 }

@@ -40,6 +40,7 @@ pub fn machine(root: &Root, known: Option<&Machine>) -> Result<Machine, HostErro
         remember(&mut cpus, &known.cpus);
     }
     Ok(Machine {
+        dimms: Vec::new(),
         vendor: info.vendor,
         family: info.family,
         model: info.model,

@@ -57,6 +57,7 @@ fn attempt(fault: u128, target: Target, n: u64) -> Attempt {
 
 fn fault(id: u128, state: FaultState) -> Fault {
     Fault {
+        cover: None,
         id: Uuid::from_u128(id),
         component: Component::Page { pfn: Pfn(0x8000) },
         rule: Rule { id: "page-ce".into(), numbers: vec![("errors".into(), "2".into())] },

@@ -170,6 +170,7 @@ impl Instance {
             Source::MemoryFailure => {
                 &["events/ras/memory_failure_event", "events/memory_failure/memory_failure_event"]
             }
+            Source::Log => &[],
         };
         places.iter().copied().find(|place| self.directory.join(place).is_dir())
     }

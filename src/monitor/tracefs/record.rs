@@ -30,6 +30,7 @@ fn required(source: Source) -> &'static [&'static str] {
         Source::MceRecord => &["status", "addr", "misc", "cpu", "bank", "cpuvendor"],
         Source::McEvent => &["error_type", "error_count", "mc_index", "address", "grain_bits"],
         Source::MemoryFailure => &["pfn", "type", "result"],
+        Source::Log => &[],
     }
 }
 
@@ -68,6 +69,7 @@ impl Decoder {
                 page_type: self.number(data, "type")? as i32,
                 result: self.number(data, "result")? as i32,
             }),
+            Source::Log => return None,
         };
         Some(Decoded { task: in_task.then_some(pid), record })
     }

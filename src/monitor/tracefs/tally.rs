@@ -23,6 +23,7 @@ enum Key {
     Mce { cpu: u32, bank: u8, status: u64, addr: u64, misc: u64 },
     Mc { error_type: u8, mc: u8, layers: [i8; 3], grain_bits: u8, address: u64 },
     MemoryFailure { pfn: u64, page_type: i32, result: i32 },
+    Other,
 }
 
 impl Key {
@@ -50,6 +51,7 @@ impl Key {
                 page_type: failure.page_type,
                 result: failure.result,
             },
+            Record::Logged(_) => Key::Other,
         }
     }
 }

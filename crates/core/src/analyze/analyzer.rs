@@ -254,6 +254,7 @@ impl Analyzer {
             last: report.last,
             errors: fired.errors,
             fru: lead.fru.clone(),
+            cover: None,
             decision: words::decision(&summary, &lead, &response),
             advice: words::advice(&lead, &response),
             summary,

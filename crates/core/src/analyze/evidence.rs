@@ -145,6 +145,7 @@ struct Windows {
     mce_record: Serd,
     mc_event: Serd,
     memory_failure: Serd,
+    log: Serd,
 }
 
 impl Windows {
@@ -153,6 +154,7 @@ impl Windows {
             Source::MceRecord => &mut self.mce_record,
             Source::McEvent => &mut self.mc_event,
             Source::MemoryFailure => &mut self.memory_failure,
+            Source::Log => &mut self.log,
         }
     }
 }
@@ -269,6 +271,7 @@ impl EvidenceState {
             last: report.last,
             errors: case.errors,
             evidence: room.then(|| evidence(report)),
+            cover: None,
         })
     }
 
@@ -327,8 +330,8 @@ impl EvidenceState {
 
     /// Records in the larger source's window, seen from `now`.
     pub(super) fn count(&self, threshold: Threshold, now: Time) -> u32 {
-        let Windows { mce_record, mc_event, memory_failure } = &self.windows;
-        [mce_record, mc_event, memory_failure]
+        let Windows { mce_record, mc_event, memory_failure, log } = &self.windows;
+        [mce_record, mc_event, memory_failure, log]
             .map(|w| w.count(threshold, now))
             .into_iter()
             .fold(0, u32::max)

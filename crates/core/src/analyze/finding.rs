@@ -1,6 +1,6 @@
 //! What analyze hands to decide.
 
-use crate::model::{CpuId, Evidence, Fault, Pfn, Stamp};
+use crate::model::{Cover, CpuId, Evidence, Fault, Pfn, Stamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -10,6 +10,9 @@ use uuid::Uuid;
 pub enum Response {
     /// Take this page.
     TakePage(Pfn),
+    /// Take these pages, each for itself: what the limits hold back of them
+    /// does not keep the others.
+    TakePages(Vec<Pfn>),
     /// The page has an uncorrected error: memory_failure()'s to take; make sure
     /// that it did.
     EnsureFailedPage(Pfn),
@@ -42,4 +45,6 @@ pub struct FaultUpdate {
     /// A piece of evidence to append, while it holds fewer than
     /// [`Fault::MAX_EVIDENCE`].
     pub evidence: Option<Evidence>,
+    /// The fault covers more than it did: all that it covers now.
+    pub cover: Option<Cover>,
 }

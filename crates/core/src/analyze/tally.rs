@@ -18,6 +18,8 @@ const MERGE: Duration = Duration::from_millis(100);
 /// some. Beyond it the oldest goes, and a late second report of it counts as an
 /// error of its own.
 const MOST: usize = 40;
+/// Sources that may tell of a page.
+const SOURCES: usize = Source::Log as usize + 1;
 
 /// The errors of one page in the last second or so, and who has told of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +37,7 @@ struct Entry {
     /// Of these, credited to a source's total.
     credited: u64,
     /// How many of these each source has told of, by [`Source`] order.
-    told: [u64; Source::ALL.len()],
+    told: [u64; SOURCES],
 }
 
 /// What a report added.
@@ -96,7 +98,7 @@ impl Tally {
                 return;
             }
         }
-        let mut told = [0; Source::ALL.len()];
+        let mut told = [0; SOURCES];
         if let Some(told) = told.get_mut(index) {
             *told = errors;
         }

@@ -27,6 +27,7 @@ pub(super) fn summary(lead: &Lead, errors: u64, machine: &Machine) -> String {
 pub(super) fn decision(summary: &str, lead: &Lead, response: &Response) -> String {
     let called_for = match response {
         Response::TakePage(_) => "the page is to be taken out of use",
+        Response::TakePages(_) => "its pages are to be taken out of use",
         Response::EnsureFailedPage(_) => {
             "the kernel takes the page by itself, which is to be verified"
         }

@@ -14,6 +14,7 @@ mod cpu;
 mod guard;
 mod look;
 mod page;
+mod pages;
 pub mod plan;
 pub mod policy;
 mod reconcile;
@@ -93,6 +94,7 @@ pub fn found(ctx: &Context, finding: &Finding) -> Plan {
     let cause = Cause { by: By::Bulkhead, fault: Some(fault.id), why: settle::because(fault) };
     match &finding.response {
         Response::TakePage(pfn) => page::found(ctx, *pfn, &cause),
+        Response::TakePages(pages) => pages::found(ctx, pages, &cause),
         Response::EnsureFailedPage(pfn) => ue::ensure_failed(ctx, *pfn, &cause),
         Response::TakeCpus(cpus) => cpu::found(ctx, cpus, &cause),
         Response::Report => told(ctx, fault, DecisionKind::Reported, FaultState::Open),

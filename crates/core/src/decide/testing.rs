@@ -27,6 +27,7 @@ pub fn machine(nodes: u32, cores: u32) -> Machine {
         (CpuId(n), cpu)
     });
     Machine {
+        dimms: Vec::new(),
         vendor: Vendor::Intel,
         family: 6,
         model: 85,
@@ -122,11 +123,15 @@ pub fn outcome(order: Order, answer: Answer, time: Stamp) -> Outcome {
 pub fn finding(response: Response) -> Finding {
     let component = match &response {
         Response::TakePage(pfn) | Response::EnsureFailedPage(pfn) => Component::Page { pfn: *pfn },
+        Response::TakePages(pages) => {
+            Component::Page { pfn: pages.first().copied().unwrap_or(Pfn(0)) }
+        }
         Response::TakeCpus(cpus) => Component::Cpu { cpus: cpus.clone() },
         Response::Report | Response::Escalate => Component::Bus { socket: SocketId(0) },
     };
     let at = stamp(Time(1));
     let fault = Fault {
+        cover: None,
         id: Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{response:?}").as_bytes()),
         component,
         rule: Rule { id: "rule".into(), numbers: vec![("errors".into(), "2".into())] },

@@ -1,6 +1,6 @@
 //! What can fail.
 
-use super::{CpuId, PageSize, Pfn, SocketId};
+use super::{CpuId, DimmId, DramPlace, PageSize, Pfn, SocketId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -79,6 +79,41 @@ pub enum Component {
         /// Machine-check bank.
         bank: u8,
     },
+    /// A row of a DIMM: a word line of one bank, in all devices of the rank.
+    Row {
+        /// DIMM, rank, bank and row.
+        place: DramPlace,
+        /// The DIMM's label, may be empty.
+        label: String,
+    },
+    /// A column of a DIMM's bank.
+    Column {
+        /// DIMM, rank, bank and column.
+        place: DramPlace,
+        /// The DIMM's label, may be empty.
+        label: String,
+    },
+    /// A bank of a DIMM.
+    Bank {
+        /// DIMM, rank and bank.
+        place: DramPlace,
+        /// The DIMM's label, may be empty.
+        label: String,
+    },
+    /// A rank of a DIMM, or one of its devices.
+    Rank {
+        /// DIMM and rank; the device where one is to blame.
+        place: DramPlace,
+        /// The DIMM's label, may be empty.
+        label: String,
+    },
+    /// A DIMM as a whole.
+    Dimm {
+        /// Which.
+        dimm: DimmId,
+        /// Its label, may be empty.
+        label: String,
+    },
     /// A memory controller's memory, where no page is known.
     Memory {
         /// `mcN`; `None` when the report names none.
@@ -121,6 +156,37 @@ impl fmt::Display for CpuSet<'_> {
     }
 }
 
+/// "0x1e000 of bank 1, bank group 0, rank 0 of DIMM A1 (mc0 channel 1 slot 0)":
+/// what is known, from the inside out; the first word is the caller's.
+struct Inside<'a>(&'a DramPlace, &'a str);
+
+impl fmt::Display for Inside<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inside(place, label) = self;
+        let numbers = [
+            ("row", place.row),
+            ("column", place.column),
+            ("bank", place.bank.map(u32::from)),
+            ("bank group", place.bank_group.map(u32::from)),
+            ("device", place.device.map(u32::from)),
+            ("rank", place.rank.map(u32::from)),
+        ];
+        for (i, (name, value)) in
+            numbers.into_iter().filter_map(|(n, v)| v.map(|v| (n, v))).enumerate()
+        {
+            match i {
+                0 => write!(f, "{value}")?,
+                _ => write!(f, ", {name} {value}")?,
+            }
+        }
+        let of = if numbers.iter().any(|(_, value)| value.is_some()) { " of " } else { "" };
+        match label.is_empty() {
+            true => write!(f, "{of}DIMM at {}", place.dimm),
+            false => write!(f, "{of}DIMM {label} ({})", place.dimm),
+        }
+    }
+}
+
 impl fmt::Display for CacheLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -158,6 +224,14 @@ impl fmt::Display for Component {
             Component::Bus { socket } => write!(f, "bus or interconnect of socket {socket}"),
             Component::Shared { socket, bank } => {
                 write!(f, "shared structure of socket {socket} (machine-check bank {bank})")
+            }
+            Component::Row { place, label } => write!(f, "row {}", Inside(place, label)),
+            Component::Column { place, label } => write!(f, "column {}", Inside(place, label)),
+            Component::Bank { place, label } => write!(f, "bank {}", Inside(place, label)),
+            Component::Rank { place, label } => write!(f, "rank {}", Inside(place, label)),
+            Component::Dimm { dimm, label } => {
+                let place = DramPlace { dimm: *dimm, ..DramPlace::default() };
+                write!(f, "{}", Inside(&place, label))
             }
             Component::Memory { controller: Some(mc), label } if !label.is_empty() => {
                 write!(f, "memory {label} (mc{mc})")

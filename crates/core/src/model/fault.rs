@@ -1,6 +1,6 @@
 //! A case: this component fails, by this rule, on this evidence.
 
-use super::{Component, Record, Stamp, Wall};
+use super::{Component, Pfn, Record, Stamp, Wall};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -20,6 +20,16 @@ pub enum FaultKind {
     Bus,
     /// A structure of the socket that no core owns.
     Shared,
+    /// A row of a DIMM.
+    Row,
+    /// A column of a DIMM's bank.
+    Column,
+    /// A bank of a DIMM.
+    Bank,
+    /// A rank of a DIMM, or a device of it.
+    Rank,
+    /// A DIMM as a whole.
+    Dimm,
     /// Memory without a known page.
     Memory,
 }
@@ -105,6 +115,28 @@ pub struct Evidence {
     pub record: Record,
 }
 
+/// How the pages that a fault covers are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CoverBy {
+    /// By the exact inverse of the platform's address mapping, which its own
+    /// decoding of many errors confirmed.
+    Exact,
+    /// By what this host's own errors taught of its address mapping.
+    Learned,
+    /// Only the pages that errors were seen on.
+    Seen,
+}
+
+/// The pages that a fault is known to cover.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cover {
+    /// How they are known.
+    pub by: CoverBy,
+    /// In ascending order.
+    pub pages: Vec<Pfn>,
+}
+
 /// A case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
@@ -129,6 +161,9 @@ pub struct Fault {
     pub errors: u64,
     /// The part to replace, where known.
     pub fru: Option<String>,
+    /// The pages it covers, where it is not a page's own and they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cover: Option<Cover>,
     /// The first pieces of evidence, at most [`Fault::MAX_EVIDENCE`], oldest
     /// first; later errors only count.
     pub evidence: Vec<Evidence>,
@@ -154,6 +189,11 @@ impl Fault {
             Component::Tlb { .. } => FaultKind::Tlb,
             Component::Bus { .. } => FaultKind::Bus,
             Component::Shared { .. } => FaultKind::Shared,
+            Component::Row { .. } => FaultKind::Row,
+            Component::Column { .. } => FaultKind::Column,
+            Component::Bank { .. } => FaultKind::Bank,
+            Component::Rank { .. } => FaultKind::Rank,
+            Component::Dimm { .. } => FaultKind::Dimm,
             Component::Memory { .. } => FaultKind::Memory,
         }
     }

@@ -1,6 +1,6 @@
 //! What analyze and decide need to know of the host, as plain data.
 
-use super::{ApicId, CpuId, PageSize, SocketId};
+use super::{ApicId, CpuId, Dimm, PageSize, SocketId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,6 +59,9 @@ pub struct Machine {
     pub phys_bits: u8,
     /// All present CPUs.
     pub cpus: BTreeMap<CpuId, Cpu>,
+    /// All DIMMs that EDAC or SMBIOS tell of.
+    #[serde(default)]
+    pub dimms: Vec<Dimm>,
 }
 
 impl Machine {

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod component;
 pub mod cpu;
+pub mod dram;
 pub mod fault;
 pub mod hex;
 pub mod isolation;
@@ -14,7 +15,8 @@ pub mod time;
 pub use address::{PageSize, Pfn, PhysAddr};
 pub use component::{CacheKind, CacheLevel, Component};
 pub use cpu::{ApicId, CpuId, SocketId};
-pub use fault::{Evidence, Fault, FaultKind, FaultState, Rule, Severity};
+pub use dram::{BitPattern, Dimm, DimmId, DimmSpace, DramPlace, LoggedError};
+pub use fault::{Cover, CoverBy, Evidence, Fault, FaultKind, FaultState, Rule, Severity};
 pub use isolation::{Asked, By, Isolation, IsolationState, Ledger, Target, Undo};
 pub use machine::{Cpu, Machine, Vendor};
 pub use record::{McEvent, MceRecord, MemoryFailure, Record};

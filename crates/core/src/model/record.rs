@@ -1,7 +1,7 @@
 //! Raw records, as the kernel hands them out. Every field that a diagnosis may
 //! need is kept, so that a logged record can be diagnosed again.
 
-use super::{CpuId, Pfn};
+use super::{CpuId, LoggedError, Pfn};
 use serde::{Deserialize, Serialize};
 
 /// One x86 machine check: the fields of `struct mce`
@@ -113,6 +113,8 @@ pub enum Record {
     MemoryController(McEvent),
     /// From `ras:memory_failure_event`.
     MemoryFailure(MemoryFailure),
+    /// From a log that somebody else decoded.
+    Logged(LoggedError),
 }
 
 impl MceRecord {
@@ -131,7 +133,7 @@ impl Record {
         match self {
             Record::Mce(mce) if mce.cpuvendor == 0 => ((mce.status >> 38) & 0x7fff).max(1),
             Record::MemoryController(event) => u64::from(event.error_count).max(1),
-            Record::Mce(_) | Record::MemoryFailure(_) => 1,
+            Record::Mce(_) | Record::MemoryFailure(_) | Record::Logged(_) => 1,
         }
     }
 }

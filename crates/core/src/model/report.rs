@@ -16,6 +16,9 @@ pub enum Source {
     /// Results of memory_failure().
     #[serde(rename = "ras:memory_failure_event")]
     MemoryFailure,
+    /// A log that somebody else decoded; no source of a running kernel.
+    #[serde(rename = "log")]
+    Log,
 }
 
 /// Equal records, counted.
@@ -46,7 +49,7 @@ pub struct Report {
 }
 
 impl Source {
-    /// All of them, in display order.
+    /// Those of a running kernel, in display order.
     pub const ALL: [Source; 3] = [Source::MceRecord, Source::McEvent, Source::MemoryFailure];
 
     /// The kernel's `system:name` of the tracepoint.
@@ -55,6 +58,7 @@ impl Source {
             Source::MceRecord => "mce:mce_record",
             Source::McEvent => "ras:mc_event",
             Source::MemoryFailure => "ras:memory_failure_event",
+            Source::Log => "log",
         }
     }
 }

@@ -67,6 +67,7 @@ pub fn machine() -> Machine {
         (cpu.id, cpu)
     };
     Machine {
+        dimms: Vec::new(),
         vendor: Vendor::Intel,
         family: 6,
         model: 85,
