@@ -4,6 +4,7 @@
 //! takes records out of the kernel at once: those that were read and not yet
 //! stored when the daemon is killed are gone. (The BPF source has no such gap.)
 
+mod firmware;
 mod format;
 mod instance;
 mod page;
