@@ -5,6 +5,8 @@
 //! stored when the daemon is killed are gone. (The BPF source has no such gap.)
 
 mod format;
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
 mod instance;
 mod page;
 mod record;
