@@ -182,7 +182,7 @@ impl Progress {
 }
 
 /// The report in a line, if it holds one: other events are skipped.
-fn parse(line: &[u8]) -> Result<Option<Report>, String> {
+pub(super) fn parse(line: &[u8]) -> Result<Option<Report>, String> {
     if line.trim_ascii().is_empty() {
         return Ok(None);
     }

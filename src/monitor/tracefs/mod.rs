@@ -6,6 +6,8 @@
 
 mod firmware;
 mod format;
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
 mod instance;
 mod page;
 mod record;
