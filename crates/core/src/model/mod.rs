@@ -22,7 +22,7 @@ pub use cpu::{ApicId, CpuId, SocketId};
 pub use cxl::{CxlDram, CxlGeneralMedia, CxlMedia};
 pub use dram::{BitPattern, Dimm, DimmId, DimmSpace, DramPlace, LoggedError};
 pub use fault::{Cover, CoverBy, Evidence, Fault, FaultKind, FaultState, Rule, Severity};
-pub use firmware::{ArmEvent, ExtlogMemEvent, NonStandardEvent};
+pub use firmware::{ArmErrorInfo, ArmEvent, ExtlogMemEvent, NonStandardEvent};
 pub use isolation::{Asked, By, Isolation, IsolationState, Ledger, Target, Undo};
 pub use machine::{Cpu, Machine, Vendor};
 pub use record::{McEvent, MceRecord, MemoryFailure, Record};
