@@ -8,11 +8,11 @@
 
 mod analyzer;
 mod book;
+mod culprit;
 mod evidence;
 pub mod finding;
 mod lead;
 pub mod mce;
-mod place;
 mod reading;
 mod rules;
 pub mod serd;
