@@ -9,10 +9,12 @@
 mod analyzer;
 mod book;
 mod culprit;
+pub mod dram;
 mod evidence;
 pub mod finding;
 mod lead;
 pub mod mce;
+mod part;
 mod reading;
 mod rules;
 pub mod serd;

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod component;
 pub mod cpu;
+pub mod dimms;
 pub mod dram;
 pub mod fault;
 pub mod hex;
