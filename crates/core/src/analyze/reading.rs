@@ -1,5 +1,6 @@
 //! What one record says, in the words of the rules.
 
+use super::dram::place;
 use super::lead::{self, Lead};
 use super::mce::code::Code;
 use super::mce::{self, Outcome};
@@ -15,7 +16,7 @@ pub(super) struct Reading {
     /// The page it has a usable address of.
     pub page: Option<Pfn>,
     /// The place in DRAM that it names.
-    #[allow(dead_code)]
+    #[cfg_attr(not(test), expect(dead_code, reason = "fault modes will read it"))]
     pub place: Option<DramPlace>,
     /// What could not be used of it, and why.
     pub unusable: Option<String>,
@@ -71,15 +72,15 @@ fn mc_event(event: &McEvent, machine: &Machine, rules: &Rules) -> Reading {
         4 => return Reading::default(),
         other => return Reading::unusable(format!("mc_event has an unknown error type {other}")),
     };
-    let fru = fru(&event.label);
+    let place = place::of_mc_event(event, machine);
     // A driver passes 0 where it knows no address; a grain above a page is none.
     let of_page = event.address != 0 && event.grain_bits <= machine.page_size.shift();
     let page = of_page.then(|| mce::page_of(event.address, machine)).flatten();
     let lead = match page {
-        Some(pfn) => lead::page(pfn, outcome, rules, fru),
-        None => lead::memory(Some(event.mc_index), &event.label, outcome, fru),
+        Some(pfn) => lead::page(pfn, outcome, rules, None),
+        None => lead::memory(Some(event.mc_index), &event.label, outcome, None),
     };
-    Reading { lead: Some(lead), page, ..Reading::default() }
+    Reading { lead: Some(lead), page, place, unusable: None }
 }
 
 /// A result, not an error: what it tells of the page is decide's to record.
@@ -92,12 +93,4 @@ fn memory_failure(result: &MemoryFailure, machine: &Machine) -> Reading {
             result.pfn.0
         )),
     }
-}
-
-/// The DIMM to replace, if the label names exactly one. EDAC's core joins the
-/// candidates with " or " and has two texts for "not known"
-/// (drivers/edac/edac_mc.c, edac_mc_handle_error).
-fn fru(label: &str) -> Option<String> {
-    let known = !matches!(label, "" | "any memory" | "unknown memory") && !label.contains(" or ");
-    known.then(|| label.to_owned())
 }
