@@ -543,7 +543,7 @@ impl Host {
             let over = matches!(line.state, IsolationState::Released | IsolationState::Stale);
             assert!(!(over && line.ue.is_some()), "an error nobody waits for: {line:?}");
             let isolated = line.state == IsolationState::Isolated;
-            assert!(!(isolated && guard::may_go(line)), "off, and to be taken: {line:?}");
+            assert!(!(isolated && line.may_go()), "off, and to be taken: {line:?}");
         }
     }
 
