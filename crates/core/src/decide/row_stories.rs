@@ -65,6 +65,9 @@ fn what_the_limits_hold_back_of_a_row_is_counted_and_escalates_it() {
     assert!(decision.done.contains("20 are to be taken and 4 are held back."), "{decision:?}");
     assert!(decision.why.contains("limits.pages_per_day"), "{}", decision.why);
 
+    let next = |pfn| desk.page(pfn).next_try.map(|next| next.at.since(desk.now.at).as_secs());
+    assert_eq!(next(20), Some(24 * HOUR));
+
     // The text keeps up, and nobody is told again, until nothing is held back.
     let plans = all_off(&mut desk, 0..20);
     assert!(plans.iter().all(|plan| plan.decisions.is_empty()));
@@ -223,6 +226,47 @@ fn grave_faults_and_pages_with_errors_go_first_when_room_appears() {
         went.extend(plan.orders);
     }
     assert_eq!(went, [20, 11, 10, 0].map(soft));
+}
+
+#[test]
+fn a_place_is_used_when_it_comes_free_whoevers_turn_it_is() {
+    let mut desk = with_places(2);
+    let take = |desk: &mut Desk, pfn| {
+        let plan = desk.find(Response::TakePage(Pfn(pfn)));
+        plan.orders.into_iter().for_each(|order| drop(desk.answer(order, Answer::Off)));
+    };
+    take(&mut desk, 1);
+    desk.pass(HOUR);
+    take(&mut desk, 2);
+    take(&mut desk, 3);
+    desk.find_row(&Fault { severity: Severity::Critical, ..row(1, 4..5) });
+    take(&mut desk, 5);
+    let hours =
+        |desk: &Desk, pfn| desk.page(pfn).next_try.unwrap().at.since(desk.now.at).as_secs() / HOUR;
+    assert_eq!([3, 4, 5].map(|pfn| hours(&desk, pfn)), [23, 24, 47]);
+    desk.pass(23 * HOUR);
+    assert_eq!(desk.due().orders, [soft(4)]);
+    desk.answer(soft(4), Answer::Off);
+    assert_eq!(hours(&desk, 3), 1, "the alarm of the one that went");
+    desk.pass(HOUR);
+    assert_eq!(desk.due().orders, [soft(3)]);
+}
+
+#[test]
+fn where_memory_comes_free_and_the_day_is_full_the_next_place_is_waited_for() {
+    let mut desk = with_places(1);
+    desk.policy.limits.memory = Amount::Count(4096);
+    desk.find_row(&row(1, 0..2));
+    desk.answer(soft(0), Answer::Off);
+    assert_eq!(desk.page(1).next_try, None, "no clock tells when memory comes free");
+    let plan = release(&desk.ctx(), Target::Page(Pfn(0))).unwrap();
+    desk.enter(plan);
+    desk.answer(Order::Unpoison(Pfn(0)), Answer::On);
+    assert_eq!(desk.due().orders, []);
+    let next = next_due(&desk.ledger, &desk.checks).unwrap();
+    assert_eq!(next.since(desk.now.at).as_secs(), 24 * HOUR);
+    desk.pass(24 * HOUR);
+    assert_eq!(desk.due().orders, [soft(1)]);
 }
 
 #[test]
