@@ -8,6 +8,8 @@
 mod keys;
 mod units;
 
+pub use units::size;
+
 use bulkhead_core::decide::Policy;
 use keys::{Layer, Places};
 use std::fmt;
