@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(notes.len(), 1);
         assert!(notes[0].starts_with(&format!("{}:2: ", log.path().display())), "{notes:?}");
         let states = source.states();
-        assert_eq!(states.len(), 3);
+        assert_eq!(states.len(), Source::ALL.len());
         assert!(states.iter().all(|s| (s.state, s.lost) == (State::Lossy, 1)));
     }
 

@@ -14,6 +14,8 @@ mod books;
 mod csv;
 mod events;
 mod format;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod machine;
 mod rasdaemon;
 mod simulation;

@@ -197,7 +197,14 @@ impl<'w> Simulation<'w> {
             // enum hw_event_mc_err_type, include/linux/edac.h.
             Record::MemoryController(event) => event.error_type == 0,
             Record::Logged(error) => !error.uncorrected,
-            Record::MemoryFailure(_) => false,
+            // CPER: corrected (include/linux/cper.h).
+            Record::Extlog(event) => event.sev == 2,
+            // No errors, or errors that no page is known of.
+            Record::MemoryFailure(_)
+            | Record::NonStandard(_)
+            | Record::Arm(_)
+            | Record::CxlDram(_)
+            | Record::CxlGeneralMedia(_) => false,
         }
     }
 

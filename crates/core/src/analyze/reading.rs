@@ -4,7 +4,7 @@ use super::lead::{self, Lead};
 use super::mce::code::Code;
 use super::mce::{self, Outcome};
 use super::rules::Rules;
-use crate::model::{Machine, McEvent, MceRecord, MemoryFailure, Pfn, Record, Source};
+use crate::model::{LoggedError, Machine, McEvent, MceRecord, MemoryFailure, Pfn, Record, Source};
 
 /// A record, read.
 #[derive(Debug, Default)]
@@ -29,6 +29,7 @@ pub(super) fn read(source: Source, record: &Record, machine: &Machine, rules: &R
         (Source::MceRecord, Record::Mce(mce)) => machine_check(mce, machine, rules),
         (Source::McEvent, Record::MemoryController(event)) => mc_event(event, machine, rules),
         (Source::MemoryFailure, Record::MemoryFailure(result)) => memory_failure(result, machine),
+        (Source::Log, Record::Logged(error)) => logged(error, machine, rules),
         _ => Reading::unusable(format!("a report of {source} carries another source's record")),
     }
 }
@@ -65,6 +66,16 @@ fn mc_event(event: &McEvent, machine: &Machine, rules: &Rules) -> Reading {
     let lead = match page {
         Some(pfn) => lead::page(pfn, outcome, rules, fru),
         None => lead::memory(Some(event.mc_index), &event.label, outcome, fru),
+    };
+    Reading { lead: Some(lead), page, unusable: None }
+}
+
+fn logged(error: &LoggedError, machine: &Machine, rules: &Rules) -> Reading {
+    let outcome = if error.uncorrected { Outcome::Uncorrected } else { Outcome::Corrected };
+    let page = error.addr.and_then(|addr| mce::page_of(addr.0, machine));
+    let lead = match page {
+        Some(pfn) => lead::page(pfn, outcome, rules, None),
+        None => lead::memory(None, "", outcome, None),
     };
     Reading { lead: Some(lead), page, unusable: None }
 }
