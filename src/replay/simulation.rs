@@ -76,7 +76,7 @@ impl<'w> Simulation<'w> {
         let seen = self.cycle.report(report, self.clock);
         self.figures.undecodable += u64::from(seen.undecodable.is_some());
         let gone = seen.page.and_then(|page| self.off.get(&page));
-        if gone.is_some_and(|since| report.last.at > *since) && self.is_corrected(&report.record) {
+        if gone.is_some_and(|since| report.last.at >= *since) && self.is_corrected(&report.record) {
             self.figures.ces_after = self.figures.ces_after.saturating_add(seen.counted);
         }
         self.carry_out();
