@@ -6,7 +6,9 @@ use super::mce::code::Code;
 use super::mce::{self, Outcome};
 use super::rules::Rules;
 use super::{arm, cper, cxl};
-use crate::model::{DramPlace, Machine, McEvent, MceRecord, MemoryFailure, Pfn, Record, Source};
+use crate::model::{
+    DramPlace, LoggedError, Machine, McEvent, MceRecord, MemoryFailure, Pfn, Record, Source,
+};
 
 /// A record, read.
 #[derive(Debug, Default)]
@@ -43,6 +45,7 @@ pub(super) fn read(source: Source, record: &Record, machine: &Machine, rules: &R
         (Source::CxlGeneralMedia, Record::CxlGeneralMedia(event)) => {
             cxl::general_media(event, machine, rules)
         }
+        (Source::Log, Record::Logged(error)) => logged(error, machine, rules),
         _ => Reading::unusable(format!("a report of {source} carries another source's record")),
     }
 }
@@ -81,6 +84,16 @@ fn mc_event(event: &McEvent, machine: &Machine, rules: &Rules) -> Reading {
         None => lead::memory(Some(event.mc_index), &event.label, outcome, None),
     };
     Reading { lead: Some(lead), page, place, unusable: None }
+}
+
+fn logged(error: &LoggedError, machine: &Machine, rules: &Rules) -> Reading {
+    let outcome = if error.uncorrected { Outcome::Uncorrected } else { Outcome::Corrected };
+    let page = error.addr.and_then(|addr| mce::page_of(addr.0, machine));
+    let lead = match page {
+        Some(pfn) => lead::page(pfn, outcome, rules, None),
+        None => lead::memory(None, "", outcome, None),
+    };
+    Reading { lead: Some(lead), page, place: Some(error.place), unusable: None }
 }
 
 /// A result, not an error: what it tells of the page is decide's to record.
