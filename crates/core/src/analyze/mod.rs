@@ -8,6 +8,7 @@
 
 mod analyzer;
 mod book;
+pub mod dram;
 mod evidence;
 pub mod finding;
 mod lead;

@@ -1,0 +1,3 @@
+//! Memory errors by their place in DRAM.
+
+pub mod map;
