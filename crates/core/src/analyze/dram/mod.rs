@@ -1,3 +1,4 @@
-//! Errors in DRAM: where they lie.
+//! Memory errors by their place in DRAM.
 
+pub mod map;
 pub mod place;
