@@ -231,7 +231,7 @@ fn a_root_without_tracepoints_has_its_sources_absent() {
     let it = host.start_as(host.without_a_log());
     let status = it.json(&["status"]);
     let sources = status["sources"].as_array().unwrap();
-    assert_eq!(sources.len(), 3);
+    assert_eq!(sources.len(), 8);
     assert!(sources.iter().all(|source| source["state"] == "absent"), "{status}");
     assert_eq!(status["health"], "ok");
 }
