@@ -2,7 +2,7 @@
 
 use crate::event::Event;
 use crate::state::{Attempt, BootRow, Change, Saved, SourceCount, StateError, Store};
-use bulkhead_core::model::{Fault, Isolation, Ledger, Source, Target};
+use bulkhead_core::model::{Fault, Group, Isolation, Ledger, Source, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -74,7 +74,18 @@ impl Memory {
     /// Inserts or replaces a ledger line.
     pub fn put(&mut self, line: Isolation) {
         self.unsaved.isolations.insert(line.target);
-        self.ledger.insert(line.target, line);
+        self.ledger.insert(line);
+    }
+
+    /// Inserts, replaces, or ends the group of a fault. It follows from the
+    /// fault, and is not saved by itself.
+    pub fn put_group(&mut self, group: Group) {
+        self.ledger.put_group(group);
+    }
+
+    /// Forgets the lines that there is no room for.
+    pub fn trim(&mut self) {
+        self.unsaved.isolations.extend(self.ledger.trim());
     }
 
     /// Inserts or replaces a fault.
@@ -136,9 +147,11 @@ impl Memory {
     /// # Errors
     /// What the store says; [`Memory::saved`] is false until a commit succeeds.
     pub fn commit(&mut self, store: &mut Store) -> Result<Vec<Event>, StateError> {
-        let lines = |targets: &BTreeSet<Target>| -> Vec<Isolation> {
-            targets.iter().filter_map(|t| self.ledger.get(t)).cloned().collect()
-        };
+        let changed = &self.unsaved.isolations;
+        let lines: Vec<Isolation> =
+            changed.iter().filter_map(|t| self.ledger.get(t)).cloned().collect();
+        let removed: Vec<Target> =
+            changed.iter().filter(|t| self.ledger.get(t).is_none()).copied().collect();
         let faults: Vec<Fault> =
             self.unsaved.faults.iter().filter_map(|id| self.faults.get(id)).cloned().collect();
         let counts: Vec<SourceCount> = self.counts.values().cloned().collect();
@@ -148,7 +161,8 @@ impl Memory {
             self.unsaved.cursors.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         let result = store.commit(&Change {
             machine: self.unsaved.machine.as_deref(),
-            isolations: &lines(&self.unsaved.isolations),
+            isolations: &lines,
+            removed: &removed,
             faults: &faults,
             attempts: &self.unsaved.attempts,
             events: &self.unsaved.events,
@@ -170,7 +184,7 @@ impl Memory {
 
     /// Everything must be written again: the store is a new one.
     pub fn mark_all(&mut self) {
-        self.unsaved.isolations.extend(self.ledger.keys());
+        self.unsaved.isolations.extend(self.ledger.values().map(|line| line.target));
         self.unsaved.faults.extend(self.faults.keys());
         self.unsaved.counts = true;
     }

@@ -7,12 +7,17 @@
 //! ```
 
 mod analyzer;
+mod arm;
 mod book;
+mod cper;
+mod cxl;
+mod culprit;
+pub mod dram;
 mod evidence;
 pub mod finding;
 mod lead;
 pub mod mce;
-mod place;
+mod part;
 mod reading;
 mod rules;
 pub mod serd;
@@ -20,6 +25,7 @@ mod tally;
 mod words;
 
 pub use analyzer::{Analyzer, Observed, MAX_OTHERS, MAX_PAGES};
+pub use arm::MPIDR_AFFINITY;
 pub use evidence::{Case, CoreId, EvidenceKey, EvidenceState, Part, Took};
 pub use finding::{FaultUpdate, Finding, Response};
 pub use rules::{RuleId, Rules, MEMORY_CE};

@@ -1,0 +1,3 @@
+//! Errors in DRAM: where they lie.
+
+pub mod place;
