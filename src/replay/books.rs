@@ -6,8 +6,8 @@ use bulkhead_core::analyze::FaultUpdate;
 use bulkhead_core::cycle::Books;
 use bulkhead_core::decide::{Decision, FaultNote};
 use bulkhead_core::model::{
-    By, Component, Cover, Fault, FaultKind, FaultState, Group, Isolation, IsolationState, Ledger, Severity,
-    Stamp, Target, Wall,
+    By, Component, Cover, Fault, FaultKind, FaultState, Group, Isolation, IsolationState, Ledger,
+    Severity, Stamp, Target, Wall,
 };
 use std::collections::HashMap;
 use std::rc::Rc;

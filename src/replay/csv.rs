@@ -206,6 +206,7 @@ fn read(fields: &Fields, report: &mut Report) -> Result<(), String> {
             slot: small("dimm", slot)?,
         },
         rank: small("rank", rank)?,
+        sub_rank: None,
         bank_group: small("bank_group", group)?,
         bank: small("bank", bank)?,
         row: small("row", row)?,

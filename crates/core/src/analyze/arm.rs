@@ -3,12 +3,12 @@
 //! The rules are those of x86: a core goes only for corrected errors of what is
 //! its own, and only if the record names that core beyond doubt.
 
+use super::culprit;
 use super::evidence::{EvidenceKey, Part, Took};
 use super::finding::Response;
 use super::lead::{self, Lead};
 use super::mce::bank::{Bank, Unit};
 use super::mce::{self, Outcome};
-use super::culprit;
 use super::reading::Reading;
 use super::rules::{RuleId, Rules};
 use crate::decide::Threshold;

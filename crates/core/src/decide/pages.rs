@@ -60,7 +60,13 @@ fn seen(ctx: &Context, fault: &Fault, pages: &BTreeSet<Pfn>) -> BTreeSet<Pfn> {
         Record::Mce(record) => Some(PhysAddr(record.addr)),
         Record::MemoryController(event) => Some(PhysAddr(event.address)),
         Record::Logged(error) => error.addr,
-        Record::MemoryFailure(_) => None,
+        Record::Extlog(event) => Some(PhysAddr(event.pa)),
+        // Their addresses are not where the record has one for all.
+        Record::MemoryFailure(_)
+        | Record::NonStandard(_)
+        | Record::Arm(_)
+        | Record::CxlDram(_)
+        | Record::CxlGeneralMedia(_) => None,
     });
     // What is no address of memory lies in no page of the fault.
     addresses
