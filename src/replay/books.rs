@@ -6,8 +6,8 @@ use bulkhead_core::analyze::FaultUpdate;
 use bulkhead_core::cycle::Books;
 use bulkhead_core::decide::{Decision, FaultNote};
 use bulkhead_core::model::{
-    By, Component, Fault, FaultKind, FaultState, Isolation, IsolationState, Ledger, Severity,
-    Stamp, Target, Wall,
+    By, Component, Cover, Fault, FaultKind, FaultState, Group, Isolation, IsolationState, Ledger,
+    Severity, Stamp, Target, Wall,
 };
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -16,6 +16,10 @@ use uuid::Uuid;
 /// Faults of single pages that are listed: at some 300 bytes each, 40 MiB.
 /// Further ones are decided on all the same, and counted.
 const MAX_PAGE_CASES: usize = 1 << 17;
+
+/// Faults that may come to cover more are kept whole, at most so many, at some
+/// 4 KiB each. Of one beyond it, what it covered at first is taken.
+const MAX_COVERS: usize = 1 << 13;
 
 /// The rule that ranks a DIMM by the bits of one error.
 const BITS_RULE: &str = "dimm-bits";
@@ -87,6 +91,7 @@ pub(super) struct ReplayBooks<'w> {
     pub(super) changed: bool,
     pub(super) cases: Vec<Case>,
     by_id: HashMap<Uuid, usize>,
+    covering: HashMap<Uuid, Fault>,
     rules: Vec<Rc<str>>,
     page_cases: usize,
     pub(super) unlisted: u64,
@@ -106,6 +111,7 @@ impl<'w> ReplayBooks<'w> {
             changed: false,
             cases: Vec::new(),
             by_id: HashMap::new(),
+            covering: HashMap::new(),
             rules: Vec::new(),
             page_cases: 0,
             unlisted: 0,
@@ -164,7 +170,19 @@ impl Books for ReplayBooks<'_> {
         self.ledger.insert(line);
     }
 
+    fn put_group(&mut self, group: Group) {
+        self.changed = true;
+        self.ledger.put_group(group);
+    }
+
+    fn trim(&mut self) {
+        self.ledger.trim();
+    }
+
     fn opened(&mut self, fault: Fault, now: Stamp) {
+        if fault.cover.is_some() && self.covering.len() < MAX_COVERS {
+            self.covering.insert(fault.id, fault.clone());
+        }
         let case = Case {
             id: fault.id,
             kind: fault.kind(),
@@ -186,11 +204,21 @@ impl Books for ReplayBooks<'_> {
         self.keep(case);
     }
 
-    fn updated(&mut self, update: FaultUpdate) {
+    fn updated(&mut self, update: FaultUpdate) -> Option<Fault> {
         if let Some(case) = self.case(update.fault) {
             case.last = update.last.wall;
             case.errors = update.errors;
         }
+        let fault = self.covering.get_mut(&update.fault)?;
+        if let Some(evidence) = update.evidence {
+            if fault.evidence.len() < Fault::MAX_EVIDENCE {
+                fault.evidence.push(evidence);
+            }
+        }
+        let cover: Cover = update.cover?;
+        let grown = fault.cover.as_ref() != Some(&cover);
+        fault.cover = Some(cover);
+        grown.then(|| fault.clone())
     }
 
     fn noted(&mut self, note: FaultNote, now: Stamp) {

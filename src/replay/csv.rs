@@ -111,23 +111,23 @@ impl<R: BufRead> Csv<R> {
 }
 
 impl<R: BufRead> Input for Csv<R> {
-    fn next(&mut self) -> io::Result<Option<Item>> {
+    fn next(&mut self, report: &mut Report) -> io::Result<Item> {
         loop {
-            let Some(read) = self.lines.read(&mut self.buffer)? else { return Ok(None) };
+            let Some(read) = self.lines.read(&mut self.buffer)? else { return Ok(Item::End) };
             self.number += 1;
             self.done += read.length;
             let line = self.buffer.trim_ascii_end();
             if line.is_empty() {
                 continue;
             }
-            let report = match read.fits {
-                true => report_of(line, &self.header, &mut self.quoted),
+            let found = match read.fits {
+                true => read_line(line, &self.header, &mut self.quoted, report),
                 false => Err(format!("longer than {MAX_LINE} bytes")),
             };
-            return Ok(Some(match report {
-                Ok(report) => Item::Report(report),
+            return Ok(match found {
+                Ok(()) => Item::Report,
                 Err(why) => Item::Skipped(Skipped { place: format!("line {}", self.number), why }),
-            }));
+            });
         }
     }
 
@@ -146,11 +146,12 @@ pub(super) fn bare(field: &[u8]) -> &[u8] {
     field.strip_prefix(b"\"").and_then(|f| f.strip_suffix(b"\"")).unwrap_or(field)
 }
 
-fn report_of(
+fn read_line(
     line: &[u8],
     header: &[Option<usize>],
     quoted: &mut csv::ByteRecord,
-) -> Result<Report, String> {
+    report: &mut Report,
+) -> Result<(), String> {
     let mut fields: Fields = [b""; COLUMNS.len()];
     if memchr::memchr(b'"', line).is_some() {
         let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line);
@@ -168,7 +169,7 @@ fn report_of(
         });
         place(split, header, &mut fields)?;
     }
-    read(&fields)
+    read(&fields, report)
 }
 
 /// Puts each of `values` where it belongs.
@@ -191,7 +192,7 @@ fn place<'l>(
     Ok(())
 }
 
-fn read(fields: &Fields) -> Result<Report, String> {
+fn read(fields: &Fields, report: &mut Report) -> Result<(), String> {
     let [time, addr, kind, socket, channel, slot, rank, device, group, bank, row, column, log, bits] =
         fields;
     let at = nanoseconds(time)?;
@@ -214,15 +215,12 @@ fn read(fields: &Fields) -> Result<Report, String> {
         bits: pattern(log, bits)?,
     };
     let stamp = Stamp { at: Time(at), wall: Wall(i64::try_from(at).unwrap_or(i64::MAX)) };
-    Ok(Report {
-        source: Source::Log,
-        first: stamp,
-        last: stamp,
-        records: 1,
-        errors: 1,
-        decodes: 0,
-        record: Record::Logged(LoggedError { addr: address(addr)?, uncorrected, scrub, place }),
-    })
+    let addr = address(addr)?;
+    report.source = Source::Log;
+    (report.first, report.last) = (stamp, stamp);
+    (report.records, report.errors, report.decodes) = (1, 1, 0);
+    report.record = Record::Logged(LoggedError { addr, uncorrected, scrub, place });
+    Ok(())
 }
 
 /// Unix time in seconds, with or without a fraction, up to the year 2262.

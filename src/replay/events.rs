@@ -4,6 +4,7 @@ use super::format::BOM;
 use super::{Input, Item, Skipped};
 use crate::event::{self, MAX_LINE};
 use crate::lines::Lines;
+use bulkhead_core::model::Report;
 use std::io::{self, BufRead};
 
 /// A log of events. Those that are no reports are passed over.
@@ -24,9 +25,9 @@ impl<R: BufRead> Events<R> {
 }
 
 impl<R: BufRead> Input for Events<R> {
-    fn next(&mut self) -> io::Result<Option<Item>> {
+    fn next(&mut self, report: &mut Report) -> io::Result<Item> {
         loop {
-            let Some(read) = self.lines.read(&mut self.buffer)? else { return Ok(None) };
+            let Some(read) = self.lines.read(&mut self.buffer)? else { return Ok(Item::End) };
             self.number += 1;
             self.done += read.length;
             let line = match self.number {
@@ -38,13 +39,16 @@ impl<R: BufRead> Input for Events<R> {
                 false => Err(format!("longer than {MAX_LINE} bytes")),
             };
             let why = match parsed {
-                Ok(Some(report)) => return Ok(Some(Item::Report(report))),
+                Ok(Some(found)) => {
+                    *report = found;
+                    return Ok(Item::Report);
+                }
                 Ok(None) => continue,
                 Err(why) if read.ended => why,
                 Err(why) => format!("{why}; the file ends in the middle of it"),
             };
             let place = format!("line {}", self.number);
-            return Ok(Some(Item::Skipped(Skipped { place, why })));
+            return Ok(Item::Skipped(Skipped { place, why }));
         }
     }
 

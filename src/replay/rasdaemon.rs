@@ -4,7 +4,9 @@ use super::{Input, Item, Skipped};
 use bulkhead_core::model::{
     McEvent, MceRecord, MemoryFailure, Pfn, Record, Report, Source, Stamp, Time, Wall,
 };
-use rasdaemon_bindings::{self as bindings, Cursor, Database, Entry, OpenError, Row, RowError};
+use rasdaemon_bindings::{
+    self as bindings, Condition, Cursor, Database, Entry, OpenError, Row, RowError,
+};
 use std::io;
 use std::path::Path;
 
@@ -30,12 +32,18 @@ impl Log {
     pub(super) fn open(path: &Path) -> Result<Log, OpenError> {
         let database = Database::open(path)?;
         let mut notes = Vec::new();
-        if database.is_incomplete() {
-            notes.push(
+        match database.condition() {
+            Condition::Whole => {}
+            Condition::JournalLeftOut => notes.push(
                 "what its journal would add or take back is left out, for it lies where SQLite \
                  cannot write"
                     .to_owned(),
-            );
+            ),
+            Condition::Damaged => {
+                notes.push(
+                    "the database is damaged or cut off, and was read as far as it goes".into(),
+                );
+            }
         }
         let mut total = 0;
         for table in database.tables() {
@@ -81,11 +89,14 @@ fn at<T>(head: Option<&Result<Entry<T>, RowError>>) -> Option<i64> {
 }
 
 impl Input for Log {
-    fn next(&mut self) -> io::Result<Option<Item>> {
-        let Some(read) = self.read() else { return Ok(None) };
+    fn next(&mut self, report: &mut Report) -> io::Result<Item> {
+        let Some(read) = self.read() else { return Ok(Item::End) };
         self.done += 1;
-        Ok(Some(match read {
-            Ok(Ok(report)) => Item::Report(report),
+        Ok(match read {
+            Ok(Ok(found)) => {
+                *report = found;
+                Item::Report
+            }
             Ok(Err(skipped)) => Item::Skipped(skipped),
             Err(RowError::Bad { table, id, why }) => {
                 Item::Skipped(Skipped { place: format!("{table} row {id}"), why: why.to_string() })
@@ -98,7 +109,7 @@ impl Input for Log {
                 self.notes.push(format!("{table} is damaged, and was read {up_to}: {why}"));
                 Item::Skipped(Skipped { place: table.to_owned(), why })
             }
-        }))
+        })
     }
 
     fn done(&self) -> u64 {

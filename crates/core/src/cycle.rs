@@ -7,7 +7,7 @@
 use crate::analyze::{Analyzer, FaultUpdate, Observed};
 use crate::decide::{self, Checks, Context, Decision, FaultNote, Order, Outcome, Plan, Policy};
 use crate::model::{
-    Fault, Isolation, IsolationState, Ledger, Machine, Pfn, Record, Report, Stamp, Time,
+    Fault, Group, Isolation, IsolationState, Ledger, Machine, Pfn, Record, Report, Stamp, Time,
 };
 
 /// The ledger and the cases of a cycle.
@@ -18,11 +18,18 @@ pub trait Books {
     /// Inserts or replaces a line.
     fn put(&mut self, line: Isolation);
 
+    /// Inserts, replaces, or ends the group of a fault.
+    fn put_group(&mut self, group: Group);
+
+    /// Forgets the lines that there is no room for.
+    fn trim(&mut self);
+
     /// A fault fired. One that is known by this id is replaced.
     fn opened(&mut self, fault: Fault, now: Stamp);
 
-    /// An open fault got more errors.
-    fn updated(&mut self, update: FaultUpdate);
+    /// An open fault got more errors. Answers the fault as it is now if it
+    /// covers more than it did.
+    fn updated(&mut self, update: FaultUpdate) -> Option<Fault>;
 
     /// What became of a fault.
     fn noted(&mut self, note: FaultNote, now: Stamp);
@@ -68,7 +75,10 @@ impl<B: Books> Cycle<B> {
         let Observed { counted, findings, updated, page, undecodable } =
             self.analyzer.observe(report, &self.machine);
         for update in updated {
-            self.books.updated(update);
+            if let Some(grown) = self.books.updated(update) {
+                let plan = decide::grown(&self.context(now), &grown);
+                self.enter(plan, now);
+            }
         }
         for finding in findings {
             let plan = decide::found(&self.context(now), &finding);
@@ -124,6 +134,10 @@ impl<B: Books> Cycle<B> {
             }
             self.books.put(line);
         }
+        for group in plan.groups {
+            self.books.put_group(group);
+        }
+        self.books.trim();
         for note in plan.faults {
             self.books.noted(note, now);
         }

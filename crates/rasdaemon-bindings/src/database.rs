@@ -42,35 +42,57 @@ pub struct Database {
     connection: Connection,
     /// Table → its columns.
     columns: BTreeMap<&'static str, BTreeSet<String>>,
-    incomplete: bool,
+    condition: Condition,
+}
+
+/// How much of a database can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// All of it.
+    Whole,
+    /// What a journal beside the file would add or undo is left out: SQLite
+    /// cannot write where it lies.
+    JournalLeftOut,
+    /// The file is damaged or cut off: its rows up to there.
+    Damaged,
 }
 
 impl Database {
     /// Opens `path` read-only. A rasdaemon that runs may go on writing to it;
     /// each page of rows is as it was when it was read.
     ///
-    /// Where SQLite would have to write first (a journal left by a crash, or
-    /// WAL, on a medium that cannot be written), it is read as it lies there:
-    /// see [`Database::is_incomplete`].
+    /// What cannot be had in whole is read as it lies there, where that is
+    /// possible: see [`Database::condition`].
     ///
     /// # Errors
     /// It cannot be read, or is no database of rasdaemon's.
     pub fn open(path: &Path) -> Result<Database, OpenError> {
-        match Database::with(path, "mode=ro") {
-            Err(OpenError::Sqlite(error)) if needs_writing(&error) => {
-                let database = Database::with(path, "mode=ro&immutable=1")?;
-                Ok(Database { incomplete: true, ..database })
+        let whole = Database::with(path, Condition::Whole);
+        let Err(OpenError::Sqlite(error)) = &whole else { return whole };
+        match error.sqlite_error_code() {
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) => {
+                Database::with(path, Condition::JournalLeftOut)
             }
-            other => other,
+            Some(ErrorCode::DatabaseCorrupt) => Database::with(path, Condition::Damaged),
+            _ => whole,
         }
     }
 
-    fn with(path: &Path, how: &str) -> Result<Database, OpenError> {
+    fn with(path: &Path, condition: Condition) -> Result<Database, OpenError> {
+        let how = match condition {
+            Condition::Whole | Condition::Damaged => "mode=ro",
+            Condition::JournalLeftOut => "mode=ro&immutable=1",
+        };
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
             | OpenFlags::SQLITE_OPEN_URI
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(uri(path, how), flags)?;
         connection.busy_timeout(BUSY)?;
+        if condition == Condition::Damaged {
+            // Without it a file shorter than its first page says is refused as
+            // a whole (`lockBtree` in SQLite's btree.c).
+            connection.pragma_update(None, "writable_schema", true)?;
+        }
         let mut columns = BTreeMap::new();
         for name in TABLES {
             let mut pragma = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
@@ -83,12 +105,12 @@ impl Database {
         if columns.is_empty() {
             return Err(OpenError::Foreign);
         }
-        Ok(Database { connection, columns, incomplete: false })
+        Ok(Database { connection, columns, condition })
     }
 
-    /// What a journal beside the file would add or undo is left out.
-    pub fn is_incomplete(&self) -> bool {
-        self.incomplete
+    /// How much of it can be had.
+    pub fn condition(&self) -> Condition {
+        self.condition
     }
 
     /// The tables it has, in the order of [`TABLES`].
@@ -111,11 +133,6 @@ impl Database {
         let sql = format!("SELECT count(*) FROM {table}");
         self.connection.query_row(&sql, [], count).ok().and_then(|n| u64::try_from(n).ok())
     }
-}
-
-/// SQLite will not do without writing.
-fn needs_writing(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
 }
 
 /// `file:` and the path with what a URI gives another meaning escaped

@@ -25,6 +25,6 @@ mod time;
 mod value;
 
 pub use cursor::{Cursor, Entry, RowError};
-pub use database::{Database, OpenError, Table};
+pub use database::{Condition, Database, OpenError, Table};
 pub use tables::{McEvent, MceRecord, MemoryFailureEvent, Row, TABLES};
 pub use value::{Columns, ValueError};
