@@ -4,7 +4,7 @@ use super::lead::{self, Lead};
 use super::mce::code::Code;
 use super::mce::{self, Outcome};
 use super::rules::Rules;
-use crate::model::{Machine, McEvent, MceRecord, MemoryFailure, Pfn, Record, Source};
+use crate::model::{LoggedError, Machine, McEvent, MceRecord, MemoryFailure, Pfn, Record, Source};
 
 /// A record, read.
 #[derive(Debug, Default)]
@@ -29,6 +29,7 @@ pub(super) fn read(source: Source, record: &Record, machine: &Machine, rules: &R
         (Source::MceRecord, Record::Mce(mce)) => machine_check(mce, machine, rules),
         (Source::McEvent, Record::MemoryController(event)) => mc_event(event, machine, rules),
         (Source::MemoryFailure, Record::MemoryFailure(result)) => memory_failure(result, machine),
+        (Source::Log, Record::Logged(error)) => logged(error, machine, rules),
         _ => Reading::unusable(format!("a report of {source} carries another source's record")),
     }
 }
@@ -78,6 +79,25 @@ fn memory_failure(result: &MemoryFailure, machine: &Machine) -> Reading {
             "memory_failure_event names page frame {:#x}, beyond the host's address width",
             result.pfn.0
         )),
+    }
+}
+
+/// An error that somebody else decoded. Without an address it has no page.
+fn logged(error: &LoggedError, machine: &Machine, rules: &Rules) -> Reading {
+    let outcome = match error.uncorrected {
+        true => Outcome::Uncorrected,
+        false => Outcome::Corrected,
+    };
+    let Some(addr) = error.addr else {
+        let lead = lead::memory(None, "", outcome, None);
+        return Reading { lead: Some(lead), ..Reading::default() };
+    };
+    match mce::page_of(addr.0, machine) {
+        Some(pfn) => {
+            let lead = lead::page(pfn, outcome, rules, None);
+            Reading { lead: Some(lead), page: Some(pfn), unusable: None }
+        }
+        None => Reading::unusable(format!("address {addr} is beyond the host's address width")),
     }
 }
 
