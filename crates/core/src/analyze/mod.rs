@@ -7,7 +7,10 @@
 //! ```
 
 mod analyzer;
+mod arm;
 mod book;
+mod cper;
+mod cxl;
 mod evidence;
 pub mod finding;
 mod lead;
@@ -20,6 +23,7 @@ mod tally;
 mod words;
 
 pub use analyzer::{Analyzer, Observed, MAX_OTHERS, MAX_PAGES};
+pub use arm::MPIDR_AFFINITY;
 pub use evidence::{Case, CoreId, EvidenceKey, EvidenceState, Part, Took};
 pub use finding::{FaultUpdate, Finding, Response};
 pub use rules::{RuleId, Rules, MEMORY_CE};

@@ -1,10 +1,13 @@
 //! Plain data: the words of the house, as types.
 
 pub mod address;
+pub mod bytes;
 pub mod component;
 pub mod cpu;
+pub mod cxl;
 pub mod dram;
 pub mod fault;
+pub mod firmware;
 pub mod hex;
 pub mod isolation;
 pub mod ledger;
@@ -14,10 +17,13 @@ pub mod report;
 pub mod time;
 
 pub use address::{PageSize, Pfn, PhysAddr};
+pub use bytes::Bytes;
 pub use component::{CacheKind, CacheLevel, Component};
 pub use cpu::{ApicId, CpuId, SocketId};
+pub use cxl::{CxlDram, CxlGeneralMedia, CxlMedia};
 pub use dram::{BitPattern, Dimm, DimmId, DimmSpace, DramPlace, LoggedError};
 pub use fault::{Cover, CoverBy, Evidence, Fault, FaultKind, FaultState, Rule, Severity};
+pub use firmware::{ArmErrorInfo, ArmEvent, ExtlogMemEvent, NonStandardEvent};
 pub use isolation::{Asked, By, Isolation, IsolationState, Target, Undo, Urgency};
 pub use ledger::{Group, Ledger, Standing, Standings};
 pub use machine::{Cpu, Machine, Vendor};
