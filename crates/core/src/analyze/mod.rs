@@ -8,6 +8,7 @@
 
 mod analyzer;
 mod book;
+pub mod dram;
 mod evidence;
 pub mod finding;
 mod lead;
@@ -18,6 +19,8 @@ mod rules;
 pub mod serd;
 mod tally;
 mod words;
+
+use analyzer::fault_id;
 
 pub use analyzer::{Analyzer, Observed, MAX_OTHERS, MAX_PAGES};
 pub use evidence::{Case, CoreId, EvidenceKey, EvidenceState, Part, Took};
