@@ -5,6 +5,8 @@
 //! understood is an error that names the place: a typo in a safety limit must
 //! not pass for the default.
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod keys;
 mod units;
 

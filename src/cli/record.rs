@@ -1,6 +1,9 @@
 //! A raw record in one line, for `explain` and `events`.
 
-use bulkhead_core::model::{Component, LoggedError, McEvent, MceRecord, Record};
+use bulkhead_core::model::{
+    ArmEvent, Component, CxlDram, CxlMedia, ExtlogMemEvent, LoggedError, McEvent, MceRecord,
+    NonStandardEvent, Record,
+};
 
 /// MCi_STATUS.ADDRV: MCi_ADDR holds an address (SDM vol. 3B,
 /// IA32_MCi_STATUS MSRs).
@@ -21,6 +24,11 @@ pub(super) fn line(record: &Record) -> String {
             };
             format!("memory_failure() of page frame {:#x}: {result}", failure.pfn.0)
         }
+        Record::Extlog(event) => extlog(event),
+        Record::NonStandard(event) => non_standard(event),
+        Record::Arm(event) => arm(event),
+        Record::CxlDram(event) => cxl_dram(event),
+        Record::CxlGeneralMedia(event) => cxl_media(&event.media),
         Record::Logged(error) => logged(error),
     }
 }
@@ -63,6 +71,79 @@ fn memory_error(event: &McEvent) -> String {
         if !text.is_empty() {
             line += &format!(", {text}");
         }
+    }
+    line
+}
+
+/// Severity of a CPER section (include/linux/cper.h, CPER_SEV_*).
+fn cper_severity(sev: u8) -> &'static str {
+    match sev {
+        0 => "recoverable",
+        1 => "fatal",
+        2 => "corrected",
+        3 => "informational",
+        _ => "unknown severity",
+    }
+}
+
+fn extlog(event: &ExtlogMemEvent) -> String {
+    let mut line = format!("firmware's {} memory error", cper_severity(event.sev));
+    if event.pa != u64::MAX {
+        line += &format!(", address {:#x}", event.pa);
+    }
+    of_part(line, &event.fru_text)
+}
+
+fn non_standard(event: &NonStandardEvent) -> String {
+    let line = format!(
+        "firmware's section {} ({} bytes), {}",
+        event.sec_type,
+        event.buf.0.len(),
+        cper_severity(event.sev)
+    );
+    of_part(line, &event.fru_text)
+}
+
+fn of_part(mut line: String, fru_text: &str) -> String {
+    let text = fru_text.trim();
+    if !text.is_empty() {
+        line += &format!(", {text}");
+    }
+    line
+}
+
+fn arm(event: &ArmEvent) -> String {
+    let mut line = "ARM processor error".to_owned();
+    if let Some(sev) = event.sev {
+        line = format!("{} {line}", cper_severity(sev));
+    }
+    match event.cpu {
+        Some(cpu) if cpu >= 0 => line += &format!(" of CPU {cpu}"),
+        _ => {}
+    }
+    line + &format!(", MPIDR {:#x}, MIDR {:#x}", event.mpidr, event.midr)
+}
+
+fn cxl_dram(event: &CxlDram) -> String {
+    let CxlDram { bank_group, bank, row, column, .. } = event;
+    cxl_media(&event.media)
+        + &format!(", bank group {bank_group}, bank {bank}, row {row}, column {column}")
+}
+
+fn cxl_media(media: &CxlMedia) -> String {
+    let log = match media.log {
+        0 => "informational",
+        1 => "warning",
+        2 => "failure",
+        3 => "fatal",
+        _ => "unknown",
+    };
+    let mut line = format!(
+        "CXL memory event of {} ({log} log), device address {:#x}",
+        media.memdev, media.dpa
+    );
+    if let Some(hpa) = media.hpa.filter(|hpa| hpa.0 != u64::MAX) {
+        line += &format!(", address {hpa}");
     }
     line
 }

@@ -6,6 +6,8 @@ pub mod clock;
 pub mod cpuinfo;
 pub mod cpulist;
 pub mod edac;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod pageflags;
 pub mod root;
 pub mod topology;

@@ -182,7 +182,7 @@ impl Progress {
 }
 
 /// The report in a line, if it holds one: other events are skipped.
-fn parse(line: &[u8]) -> Result<Option<Report>, String> {
+pub(super) fn parse(line: &[u8]) -> Result<Option<Report>, String> {
     if line.trim_ascii().is_empty() {
         return Ok(None);
     }
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(notes.len(), 1);
         assert!(notes[0].starts_with(&format!("{}:2: ", log.path().display())), "{notes:?}");
         let states = source.states();
-        assert_eq!(states.len(), 3);
+        assert_eq!(states.len(), Source::ALL.len());
         assert!(states.iter().all(|s| (s.state, s.lost) == (State::Lossy, 1)));
     }
 

@@ -31,15 +31,23 @@ impl Field {
         Some(if self.signed { ((value << unused) as i64 >> unused) as u64 } else { value })
     }
 
-    /// The text that this field points to, up to its NUL: offset in the low,
+    /// The bytes of this field, or those that it points to: offset in the low,
     /// length in the high 16 bits (include/trace/stages, __data_loc).
-    pub fn text(&self, record: &[u8]) -> Option<String> {
-        if !self.data_loc || self.size != 4 {
+    pub fn bytes<'r>(&self, record: &'r [u8]) -> Option<&'r [u8]> {
+        if !self.data_loc {
+            return record.get(self.offset..self.offset.checked_add(self.size)?);
+        }
+        if self.size != 4 {
             return None;
         }
         let place = self.of(record)? as u32;
         let (offset, length) = ((place & 0xffff) as usize, (place >> 16) as usize);
-        let bytes = record.get(offset..offset + length)?;
+        record.get(offset..offset + length)
+    }
+
+    /// The text that this field points to, up to its NUL.
+    pub fn text(&self, record: &[u8]) -> Option<String> {
+        let bytes = self.bytes(record).filter(|_| self.data_loc)?;
         let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
         Some(String::from_utf8_lossy(bytes.get(..end)?).into_owned())
     }

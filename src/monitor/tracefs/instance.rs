@@ -170,6 +170,11 @@ impl Instance {
             Source::MemoryFailure => {
                 &["events/ras/memory_failure_event", "events/memory_failure/memory_failure_event"]
             }
+            Source::ExtlogMemEvent => &["events/ras/extlog_mem_event"],
+            Source::NonStandardEvent => &["events/ras/non_standard_event"],
+            Source::ArmEvent => &["events/ras/arm_event"],
+            Source::CxlDram => &["events/cxl/cxl_dram"],
+            Source::CxlGeneralMedia => &["events/cxl/cxl_general_media"],
             Source::Log => &[],
         };
         places.iter().copied().find(|place| self.directory.join(place).is_dir())

@@ -4,7 +4,10 @@
 //! takes records out of the kernel at once: those that were read and not yet
 //! stored when the daemon is killed are gone. (The BPF source has no such gap.)
 
+mod firmware;
 mod format;
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
 mod instance;
 mod page;
 mod record;

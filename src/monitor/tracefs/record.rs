@@ -1,7 +1,7 @@
 //! Trace records as the model's, by the names of their fields.
 
 use super::format::Format;
-use bulkhead_core::model::{McEvent, MceRecord, MemoryFailure, Pfn, Record, Source};
+use bulkhead_core::model::{Bytes, McEvent, MceRecord, MemoryFailure, Pfn, Record, Source};
 
 /// In a hard interrupt, a soft one or an NMI (enum trace_flag_type,
 /// include/linux/trace_events.h).
@@ -30,6 +30,11 @@ fn required(source: Source) -> &'static [&'static str] {
         Source::MceRecord => &["status", "addr", "misc", "cpu", "bank", "cpuvendor"],
         Source::McEvent => &["error_type", "error_count", "mc_index", "address", "grain_bits"],
         Source::MemoryFailure => &["pfn", "type", "result"],
+        Source::ExtlogMemEvent => &["sev", "pa", "pa_mask_lsb", "data"],
+        Source::NonStandardEvent => &["sec_type", "sev", "buf"],
+        Source::ArmEvent => &["mpidr", "affinity"],
+        Source::CxlDram => &["memdev", "log", "descriptor", "type", "validity_flags", "row"],
+        Source::CxlGeneralMedia => &["memdev", "log", "descriptor", "type", "validity_flags"],
         Source::Log => &[],
     }
 }
@@ -69,6 +74,13 @@ impl Decoder {
                 page_type: self.number(data, "type")? as i32,
                 result: self.number(data, "result")? as i32,
             }),
+            Source::ExtlogMemEvent => Record::Extlog(self.extlog(data)?),
+            Source::NonStandardEvent => Record::NonStandard(self.non_standard(data)?),
+            Source::ArmEvent => Record::Arm(self.arm(data)?),
+            Source::CxlDram => Record::CxlDram(Box::new(self.cxl_dram(data)?)),
+            Source::CxlGeneralMedia => {
+                Record::CxlGeneralMedia(Box::new(self.cxl_general_media(data)?))
+            }
             Source::Log => return None,
         };
         Some(Decoded { task: in_task.then_some(pid), record })
@@ -117,13 +129,24 @@ impl Decoder {
 
     /// The number in a field; 0 where this kernel has no such field, `None`
     /// where the record ends before it.
-    fn number(&self, data: &[u8], name: &str) -> Option<u64> {
-        self.format.field(name).map_or(Some(0), |field| field.of(data))
+    pub(super) fn number(&self, data: &[u8], name: &str) -> Option<u64> {
+        self.optional(data, name).map(Option::unwrap_or_default)
     }
 
-    /// The text of a field, likewise.
-    fn text(&self, data: &[u8], name: &str) -> Option<String> {
+    /// Likewise, where 0 means something.
+    pub(super) fn optional(&self, data: &[u8], name: &str) -> Option<Option<u64>> {
+        self.format.field(name).map_or(Some(None), |field| field.of(data).map(Some))
+    }
+
+    /// The text of a field, empty where this kernel has no such field.
+    pub(super) fn text(&self, data: &[u8], name: &str) -> Option<String> {
         self.format.field(name).map_or(Some(String::new()), |field| field.text(data))
+    }
+
+    /// The bytes of a structure or array, likewise.
+    pub(super) fn bytes(&self, data: &[u8], name: &str) -> Option<Bytes> {
+        let field = self.format.field(name);
+        field.map_or(Some(Bytes::default()), |f| f.bytes(data).map(|b| Bytes(b.to_vec())))
     }
 }
 

@@ -2,7 +2,7 @@
 //! (ebpf/ras.bpf.c): both sources yield the same reports.
 
 use super::record::Decoded;
-use bulkhead_core::model::{Record, Report, Source, Stamp};
+use bulkhead_core::model::{CxlMedia, Record, Report, Source, Stamp};
 use std::collections::HashMap;
 
 /// A decoder runs in the notifier chain that the record was just traced in, ns.
@@ -20,10 +20,28 @@ const VENDOR_INTEL: u8 = 0;
 /// What makes two records call for the same decisions.
 #[derive(PartialEq, Eq, Hash)]
 enum Key {
-    Mce { cpu: u32, bank: u8, status: u64, addr: u64, misc: u64 },
-    Mc { error_type: u8, mc: u8, layers: [i8; 3], grain_bits: u8, address: u64 },
-    MemoryFailure { pfn: u64, page_type: i32, result: i32 },
-    Other,
+    Mce {
+        cpu: u32,
+        bank: u8,
+        status: u64,
+        addr: u64,
+        misc: u64,
+    },
+    Mc {
+        error_type: u8,
+        mc: u8,
+        layers: [i8; 3],
+        grain_bits: u8,
+        address: u64,
+    },
+    MemoryFailure {
+        pfn: u64,
+        page_type: i32,
+        result: i32,
+    },
+    /// All but what merely numbers the record. These sources are rare, so that
+    /// keeping it whole costs little.
+    Whole(Box<Record>),
 }
 
 impl Key {
@@ -51,9 +69,32 @@ impl Key {
                 page_type: failure.page_type,
                 result: failure.result,
             },
-            Record::Logged(_) => Key::Other,
+            other => Key::Whole(Box::new(unnumbered(other.clone()))),
         }
     }
+}
+
+/// Without what differs between any two records.
+fn unnumbered(mut record: Record) -> Record {
+    match &mut record {
+        Record::Extlog(event) => event.err_seq = 0,
+        Record::CxlDram(event) => {
+            event.cvme_count = 0;
+            unnumber(&mut event.media);
+        }
+        Record::CxlGeneralMedia(event) => {
+            event.cme_count = 0;
+            unnumber(&mut event.media);
+        }
+        _ => {}
+    }
+    record
+}
+
+fn unnumber(media: &mut CxlMedia) {
+    media.hdr_handle = 0;
+    media.hdr_related_handle = 0;
+    media.hdr_timestamp = 0;
 }
 
 /// The machine check that was reported last on each CPU, until a decode used it

@@ -80,7 +80,7 @@ impl Analyzer {
             out.undecodable = Some(format!("a report of {} stands for no record", report.source));
             return out;
         }
-        let Reading { lead, page, unusable } =
+        let Reading { lead, page, unusable, .. } =
             reading::read(report.source, &report.record, machine, &self.rules);
         out.undecodable = unusable;
         out.page = page;

@@ -10,6 +10,7 @@ use crate::model::{
     ApicId, CacheLevel, CpuId, Evidence, Fault, Pfn, Report, SocketId, Source, Stamp, Time,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use uuid::Uuid;
 
@@ -146,6 +147,8 @@ struct Windows {
     mc_event: Serd,
     memory_failure: Serd,
     log: Serd,
+    /// Of all other sources, where they tell of it.
+    rare: BTreeMap<Source, Serd>,
 }
 
 impl Windows {
@@ -155,6 +158,7 @@ impl Windows {
             Source::McEvent => &mut self.mc_event,
             Source::MemoryFailure => &mut self.memory_failure,
             Source::Log => &mut self.log,
+            rare => self.rare.entry(rare).or_default(),
         }
     }
 }
@@ -330,11 +334,9 @@ impl EvidenceState {
 
     /// Records in the larger source's window, seen from `now`.
     pub(super) fn count(&self, threshold: Threshold, now: Time) -> u32 {
-        let Windows { mce_record, mc_event, memory_failure, log } = &self.windows;
-        [mce_record, mc_event, memory_failure, log]
-            .map(|w| w.count(threshold, now))
-            .into_iter()
-            .fold(0, u32::max)
+        let Windows { mce_record, mc_event, memory_failure, log, rare } = &self.windows;
+        let windows = [mce_record, mc_event, memory_failure, log].into_iter().chain(rare.values());
+        windows.map(|w| w.count(threshold, now)).fold(0, u32::max)
     }
 }
 

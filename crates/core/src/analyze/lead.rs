@@ -37,7 +37,9 @@ impl Lead {
     pub fn severity(&self) -> Severity {
         match self.rule {
             RuleId::PageUe | RuleId::MemoryUe | RuleId::CpuUe => Severity::Critical,
-            RuleId::PageCe | RuleId::MemoryCe => Severity::Minor,
+            RuleId::PageCe | RuleId::PageThreshold | RuleId::MemoryCe | RuleId::MemoryThreshold => {
+                Severity::Minor
+            }
             _ => Severity::Major,
         }
     }

@@ -7,7 +7,10 @@
 //! ```
 
 mod analyzer;
+mod arm;
 mod book;
+mod cper;
+mod cxl;
 pub mod dram;
 mod evidence;
 pub mod finding;
@@ -23,6 +26,7 @@ mod words;
 use analyzer::fault_id;
 
 pub use analyzer::{Analyzer, Observed, MAX_OTHERS, MAX_PAGES};
+pub use arm::MPIDR_AFFINITY;
 pub use evidence::{Case, CoreId, EvidenceKey, EvidenceState, Part, Took};
 pub use finding::{FaultUpdate, Finding, Response};
 pub use rules::{RuleId, Rules, MEMORY_CE};

@@ -4,7 +4,8 @@ use super::lead::{self, Lead};
 use super::mce::code::Code;
 use super::mce::{self, Outcome};
 use super::rules::Rules;
-use crate::model::{Machine, McEvent, MceRecord, MemoryFailure, Pfn, Record, Source};
+use super::{arm, cper, cxl};
+use crate::model::{DramPlace, Machine, McEvent, MceRecord, MemoryFailure, Pfn, Record, Source};
 
 /// A record, read.
 #[derive(Debug, Default)]
@@ -13,12 +14,15 @@ pub(super) struct Reading {
     pub lead: Option<Lead>,
     /// The page it has a usable address of.
     pub page: Option<Pfn>,
+    /// The place in DRAM that it names.
+    #[allow(dead_code)]
+    pub place: Option<DramPlace>,
     /// What could not be used of it, and why.
     pub unusable: Option<String>,
 }
 
 impl Reading {
-    fn unusable(why: impl ToString) -> Reading {
+    pub(super) fn unusable(why: impl ToString) -> Reading {
         Reading { unusable: Some(why.to_string()), ..Reading::default() }
     }
 }
@@ -29,6 +33,15 @@ pub(super) fn read(source: Source, record: &Record, machine: &Machine, rules: &R
         (Source::MceRecord, Record::Mce(mce)) => machine_check(mce, machine, rules),
         (Source::McEvent, Record::MemoryController(event)) => mc_event(event, machine, rules),
         (Source::MemoryFailure, Record::MemoryFailure(result)) => memory_failure(result, machine),
+        (Source::ExtlogMemEvent, Record::Extlog(event)) => cper::extlog(event, machine, rules),
+        (Source::NonStandardEvent, Record::NonStandard(event)) => {
+            cper::non_standard(event, machine, rules)
+        }
+        (Source::ArmEvent, Record::Arm(event)) => arm::event(event, machine, rules),
+        (Source::CxlDram, Record::CxlDram(event)) => cxl::dram(event, machine, rules),
+        (Source::CxlGeneralMedia, Record::CxlGeneralMedia(event)) => {
+            cxl::general_media(event, machine, rules)
+        }
         _ => Reading::unusable(format!("a report of {source} carries another source's record")),
     }
 }
@@ -40,14 +53,14 @@ fn machine_check(record: &MceRecord, machine: &Machine, rules: &Rules) -> Readin
     };
     if let Some(pfn) = check.page {
         let lead = lead::page(pfn, check.outcome, rules, None);
-        return Reading { lead: Some(lead), page: Some(pfn), unusable: None };
+        return Reading { lead: Some(lead), page: Some(pfn), ..Reading::default() };
     }
     if matches!(check.code, Code::Memory | Code::NearMemory) {
         let lead = lead::memory(None, "", check.outcome, None);
         return Reading { lead: Some(lead), ..Reading::default() };
     }
     let (lead, doubt) = lead::processor(record, &check, machine, rules);
-    Reading { lead: Some(lead), page: None, unusable: doubt.map(|d| d.to_string()) }
+    Reading { lead: Some(lead), unusable: doubt.map(|d| d.to_string()), ..Reading::default() }
 }
 
 fn mc_event(event: &McEvent, machine: &Machine, rules: &Rules) -> Reading {
@@ -66,7 +79,7 @@ fn mc_event(event: &McEvent, machine: &Machine, rules: &Rules) -> Reading {
         Some(pfn) => lead::page(pfn, outcome, rules, fru),
         None => lead::memory(Some(event.mc_index), &event.label, outcome, fru),
     };
-    Reading { lead: Some(lead), page, unusable: None }
+    Reading { lead: Some(lead), page, ..Reading::default() }
 }
 
 /// A result, not an error: what it tells of the page is decide's to record.

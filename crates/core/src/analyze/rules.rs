@@ -38,10 +38,14 @@ impl Rules {
 pub enum RuleId {
     /// N CEs on a page.
     PageCe,
+    /// The device's own threshold of CEs was passed on a page.
+    PageThreshold,
     /// A UE on a page.
     PageUe,
     /// Many CEs of memory without a known page.
     MemoryCe,
+    /// The device's own threshold of CEs was passed, without a known page.
+    MemoryThreshold,
     /// A UE of memory without a known page.
     MemoryUe,
     /// N CEs of one level of a core's caches.
@@ -81,8 +85,10 @@ impl RuleId {
     pub fn name(self) -> &'static str {
         match self {
             RuleId::PageCe => "page-ce",
+            RuleId::PageThreshold => "page-threshold",
             RuleId::PageUe => "page-ue",
             RuleId::MemoryCe => "memory-ce",
+            RuleId::MemoryThreshold => "memory-threshold",
             RuleId::MemoryUe => "memory-ue",
             RuleId::CpuCache => "cpu-cache",
             RuleId::CpuTlb => "cpu-tlb",
@@ -104,7 +110,12 @@ impl RuleId {
 
     /// It fires at the first error.
     pub fn at_once(self) -> bool {
-        matches!(self, RuleId::PageUe | RuleId::MemoryUe | RuleId::CpuUe | RuleId::CpuThreshold)
+        self.uncorrected() || self.by_hardware()
+    }
+
+    /// The hardware's own count of CEs passed the hardware's own threshold.
+    pub fn by_hardware(self) -> bool {
+        matches!(self, RuleId::PageThreshold | RuleId::MemoryThreshold | RuleId::CpuThreshold)
     }
 
     /// It is about uncorrected errors.

@@ -237,6 +237,9 @@ impl fmt::Display for Component {
                 write!(f, "memory {label} (mc{mc})")
             }
             Component::Memory { controller: Some(mc), .. } => write!(f, "memory of mc{mc}"),
+            Component::Memory { controller: None, label } if !label.is_empty() => {
+                write!(f, "memory {label}")
+            }
             Component::Memory { controller: None, .. } => f.write_str("memory, place unknown"),
         }
     }

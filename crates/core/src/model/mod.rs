@@ -1,10 +1,13 @@
 //! Plain data: the words of the house, as types.
 
 pub mod address;
+pub mod bytes;
 pub mod component;
 pub mod cpu;
+pub mod cxl;
 pub mod dram;
 pub mod fault;
+pub mod firmware;
 pub mod hex;
 pub mod isolation;
 pub mod machine;
@@ -13,10 +16,13 @@ pub mod report;
 pub mod time;
 
 pub use address::{PageSize, Pfn, PhysAddr};
+pub use bytes::Bytes;
 pub use component::{CacheKind, CacheLevel, Component};
 pub use cpu::{ApicId, CpuId, SocketId};
+pub use cxl::{CxlDram, CxlGeneralMedia, CxlMedia};
 pub use dram::{BitPattern, Dimm, DimmId, DimmSpace, DramPlace, LoggedError};
 pub use fault::{Cover, CoverBy, Evidence, Fault, FaultKind, FaultState, Rule, Severity};
+pub use firmware::{ArmErrorInfo, ArmEvent, ExtlogMemEvent, NonStandardEvent};
 pub use isolation::{Asked, By, Isolation, IsolationState, Ledger, Target, Undo};
 pub use machine::{Cpu, Machine, Vendor};
 pub use record::{McEvent, MceRecord, MemoryFailure, Record};

@@ -1,7 +1,9 @@
 //! Raw records, as the kernel hands them out. Every field that a diagnosis may
 //! need is kept, so that a logged record can be diagnosed again.
 
-use super::{CpuId, LoggedError, Pfn};
+use super::{
+    ArmEvent, CpuId, CxlDram, CxlGeneralMedia, ExtlogMemEvent, LoggedError, NonStandardEvent, Pfn,
+};
 use serde::{Deserialize, Serialize};
 
 /// One x86 machine check: the fields of `struct mce`
@@ -113,6 +115,16 @@ pub enum Record {
     MemoryController(McEvent),
     /// From `ras:memory_failure_event`.
     MemoryFailure(MemoryFailure),
+    /// From `ras:extlog_mem_event`.
+    Extlog(ExtlogMemEvent),
+    /// From `ras:non_standard_event`.
+    NonStandard(NonStandardEvent),
+    /// From `ras:arm_event`.
+    Arm(ArmEvent),
+    /// From `cxl:cxl_dram`.
+    CxlDram(Box<CxlDram>),
+    /// From `cxl:cxl_general_media`.
+    CxlGeneralMedia(Box<CxlGeneralMedia>),
     /// From a log that somebody else decoded.
     Logged(LoggedError),
 }
@@ -133,7 +145,15 @@ impl Record {
         match self {
             Record::Mce(mce) if mce.cpuvendor == 0 => ((mce.status >> 38) & 0x7fff).max(1),
             Record::MemoryController(event) => u64::from(event.error_count).max(1),
-            Record::Mce(_) | Record::MemoryFailure(_) | Record::Logged(_) => 1,
+            Record::Arm(event) => event.errors(),
+            // What CXL counts is a running total of the device, no error of this record.
+            Record::Mce(_)
+            | Record::MemoryFailure(_)
+            | Record::Extlog(_)
+            | Record::NonStandard(_)
+            | Record::CxlDram(_)
+            | Record::CxlGeneralMedia(_)
+            | Record::Logged(_) => 1,
         }
     }
 }

@@ -16,6 +16,21 @@ pub enum Source {
     /// Results of memory_failure().
     #[serde(rename = "ras:memory_failure_event")]
     MemoryFailure,
+    /// Memory errors of Intel's extended error log (firmware).
+    #[serde(rename = "ras:extlog_mem_event")]
+    ExtlogMemEvent,
+    /// Sections of firmware's records that the kernel does not know.
+    #[serde(rename = "ras:non_standard_event")]
+    NonStandardEvent,
+    /// Errors of ARM processors (firmware).
+    #[serde(rename = "ras:arm_event")]
+    ArmEvent,
+    /// Errors of CXL devices' DRAM.
+    #[serde(rename = "cxl:cxl_dram")]
+    CxlDram,
+    /// Errors of CXL devices' media.
+    #[serde(rename = "cxl:cxl_general_media")]
+    CxlGeneralMedia,
     /// A log that somebody else decoded; no source of a running kernel.
     #[serde(rename = "log")]
     Log,
@@ -50,7 +65,16 @@ pub struct Report {
 
 impl Source {
     /// Those of a running kernel, in display order.
-    pub const ALL: [Source; 3] = [Source::MceRecord, Source::McEvent, Source::MemoryFailure];
+    pub const ALL: [Source; 8] = [
+        Source::MceRecord,
+        Source::McEvent,
+        Source::MemoryFailure,
+        Source::ExtlogMemEvent,
+        Source::NonStandardEvent,
+        Source::ArmEvent,
+        Source::CxlDram,
+        Source::CxlGeneralMedia,
+    ];
 
     /// The kernel's `system:name` of the tracepoint.
     pub fn name(self) -> &'static str {
@@ -58,6 +82,11 @@ impl Source {
             Source::MceRecord => "mce:mce_record",
             Source::McEvent => "ras:mc_event",
             Source::MemoryFailure => "ras:memory_failure_event",
+            Source::ExtlogMemEvent => "ras:extlog_mem_event",
+            Source::NonStandardEvent => "ras:non_standard_event",
+            Source::ArmEvent => "ras:arm_event",
+            Source::CxlDram => "cxl:cxl_dram",
+            Source::CxlGeneralMedia => "cxl:cxl_general_media",
             Source::Log => "log",
         }
     }

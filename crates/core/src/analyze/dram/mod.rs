@@ -29,7 +29,7 @@ pub use scope::Scope;
 
 use crate::analyze::finding::FaultUpdate;
 use crate::decide::RowPolicy;
-use crate::model::{CoverBy, DimmId, DramPlace, Fault, PageSize, Pfn, PhysAddr, Report};
+use crate::model::{CoverBy, DimmId, DramPlace, Fault, Pfn, PhysAddr, Report};
 use keys::CellKey;
 use modes::Modes;
 use row::{Line, Took};
@@ -75,7 +75,9 @@ pub struct DramRules {
 pub struct Sighting<'a> {
     /// Where.
     pub place: &'a DramPlace,
-    /// The system physical address, where it has a usable one.
+    /// The page, where it has a usable address of it.
+    pub page: Option<Pfn>,
+    /// The system physical address, where it is good to a 64-byte line.
     pub addr: Option<PhysAddr>,
     /// The report.
     pub report: &'a Report,
@@ -122,7 +124,6 @@ struct Case<'a> {
     seen: &'a Sighting<'a>,
     cell: CellKey,
     rules: &'a DramRules,
-    page_size: PageSize,
     whole_row: WholeRow<'a>,
 }
 
@@ -156,13 +157,7 @@ impl Dimms {
     ///
     /// `whole_row` is asked for the pages of a row whose errors are not known
     /// to be those of weak cells.
-    pub fn observe(
-        &mut self,
-        seen: &Sighting,
-        rules: &DramRules,
-        page_size: PageSize,
-        whole_row: WholeRow,
-    ) -> Found {
+    pub fn observe(&mut self, seen: &Sighting, rules: &DramRules, whole_row: WholeRow) -> Found {
         let now = seen.report.last.at;
         self.rows.expire(now, rules.row.threshold.window);
         let mut found = Found::default();
@@ -178,15 +173,14 @@ impl Dimms {
             self.bits(seen, &mut found);
             return found;
         };
-        let line = seen.addr.map(Line::of);
-        let Some(cell) = self.agreed(named, line) else {
+        let Some(cell) = self.agreed(named, seen) else {
             self.doubtful = self.doubtful.saturating_add(1);
             found.trust = Trust::Doubtful;
             return found;
         };
         found.trust = Trust::Good;
-        let case = Case { seen, cell, rules, page_size, whole_row };
-        match self.take(&case, line) {
+        let case = Case { seen, cell, rules, whole_row };
+        match self.take(&case) {
             Some((slot, took)) => {
                 found.learned = took.new_line;
                 self.count(&case, took.errors, &mut found);
@@ -307,25 +301,29 @@ impl Dimms {
     ///
     /// A line is a burst of columns; a report may name any of them. They are
     /// taken for the one seen first.
-    fn agreed(&self, named: CellKey, line: Option<Line>) -> Option<CellKey> {
-        let slot = self.rows.find(&named.row);
-        let known = slot.and_then(|slot| self.rows.row(slot)?.cell(named.column)?.line);
-        match (line, known) {
-            (None, _) => Some(named),
-            (Some(line), Some(known)) => (line == known).then_some(named),
-            (Some(line), None) => match self.rows.cell_at(line) {
-                None => Some(named),
-                Some(other) => {
-                    let same = other.row == named.row && same_burst(other.column, named.column);
-                    same.then_some(other)
-                }
-            },
+    fn agreed(&self, named: CellKey, seen: &Sighting) -> Option<CellKey> {
+        let row = self.rows.find(&named.row).and_then(|slot| self.rows.row(slot));
+        let known = row.and_then(|row| row.cell(named.column));
+        let known_page = known.and_then(|cell| cell.page);
+        if known_page.zip(seen.page).is_some_and(|(known, page)| known != page) {
+            return None;
+        }
+        let Some(line) = seen.addr.map(Line::of) else { return Some(named) };
+        if let Some(known) = known.and_then(|cell| cell.line) {
+            return (known == line).then_some(named);
+        }
+        match self.rows.cell_at(line) {
+            None => Some(named),
+            Some(other) => {
+                let same = other.row == named.row && same_burst(other.column, named.column);
+                same.then_some(other)
+            }
         }
     }
 
     /// Puts the sighting into its row. A new row in a bank that is given up
     /// anyway is not kept.
-    fn take(&mut self, case: &Case, line: Option<Line>) -> Option<(Slot, Took)> {
+    fn take(&mut self, case: &Case) -> Option<(Slot, Took)> {
         let Case { seen, cell, rules, .. } = case;
         let slot = match self.rows.find(&cell.row) {
             Some(slot) => slot,
@@ -336,14 +334,14 @@ impl Dimms {
             }
         };
         let row = self.rows.change(slot)?;
-        let took = row.take(seen, cell.column, line, self.capacity.columns, rules.row);
+        let took = row.take(seen, cell.column, self.capacity.columns, rules.row);
         if let Some(line) = took.dropped {
             self.rows.forget_line(line);
         }
         if took.evicted {
             self.evictions = self.evictions.saturating_add(1);
         }
-        if let (Some(line), true) = (line, took.new_line) {
+        if let (Some(line), true) = (seen.addr.map(Line::of), took.new_line) {
             self.rows.learn_line(line, slot, cell.column);
         }
         Some((slot, took))

@@ -2,12 +2,13 @@
 
 use super::modes::{Mode, COLUMN_ROWS};
 use super::rate::Sum;
-use super::row::{columns, Pattern, Row, Took};
+use super::row::{columns, Cell, Pattern, Row, Took};
 use super::rows::Slot;
 use super::scope::Scope;
 use super::{Case, Dimms, Found, Sighting};
-use crate::analyze::fault_id;
-use crate::model::{Cover, CoverBy, Evidence, Fault, PageSize, Time};
+use crate::analyze::{evidence, fault_id};
+use crate::model::{Cover, CoverBy, Evidence, Fault, Pfn, Time};
+use uuid::Uuid;
 
 /// Pages that a row fault may come to cover, at most. A row lies in 24 pages
 /// (pages kept open, channels interleaved) to 128 (pages kept closed); four
@@ -24,7 +25,7 @@ impl Dimms {
 
     /// An open row fault covers what its row has shown since.
     pub(super) fn grow(&mut self, case: &Case, slot: Slot, took: &Took, found: &mut Found) {
-        if !(took.new_line || took.entered || took.turned_wide) {
+        if !(took.new_page || took.entered || took.turned_wide) {
             return;
         }
         let given_up = self.bank_is_given_up(case);
@@ -124,7 +125,7 @@ impl Dimms {
             first: report.first,
             last: report.last,
             rate: sum.rate(),
-            evidence: vec![crate::analyze::evidence::evidence(report)],
+            evidence: vec![evidence::evidence(report)],
             cover: None,
         };
         modes.add(&mode);
@@ -141,10 +142,10 @@ impl Dimms {
         cover: Option<Cover>,
         case: &Case,
         found: &mut Found,
-    ) -> Option<uuid::Uuid> {
+    ) -> Option<Uuid> {
         let report = case.seen.report;
         let start = report.last.at.before(case.rules.row.threshold.window);
-        let (sum, columns, evidence) = self.sum(&scope, start, case);
+        let (sum, columns, pieces) = self.sum(&scope, start, case);
         let first = sum.first.unwrap_or(report.first);
         let mode = Mode {
             id: fault_id(&scope, scope.rule(), first.at),
@@ -155,7 +156,7 @@ impl Dimms {
             first,
             last: report.last,
             rate: sum.rate(),
-            evidence,
+            evidence: pieces,
             cover,
         };
         let modes = self.modes.entry(scope.dimm()).or_default();
@@ -175,15 +176,14 @@ impl Dimms {
         let mut sum = Sum::new();
         let mut columns = 0;
         let mut pieces = Vec::new();
-        let page = |cell: &super::row::Cell| Some(case.page_size.pfn(cell.line?.addr()));
         let mut add = |row: &Row, column: Option<u32>| {
-            let of_column = |cell: &&super::row::Cell| column.is_none_or(|c| c == cell.column);
+            let of_column = |cell: &&Cell| column.is_none_or(|c| c == cell.column);
             let inside = row.cells().iter().filter(|cell| cell.last >= start).filter(of_column);
             columns = columns.max(inside.clone().count());
             if inside.clone().next().is_some() {
                 pieces.extend(row.pieces.iter().map(|piece| (piece.at, piece.evidence.clone())));
             }
-            sum.add(inside, page);
+            sum.add(inside);
         };
         let row = |slot: &Slot| self.rows.row(*slot);
         match scope {
@@ -216,7 +216,7 @@ fn first_and_last(mut pieces: Vec<(Time, Evidence)>, case: &Case) -> Vec<Evidenc
     pieces.sort_by_key(|(at, _)| *at);
     pieces.truncate(Fault::MAX_EVIDENCE - 1);
     let mut evidence: Vec<Evidence> = pieces.into_iter().map(|(_, piece)| piece).collect();
-    let last = crate::analyze::evidence::evidence(case.seen.report);
+    let last = evidence::evidence(case.seen.report);
     if !evidence.contains(&last) {
         evidence.push(last);
     }
@@ -232,7 +232,7 @@ fn first_and_last(mut pieces: Vec<(Time, Evidence)>, case: &Case) -> Vec<Evidenc
 /// pattern over several DQ and beats is what comes before UEs, and a row without
 /// any pattern is treated like one.
 fn covered(row: &Row, case: &Case, given_up: bool) -> Option<Cover> {
-    let seen = row.pages(case.page_size, |_| true);
+    let seen = row.pages(|_| true);
     if row.pattern != Pattern::Narrow && !given_up {
         let whole = (case.whole_row)(&case.cell.row.place(), &row.addrs());
         if let Some((by, mut pages)) = whole {
@@ -270,14 +270,12 @@ fn grown(old: Option<&Cover>, row: &Row, case: &Case, given_up: bool) -> Option<
 /// The pages of a row of weak cells that its fault does not cover yet, once as
 /// many columns as the rule asks for have erred on them within T: it fires
 /// again, on what it has left.
-fn fresh_pages(had: &[crate::model::Pfn], row: &Row, case: &Case) -> Cover {
-    let page_size: PageSize = case.page_size;
+fn fresh_pages(had: &[Pfn], row: &Row, case: &Case) -> Cover {
     let start = row.last.at.before(case.rules.row.threshold.window);
-    let fresh = |cell: &super::row::Cell| {
-        let page = cell.line.map(|line| page_size.pfn(line.addr()));
-        cell.last >= start && page.is_some_and(|page| had.binary_search(&page).is_err())
+    let fresh = |cell: &Cell| {
+        cell.last >= start && cell.page.is_some_and(|page| had.binary_search(&page).is_err())
     };
     let enough = row.cells().iter().filter(|cell| fresh(cell)).count() >= columns(case.rules.row);
-    let pages = if enough { row.pages(page_size, fresh) } else { Vec::new() };
+    let pages = if enough { row.pages(fresh) } else { Vec::new() };
     Cover { by: CoverBy::Seen, pages }
 }

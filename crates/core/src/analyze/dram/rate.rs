@@ -38,11 +38,7 @@ impl Sum {
     }
 
     /// Adds the cells of one row that are in the window.
-    pub fn add<'a>(
-        &mut self,
-        cells: impl Iterator<Item = &'a Cell>,
-        page: impl Fn(&Cell) -> Option<Pfn>,
-    ) {
+    pub fn add<'a>(&mut self, cells: impl Iterator<Item = &'a Cell>) {
         let mut any = false;
         for cell in cells {
             any = true;
@@ -51,7 +47,7 @@ impl Sum {
             }
             self.errors = self.errors.saturating_add(cell.errors);
             self.last = self.last.max(cell.last);
-            self.pages.extend(page(cell));
+            self.pages.extend(cell.page);
         }
         self.rows += usize::from(any);
     }

@@ -4,9 +4,7 @@ use super::Sighting;
 use crate::analyze::evidence;
 use crate::analyze::serd::Serd;
 use crate::decide::RowPolicy;
-use crate::model::{
-    BitPattern, Evidence, Fault, PageSize, Pfn, PhysAddr, Report, Source, Stamp, Time,
-};
+use crate::model::{BitPattern, Evidence, Fault, Pfn, PhysAddr, Report, Source, Stamp, Time};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use uuid::Uuid;
@@ -37,11 +35,15 @@ impl Line {
     }
 }
 
-/// A place of a row that erred: a column, and the line it was seen at.
+/// A place of a row that erred: a column, and where it was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cell {
     pub column: u32,
+    /// Its page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<Pfn>,
+    /// Its line, where a record had the address so exactly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<Line>,
     /// First and last error with no gap longer than the window, and how many
@@ -142,8 +144,10 @@ pub(super) struct Took {
     pub fires: bool,
     /// The first wide bit pattern.
     pub turned_wide: bool,
-    /// A line was seen for the first time.
+    /// Its line was seen for the first time.
     pub new_line: bool,
+    /// Its page was seen for the first time.
+    pub new_page: bool,
     /// The line of a cell that was given up for room.
     pub dropped: Option<Line>,
     /// Errors that nobody had told of.
@@ -184,9 +188,9 @@ impl Row {
     }
 
     /// Pages of the cells that pass `which`, ascending.
-    pub(super) fn pages(&self, page_size: PageSize, which: impl Fn(&Cell) -> bool) -> Vec<Pfn> {
-        let lines = self.cells.iter().filter(|cell| which(cell)).filter_map(|cell| cell.line);
-        let mut pages: Vec<Pfn> = lines.map(|line| page_size.pfn(line.addr())).collect();
+    pub(super) fn pages(&self, which: impl Fn(&Cell) -> bool) -> Vec<Pfn> {
+        let cells = self.cells.iter().filter(|cell| which(cell));
+        let mut pages: Vec<Pfn> = cells.filter_map(|cell| cell.page).collect();
         pages.sort_unstable();
         pages.dedup();
         pages
@@ -202,7 +206,6 @@ impl Row {
         &mut self,
         seen: &Sighting,
         column: u32,
-        line: Option<Line>,
         most: usize,
         rule: RowPolicy,
     ) -> Took {
@@ -222,7 +225,14 @@ impl Row {
 
         let start_of_first = self.last.at.max(from).before(rule.threshold.window);
         let start = self.last.at.max(to).before(rule.threshold.window);
-        let cell = Cell { column, line, first: report.first, last: from, errors: took.errors };
+        let cell = Cell {
+            column,
+            page: seen.page,
+            line: seen.addr.map(Line::of),
+            first: report.first,
+            last: from,
+            errors: took.errors,
+        };
         self.touch(cell, start_of_first, most, &mut took);
         if self.fault.is_some() {
             self.reach(column, to);
@@ -255,10 +265,12 @@ impl Row {
     fn touch(&mut self, new: Cell, start: Time, most: usize, took: &mut Took) {
         if let Some(cell) = self.cells.iter_mut().find(|cell| cell.column == new.column) {
             took.new_line = cell.line.is_none() && new.line.is_some();
+            took.new_page = cell.page.is_none() && new.page.is_some();
             cell.line = cell.line.or(new.line);
+            cell.page = cell.page.or(new.page);
             if cell.last < start && new.last >= start {
                 took.entered = true;
-                *cell = Cell { line: cell.line, ..new };
+                *cell = Cell { line: cell.line, page: cell.page, ..new };
             } else {
                 cell.last = cell.last.max(new.last);
                 cell.errors = cell.errors.saturating_add(new.errors);
@@ -274,6 +286,7 @@ impl Row {
         }
         took.entered = true;
         took.new_line = new.line.is_some();
+        took.new_page = new.page.is_some();
         self.cells.reserve_exact(1);
         self.cells.push(new);
     }
