@@ -10,6 +10,8 @@ pub mod edac;
 pub mod pageflags;
 pub mod root;
 pub mod smbios;
+#[cfg(test)]
+mod testing;
 pub mod topology;
 pub mod uevents;
 
