@@ -12,6 +12,8 @@ pub mod fuzzing;
 pub mod pageflags;
 pub mod root;
 pub mod smbios;
+#[cfg(test)]
+mod testing;
 pub mod topology;
 pub mod uevents;
 
