@@ -4,6 +4,7 @@ use super::book::Book;
 use super::evidence::{Case, EvidenceKey, EvidenceState, Fired, Took};
 use super::finding::{FaultUpdate, Finding, Response};
 use super::lead::Lead;
+use super::part;
 use super::reading::{self, Reading};
 use super::rules::{RuleId, Rules, MEMORY_CE};
 use super::words;
@@ -236,7 +237,14 @@ impl Analyzer {
     }
 
     /// Opens the fault that just fired.
-    fn open(&mut self, lead: Lead, fired: Fired, report: &Report, machine: &Machine) -> Finding {
+    fn open(
+        &mut self,
+        mut lead: Lead,
+        fired: Fired,
+        report: &Report,
+        machine: &Machine,
+    ) -> Finding {
+        lead.fru = lead.fru.or_else(|| part::named_by(&report.record, machine));
         let response = match lead.took {
             Some(took) if self.is_cascade(&took) => Response::Escalate,
             _ => lead.response.clone(),

@@ -5,6 +5,7 @@ pub mod bytes;
 pub mod component;
 pub mod cpu;
 pub mod cxl;
+pub mod dimms;
 pub mod dram;
 pub mod fault;
 pub mod firmware;

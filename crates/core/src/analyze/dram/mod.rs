@@ -1,0 +1,4 @@
+//! Memory errors by their place in DRAM.
+
+pub mod map;
+pub mod place;
