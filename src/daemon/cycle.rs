@@ -385,3 +385,6 @@ fn context<'a>(
 ) -> Context<'a> {
     Context { policy, machine, ledger: &memory.ledger, now }
 }
+
+#[cfg(test)]
+mod tests;
