@@ -9,12 +9,16 @@
 mod analyzer;
 mod book;
 mod evidence;
+mod few;
 pub mod finding;
 mod lead;
 pub mod mce;
+mod piece;
 mod place;
+mod queues;
 mod reading;
 mod rules;
+mod saved;
 pub mod serd;
 mod tally;
 mod words;
