@@ -5,8 +5,12 @@
 //! understood is an error that names the place: a typo in a safety limit must
 //! not pass for the default.
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod keys;
 mod units;
+
+pub use units::size;
 
 use bulkhead_core::decide::Policy;
 use keys::{Layer, Places};

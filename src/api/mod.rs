@@ -7,6 +7,8 @@
 
 pub mod client;
 pub mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod handler;
 pub mod request;
 #[cfg(test)]

@@ -94,7 +94,7 @@ fn error(operation: &'static str, errno: Errno) -> HostError {
 
 /// Reads "action@path\0KEY=value\0…". `from` is the sender's port; the kernel's
 /// is 0, and any process may send.
-fn parse(from: Option<u32>, message: &[u8]) -> Option<Change> {
+pub(super) fn parse(from: Option<u32>, message: &[u8]) -> Option<Change> {
     if from != Some(0) {
         return None;
     }

@@ -5,6 +5,8 @@ mod bpf;
 mod channel;
 mod clock;
 mod file;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod tracefs;
 
 use bpf::Bpf;

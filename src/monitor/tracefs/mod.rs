@@ -8,6 +8,8 @@
 mod consumer;
 mod firmware;
 mod format;
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
 mod instance;
 mod page;
 mod record;

@@ -4,12 +4,14 @@ use super::book::Book;
 use super::evidence::{Case, EvidenceKey, EvidenceState, Fired, Took};
 use super::finding::{FaultUpdate, Finding, Response};
 use super::lead::Lead;
+use super::part;
 use super::reading::{self, Reading};
 use super::rules::{RuleId, Rules, MEMORY_CE};
 use super::words;
 use crate::decide::Threshold;
-use crate::model::{Fault, FaultState, Machine, Pfn, Record, Report, Source, Target};
+use crate::model::{Fault, FaultState, Machine, Pfn, Record, Report, Source, Target, Time};
 use std::collections::BTreeMap;
+use std::fmt;
 use uuid::Uuid;
 
 /// Pages with evidence, at most. A host past it has lost whole DIMMs; at about
@@ -236,7 +238,14 @@ impl Analyzer {
     }
 
     /// Opens the fault that just fired.
-    fn open(&mut self, lead: Lead, fired: Fired, report: &Report, machine: &Machine) -> Finding {
+    fn open(
+        &mut self,
+        mut lead: Lead,
+        fired: Fired,
+        report: &Report,
+        machine: &Machine,
+    ) -> Finding {
+        lead.fru = lead.fru.or_else(|| part::named_by(&report.record, machine));
         let response = match lead.took {
             Some(took) if self.is_cascade(&took) => Response::Escalate,
             _ => lead.response.clone(),
@@ -244,7 +253,7 @@ impl Analyzer {
         let took = lead.took.filter(|_| matches!(response, Response::TakeCpus(_)));
         let summary = words::summary(&lead, fired.errors, machine);
         let fault = Fault {
-            id: identity(&lead, &fired),
+            id: fault_id(&lead.key, lead.rule, fired.first.at),
             component: lead.component.clone(),
             rule: lead.rule.with(lead.threshold),
             severity: lead.severity(),
@@ -375,9 +384,9 @@ fn creditable(report: &Report) -> u64 {
     u64::try_from(share).unwrap_or(report.errors)
 }
 
-/// The same log finds the same fault: its name is made of the component, the
+/// The same log finds the same fault: its name is made of the component's, the
 /// rule and the moment of the first record.
-fn identity(lead: &Lead, fired: &Fired) -> Uuid {
-    let name = format!("{}|{}|{}", lead.key, lead.rule.name(), fired.first.at.0);
+pub(super) fn fault_id(component: &dyn fmt::Display, rule: RuleId, first: Time) -> Uuid {
+    let name = format!("{component}|{}|{}", rule.name(), first.0);
     Uuid::new_v5(&NAMESPACE, name.as_bytes())
 }

@@ -10,17 +10,21 @@ mod analyzer;
 mod arm;
 mod book;
 mod cper;
+mod culprit;
 mod cxl;
+pub mod dram;
 mod evidence;
 pub mod finding;
 mod lead;
 pub mod mce;
-mod place;
+mod part;
 mod reading;
 mod rules;
 pub mod serd;
 mod tally;
 mod words;
+
+use analyzer::fault_id;
 
 pub use analyzer::{Analyzer, Observed, MAX_OTHERS, MAX_PAGES};
 pub use arm::MPIDR_AFFINITY;

@@ -1,11 +1,14 @@
 //! What one record says, in the words of the rules.
 
+use super::dram::place;
 use super::lead::{self, Lead};
 use super::mce::code::Code;
 use super::mce::{self, Outcome};
 use super::rules::Rules;
 use super::{arm, cper, cxl};
-use crate::model::{DramPlace, Machine, McEvent, MceRecord, MemoryFailure, Pfn, Record, Source};
+use crate::model::{
+    DramPlace, LoggedError, Machine, McEvent, MceRecord, MemoryFailure, Pfn, Record, Source,
+};
 
 /// A record, read.
 #[derive(Debug, Default)]
@@ -15,7 +18,7 @@ pub(super) struct Reading {
     /// The page it has a usable address of.
     pub page: Option<Pfn>,
     /// The place in DRAM that it names.
-    #[allow(dead_code)]
+    #[cfg_attr(not(test), expect(dead_code, reason = "fault modes will read it"))]
     pub place: Option<DramPlace>,
     /// What could not be used of it, and why.
     pub unusable: Option<String>,
@@ -42,6 +45,7 @@ pub(super) fn read(source: Source, record: &Record, machine: &Machine, rules: &R
         (Source::CxlGeneralMedia, Record::CxlGeneralMedia(event)) => {
             cxl::general_media(event, machine, rules)
         }
+        (Source::Log, Record::Logged(error)) => logged(error, machine, rules),
         _ => Reading::unusable(format!("a report of {source} carries another source's record")),
     }
 }
@@ -71,15 +75,35 @@ fn mc_event(event: &McEvent, machine: &Machine, rules: &Rules) -> Reading {
         4 => return Reading::default(),
         other => return Reading::unusable(format!("mc_event has an unknown error type {other}")),
     };
-    let fru = fru(&event.label);
+    let place = place::of_mc_event(event, machine);
     // A driver passes 0 where it knows no address; a grain above a page is none.
     let of_page = event.address != 0 && event.grain_bits <= machine.page_size.shift();
     let page = of_page.then(|| mce::page_of(event.address, machine)).flatten();
     let lead = match page {
-        Some(pfn) => lead::page(pfn, outcome, rules, fru),
-        None => lead::memory(Some(event.mc_index), &event.label, outcome, fru),
+        Some(pfn) => lead::page(pfn, outcome, rules, None),
+        None => lead::memory(Some(event.mc_index), &event.label, outcome, None),
     };
-    Reading { lead: Some(lead), page, ..Reading::default() }
+    Reading { lead: Some(lead), page, place, unusable: None }
+}
+
+/// An error that somebody else decoded. Without an address it has no page.
+fn logged(error: &LoggedError, machine: &Machine, rules: &Rules) -> Reading {
+    let outcome = match error.uncorrected {
+        true => Outcome::Uncorrected,
+        false => Outcome::Corrected,
+    };
+    let Some(addr) = error.addr else {
+        let lead = lead::memory(None, "", outcome, None);
+        return Reading { lead: Some(lead), place: Some(error.place), ..Reading::default() };
+    };
+    match mce::page_of(addr.0, machine) {
+        Some(pfn) => {
+            let lead = lead::page(pfn, outcome, rules, None);
+            let place = Some(error.place);
+            Reading { lead: Some(lead), page: Some(pfn), place, unusable: None }
+        }
+        None => Reading::unusable(format!("address {addr} is beyond the host's address width")),
+    }
 }
 
 /// A result, not an error: what it tells of the page is decide's to record.
@@ -92,12 +116,4 @@ fn memory_failure(result: &MemoryFailure, machine: &Machine) -> Reading {
             result.pfn.0
         )),
     }
-}
-
-/// The DIMM to replace, if the label names exactly one. EDAC's core joins the
-/// candidates with " or " and has two texts for "not known"
-/// (drivers/edac/edac_mc.c, edac_mc_handle_error).
-fn fru(label: &str) -> Option<String> {
-    let known = !matches!(label, "" | "any memory" | "unknown memory") && !label.contains(" or ");
-    known.then(|| label.to_owned())
 }

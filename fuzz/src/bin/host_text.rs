@@ -1,0 +1,3 @@
+//! Texts of /sys and /proc about the machine.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|text: &str| bulkhead::host::fuzzing::text(text));
