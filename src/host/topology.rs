@@ -5,6 +5,7 @@
 //! (drivers/base/topology.c, cacheinfo.c), and it leaves the lists of its
 //! siblings. What was known of it earlier in this boot stands in.
 
+use super::mpidr::{self, Madt};
 use super::{cpuinfo, cpulist, dimms, HostError, Root};
 use bulkhead_core::model::{ApicId, Cpu, CpuId, Machine, PageSize, SocketId};
 use nix::unistd::{sysconf, SysconfVar};
@@ -31,9 +32,14 @@ const UNKNOWN_CORE: u32 = u32::MAX;
 pub fn machine(root: &Root, known: Option<&Machine>) -> Result<Machine, HostError> {
     let info = cpuinfo::parse(&root.read("proc/cpuinfo").unwrap_or_default());
     let online = cpus_in(root, &format!("{CPUS}/online"));
+    // Only x86 has APIC ids to show, and only ARM has to ask firmware.
+    let madt = info.apic.is_empty().then(|| Madt::read(root));
     let mut cpus = BTreeMap::new();
     for id in present(root)? {
-        let apic = info.apic.get(&id).copied();
+        let apic = match &madt {
+            Some(madt) => mpidr::of(root, madt, id),
+            None => info.apic.get(&id).copied(),
+        };
         cpus.insert(id, cpu(root, id, online.as_ref(), apic));
     }
     if let Some(known) = known {
@@ -285,6 +291,16 @@ mod tests {
         assert_eq!(cpu.threads, set(&[3, 7]));
         assert_eq!(cpu.caches[&1], set(&[3, 7]), "the instruction cache is not the data cache");
         assert_eq!(cpu.caches[&3], set(&[2, 3, 6, 7]));
+    }
+
+    #[test]
+    fn an_arm_processor_is_known_by_its_mpidr() {
+        let host = Host::new();
+        host.write("proc/cpuinfo", "processor\t: 0\nCPU implementer\t: 0x41\n");
+        host.write("sys/devices/system/cpu/cpu5/of_node/reg", "\0\0\x01\x02");
+        let machine = host.machine(None);
+        assert_eq!(machine.by_apic(ApicId(0x102)).map(|cpu| cpu.id), Some(CpuId(5)));
+        assert_eq!(machine.cpus[&CpuId(0)].apic, None);
     }
 
     #[test]
