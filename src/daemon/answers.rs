@@ -39,7 +39,7 @@ impl Handler for Answers<'_> {
         let memory = &self.cycle.memory;
         let lines = |is_cpu, state| memory.ledger.count(is_cpu, state) as u64;
         let in_state = |state| lines(true, state) + lines(false, state);
-        let open = || memory.faults.values().filter(|fault| fault.is_open());
+        let faults = memory.fault_figures();
         let usage = self.cycle.usage(self.now);
         let pages = lines(false, IsolationState::Isolated);
         let mut status = Status {
@@ -59,8 +59,8 @@ impl Handler for Answers<'_> {
             failed: in_state(IsolationState::Failed),
             refused: in_state(IsolationState::Refused),
             unlisted: memory.ledger.forgotten(),
-            open_faults: open().count() as u64,
-            escalated: open().filter(|f| f.state == FaultState::Escalated).count() as u64,
+            open_faults: faults.open,
+            escalated: faults.escalated,
             sources: self.sources(),
             checks: self.checks(),
             limits: LimitsView {

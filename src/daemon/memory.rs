@@ -2,7 +2,7 @@
 
 use crate::event::Event;
 use crate::state::{Attempt, BootRow, Change, Saved, SourceCount, StateError, Store};
-use bulkhead_core::model::{Fault, Group, Isolation, Ledger, Source, Target};
+use bulkhead_core::model::{Fault, FaultState, Group, Isolation, Ledger, Source, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -23,8 +23,19 @@ pub struct Memory {
     pub boot: BootRow,
     /// The last commit succeeded.
     pub saved: bool,
+    figures: FaultFigures,
     unsaved: Unsaved,
     dropped: u64,
+}
+
+/// How many faults there are that no admin has closed. `status` asks often, and
+/// there may be many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FaultFigures {
+    /// All of them.
+    pub open: u64,
+    /// Those that a human must act on.
+    pub escalated: u64,
 }
 
 #[derive(Debug, Default)]
@@ -60,15 +71,18 @@ impl Memory {
             .drain(..)
             .filter_map(|c| Source::ALL.into_iter().find(|s| s.name() == c.source).map(|s| (s, c)))
             .collect();
-        Memory {
+        let mut memory = Memory {
             ledger: std::mem::take(&mut saved.ledger),
-            faults: saved.faults.drain(..).map(|f| (f.id, f)).collect(),
+            faults: BTreeMap::new(),
             counts,
             boot,
             saved: true,
+            figures: FaultFigures::default(),
             unsaved: Unsaved::default(),
             dropped: 0,
-        }
+        };
+        saved.faults.drain(..).for_each(|fault| memory.enter_fault(fault));
+        memory
     }
 
     /// Inserts or replaces a ledger line.
@@ -91,7 +105,23 @@ impl Memory {
     /// Inserts or replaces a fault.
     pub fn put_fault(&mut self, fault: Fault) {
         self.unsaved.faults.insert(fault.id);
-        self.faults.insert(fault.id, fault);
+        self.enter_fault(fault);
+    }
+
+    fn enter_fault(&mut self, fault: Fault) {
+        let figures = &mut self.figures;
+        figures.open += u64::from(fault.is_open());
+        figures.escalated += u64::from(fault.state == FaultState::Escalated);
+        if let Some(old) = self.faults.insert(fault.id, fault) {
+            figures.open = figures.open.saturating_sub(u64::from(old.is_open()));
+            let escalated = u64::from(old.state == FaultState::Escalated);
+            figures.escalated = figures.escalated.saturating_sub(escalated);
+        }
+    }
+
+    /// How many faults are open.
+    pub fn fault_figures(&self) -> FaultFigures {
+        self.figures
     }
 
     /// Something was asked of the kernel, and answered.

@@ -9,8 +9,9 @@ use super::reading::{self, Reading};
 use super::rules::{RuleId, Rules, MEMORY_CE};
 use super::words;
 use crate::decide::Threshold;
-use crate::model::{Fault, FaultState, Machine, Pfn, Record, Report, Source, Target};
+use crate::model::{Fault, FaultState, Machine, Pfn, Record, Report, Source, Target, Time};
 use std::collections::BTreeMap;
+use std::fmt;
 use uuid::Uuid;
 
 /// Pages with evidence, at most. A host past it has lost whole DIMMs; at about
@@ -252,7 +253,7 @@ impl Analyzer {
         let took = lead.took.filter(|_| matches!(response, Response::TakeCpus(_)));
         let summary = words::summary(&lead, fired.errors, machine);
         let fault = Fault {
-            id: identity(&lead, &fired),
+            id: fault_id(&lead.key, lead.rule, fired.first.at),
             component: lead.component.clone(),
             rule: lead.rule.with(lead.threshold),
             severity: lead.severity(),
@@ -383,9 +384,9 @@ fn creditable(report: &Report) -> u64 {
     u64::try_from(share).unwrap_or(report.errors)
 }
 
-/// The same log finds the same fault: its name is made of the component, the
+/// The same log finds the same fault: its name is made of the component's, the
 /// rule and the moment of the first record.
-fn identity(lead: &Lead, fired: &Fired) -> Uuid {
-    let name = format!("{}|{}|{}", lead.key, lead.rule.name(), fired.first.at.0);
+pub(super) fn fault_id(component: &dyn fmt::Display, rule: RuleId, first: Time) -> Uuid {
+    let name = format!("{component}|{}|{}", rule.name(), first.0);
     Uuid::new_v5(&NAMESPACE, name.as_bytes())
 }

@@ -24,6 +24,8 @@ pub mod serd;
 mod tally;
 mod words;
 
+use analyzer::fault_id;
+
 pub use analyzer::{Analyzer, Observed, MAX_OTHERS, MAX_PAGES};
 pub use arm::MPIDR_AFFINITY;
 pub use evidence::{Case, CoreId, EvidenceKey, EvidenceState, Part, Took};

@@ -17,8 +17,8 @@ fn dimm(event: &McEvent, machine: &Machine) -> Option<String> {
         .and_then(|handle| machine.dimm_by_handle(handle))
         .or_else(|| machine.dimm_by_id(&place::of_mc_event(event, machine)?.dimm));
     match dimm {
-        Some(dimm) => Some(dimm.fru()),
-        None => labelled(&event.label, machine),
+        Some(dimm) if dimm.locator.is_some() => Some(dimm.fru()),
+        _ => labelled(&event.label, machine),
     }
 }
 

@@ -86,14 +86,24 @@ fn mc_event(event: &McEvent, machine: &Machine, rules: &Rules) -> Reading {
     Reading { lead: Some(lead), page, place, unusable: None }
 }
 
+/// An error that somebody else decoded. Without an address it has no page.
 fn logged(error: &LoggedError, machine: &Machine, rules: &Rules) -> Reading {
-    let outcome = if error.uncorrected { Outcome::Uncorrected } else { Outcome::Corrected };
-    let page = error.addr.and_then(|addr| mce::page_of(addr.0, machine));
-    let lead = match page {
-        Some(pfn) => lead::page(pfn, outcome, rules, None),
-        None => lead::memory(None, "", outcome, None),
+    let outcome = match error.uncorrected {
+        true => Outcome::Uncorrected,
+        false => Outcome::Corrected,
     };
-    Reading { lead: Some(lead), page, place: Some(error.place), unusable: None }
+    let Some(addr) = error.addr else {
+        let lead = lead::memory(None, "", outcome, None);
+        return Reading { lead: Some(lead), place: Some(error.place), ..Reading::default() };
+    };
+    match mce::page_of(addr.0, machine) {
+        Some(pfn) => {
+            let lead = lead::page(pfn, outcome, rules, None);
+            let place = Some(error.place);
+            Reading { lead: Some(lead), page: Some(pfn), place, unusable: None }
+        }
+        None => Reading::unusable(format!("address {addr} is beyond the host's address width")),
+    }
 }
 
 /// A result, not an error: what it tells of the page is decide's to record.

@@ -66,6 +66,18 @@ pub enum RuleId {
     BankUnknown,
     /// N CEs of a bus or interconnect.
     Bus,
+    /// N CEs at M columns of a row of DRAM.
+    RowCe,
+    /// CEs in several rows of one column of a bank of DRAM.
+    ColumnCe,
+    /// Several faulty rows and columns of a bank of DRAM.
+    BankCe,
+    /// Several faulty banks of a rank of a DIMM.
+    RankCe,
+    /// Faulty banks in several ranks of a DIMM.
+    ManyBanks,
+    /// A CE with more than one DQ and more than one beat.
+    DimmBits,
 }
 
 impl RuleId {
@@ -87,6 +99,12 @@ impl RuleId {
             RuleId::BankShared => "bank-shared",
             RuleId::BankUnknown => "bank-unknown",
             RuleId::Bus => "bus",
+            RuleId::RowCe => "row-ce",
+            RuleId::ColumnCe => "column-ce",
+            RuleId::BankCe => "bank-ce",
+            RuleId::RankCe => "rank-ce",
+            RuleId::ManyBanks => "many-banks",
+            RuleId::DimmBits => "dimm-bits",
         }
     }
 

@@ -22,12 +22,13 @@ pub(super) fn taken_up(ctx: &Context, plan: &mut Plan, group: Group, fault: &Fau
         let line = lines.get(pfn).copied();
         standings.add(Standing::of(line.or_else(|| ctx.ledger.get(&Target::Page(*pfn)))));
     }
-    let held = quieten(plan, |id| id == group.fault);
-    let why = [settle::because(fault)].into_iter().chain(held.as_ref().map(|h| h.why.clone()));
-    let words = Words {
-        why: why.collect::<Vec<_>>().join(" "),
-        next: held.map(|held| held.next).unwrap_or_default(),
-    };
+    let mut words = Words { why: settle::because(fault), next: String::new() };
+    if let Some(kept) = quieten(plan, |id| id == group.fault) {
+        if kept.why != words.why {
+            words.why = format!("{} {}", words.why, kept.why);
+        }
+        words.next = kept.next;
+    }
     tell(plan, &group, &standings, words, true);
     plan.groups.push(group);
 }
@@ -106,9 +107,12 @@ fn quieten(plan: &mut Plan, is_group: impl Fn(Uuid) -> bool) -> Option<Words> {
     let decisions = std::mem::take(&mut plan.decisions);
     let (quiet, told): (Vec<_>, Vec<_>) = decisions.into_iter().partition(is_routine);
     plan.decisions = told;
-    let keeps = |d: &Decision| matches!(d.kind, DecisionKind::Refused | DecisionKind::Failed);
-    let held = quiet.into_iter().filter(keeps).max_by_key(|decision| decision.human)?;
-    Some(Words { why: held.why, next: held.next })
+    let keeps = |d: &Decision| {
+        use DecisionKind::{Failed, Observed, Refused};
+        matches!(d.kind, Refused | Failed | Observed)
+    };
+    let kept = quiet.into_iter().filter(keeps).max_by_key(|decision| decision.human)?;
+    Some(Words { why: kept.why, next: kept.next })
 }
 
 /// Contained only with all pages out of service; a human's where some are held

@@ -59,14 +59,11 @@ fn seen(ctx: &Context, fault: &Fault, pages: &BTreeSet<Pfn>) -> BTreeSet<Pfn> {
     let addresses = fault.evidence.iter().filter_map(|piece| match &piece.record {
         Record::Mce(record) => Some(PhysAddr(record.addr)),
         Record::MemoryController(event) => Some(PhysAddr(event.address)),
-        Record::Logged(error) => error.addr,
         Record::Extlog(event) => Some(PhysAddr(event.pa)),
-        // Their addresses are not where the record has one for all.
-        Record::MemoryFailure(_)
-        | Record::NonStandard(_)
-        | Record::Arm(_)
-        | Record::CxlDram(_)
-        | Record::CxlGeneralMedia(_) => None,
+        Record::CxlDram(event) => event.media.hpa,
+        Record::CxlGeneralMedia(event) => event.media.hpa,
+        Record::Logged(error) => error.addr,
+        Record::MemoryFailure(_) | Record::NonStandard(_) | Record::Arm(_) => None,
     });
     // What is no address of memory lies in no page of the fault.
     addresses

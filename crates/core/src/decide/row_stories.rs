@@ -229,6 +229,30 @@ fn grave_faults_and_pages_with_errors_go_first_when_room_appears() {
 }
 
 #[test]
+fn in_mode_observe_a_row_is_told_as_one_and_nothing_is_touched() {
+    let mut desk = desk();
+    desk.policy.observe = true;
+    let fault = row(1, 0..24);
+    let plan = desk.find_row(&fault);
+    assert_eq!(plan.orders, []);
+    assert_eq!(kinds(&plan), [DecisionKind::Observed]);
+    assert!(plan.decisions[0].next.contains("mode = \"isolate\""), "{:?}", plan.decisions);
+    assert_eq!(state_of(&plan, &fault), Some(FaultState::Open));
+}
+
+#[test]
+fn a_page_of_a_row_with_an_uncorrected_error_is_left_to_memory_failure() {
+    let mut desk = desk();
+    desk.find(Response::EnsureFailedPage(Pfn(1)));
+    let fault = row(1, 0..3);
+    assert_eq!(desk.find_row(&fault).orders, [soft(0), soft(2)]);
+    all_off(&mut desk, [0, 2]);
+    let plan = desk.answer(Order::Inspect(Pfn(1)), Answer::Off);
+    assert_eq!(desk.page(1).by, By::Kernel);
+    assert_eq!(state_of(&plan, &fault), Some(FaultState::Isolated));
+}
+
+#[test]
 fn a_place_is_used_when_it_comes_free_whoevers_turn_it_is() {
     let mut desk = with_places(2);
     let take = |desk: &mut Desk, pfn| {

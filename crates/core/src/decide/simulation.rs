@@ -4,6 +4,8 @@
 //! The rails are checked against the host's own books, which share nothing
 //! with the code under test. `PROPTEST_CASES` scales the number of histories.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use super::testing::{finding, machine, outcome, row, Desk};
 use super::*;
 use crate::analyze::Response;

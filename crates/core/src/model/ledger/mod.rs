@@ -17,7 +17,6 @@ use figures::Figures;
 use group::Groups;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Index;
 use uuid::Uuid;
 
 /// What goes first has the least: the most urgent, and of these the one that
@@ -226,7 +225,8 @@ impl FromIterator<Isolation> for Ledger {
     }
 }
 
-impl Index<&Target> for Ledger {
+#[cfg(test)]
+impl std::ops::Index<&Target> for Ledger {
     type Output = Isolation;
 
     /// The line of a target that has one.
