@@ -24,6 +24,7 @@ mod bulkhead;
 mod cpu;
 mod demo;
 mod memory;
+mod rasdaemon;
 mod service;
 mod smoke;
 mod sources;
