@@ -25,6 +25,7 @@ mod cpu;
 mod demo;
 mod firmware;
 mod memory;
+mod rasdaemon;
 mod service;
 mod smoke;
 mod sources;
