@@ -46,7 +46,7 @@ fn check(platform: &Platform, spots: BTreeSet<Spot>) -> Result<(usize, usize), T
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 64,
+        cases: 32,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

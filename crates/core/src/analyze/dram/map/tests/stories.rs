@@ -24,7 +24,7 @@ fn hashed() -> Platform {
 /// Lines of a row, spread so that each line bit is tested.
 fn row(row: u32) -> Vec<DramPlace> {
     let lines = [1, 6, 13, 26, 52, 77, 100, 127].into_iter();
-    lines.map(|line| place(2, 3, row, (line ^ row % 4) * 8)).collect()
+    lines.map(|line| place(2, 3, row, (line ^ (row % 4)) * 8)).collect()
 }
 
 fn rows(numbers: std::ops::Range<u32>) -> Vec<DramPlace> {

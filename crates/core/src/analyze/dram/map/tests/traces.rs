@@ -43,9 +43,13 @@ fn traces() -> Option<Vec<PathBuf>> {
     (!files.is_empty()).then_some(files)
 }
 
-/// Line bits that places show.
-fn bits<'a>(places: impl Iterator<Item = &'a DramPlace>) -> u32 {
-    places.fold(0, |bits, place| bits | place.column.unwrap() / 8)
+/// Line bits that the places show of which nothing contradictory is said.
+fn bits(cells: &[&(DramPlace, PhysAddr)]) -> u32 {
+    let twice = |(place, addr): &(DramPlace, PhysAddr)| {
+        cells.iter().filter(|(p, a)| p == place || a == addr).count() > 1
+    };
+    let sure = cells.iter().filter(|cell| !twice(cell));
+    sure.fold(0, |bits, (place, _)| bits | (place.column.unwrap() / 8))
 }
 
 #[test]
@@ -74,8 +78,8 @@ fn an_error_left_out_lies_in_the_row_that_the_others_predict() {
                     Some((CoverBy::Learned, pages)) if pages.contains(&page) => learned += 1,
                     // Only a column bit that no other error has shown excuses.
                     Some((by, _)) => {
-                        let shown = bits(others().map(|(place, _)| place));
-                        let new = bits([left_out].into_iter()) & !shown;
+                        let shown = bits(&others().collect::<Vec<_>>());
+                        let new = left_out.column.unwrap() / 8 & !shown;
                         assert!(by == CoverBy::Learned && new != 0, "{left_out:?} {addr}");
                         partly += 1;
                     }
