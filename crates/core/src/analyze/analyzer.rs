@@ -1,9 +1,11 @@
 //! The engine: reports in, findings out, evidence kept between them.
 
 use super::book::Book;
-use super::evidence::{Case, EvidenceKey, EvidenceState, Fired, Took};
+use super::dram::{Capacity, Dimms, Sighting};
+use super::evidence::{Case, EvidenceKey, EvidenceState, Fired, Remembered, Took};
 use super::finding::{FaultUpdate, Finding, Response};
 use super::lead::Lead;
+use super::located::is_located;
 use super::reading::{self, Reading};
 use super::rules::{RuleId, Rules, MEMORY_CE};
 use super::words;
@@ -31,7 +33,8 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6b1f_9b0e_52c7_4d0e_9a35_0c8e_71d4_2f6
 /// Finds faults in reports. Pure: time comes with the reports.
 #[derive(Debug)]
 pub struct Analyzer {
-    rules: Rules,
+    pub(super) rules: Rules,
+    pub(super) dimms: Dimms,
     pages: Book,
     others: Book,
     /// Open faults, by what they are about.
@@ -61,6 +64,7 @@ impl Analyzer {
     pub fn new(rules: Rules) -> Analyzer {
         Analyzer {
             rules,
+            dimms: Dimms::new(Capacity::default()),
             pages: Book::new(MAX_PAGES),
             others: Book::new(MAX_OTHERS),
             cases: BTreeMap::new(),
@@ -80,7 +84,7 @@ impl Analyzer {
             out.undecodable = Some(format!("a report of {} stands for no record", report.source));
             return out;
         }
-        let Reading { lead, page, unusable, .. } =
+        let Reading { lead, page, addr, place, unusable } =
             reading::read(report.source, &report.record, machine, &self.rules);
         out.undecodable = unusable;
         out.page = page;
@@ -105,6 +109,12 @@ impl Analyzer {
         }
         if report.source == Source::McEvent && report.decodes > 0 {
             self.withdraw_placeless(report);
+        }
+        if let (Some(place), Some(lead)) = (&place, &lead) {
+            if !lead.rule.uncorrected() {
+                let seen = Sighting { place, page, addr, report };
+                self.locate(&seen, lead.fru.as_deref(), machine, &mut out);
+            }
         }
         if let Some(lead) = lead {
             self.follow(lead, report, fresh, machine, &mut out);
@@ -138,6 +148,7 @@ impl Analyzer {
     /// An admin closed `fault`: its component may fire anew, from an empty
     /// window, and it no longer speaks against its socket's other cores.
     pub fn closed(&mut self, fault: &Fault) {
+        self.dimms.closed(fault.id);
         let Some(key) = self.cases.remove(&fault.id) else { return };
         if self.book(&key).get(&key).is_none() {
             return;
@@ -160,14 +171,25 @@ impl Analyzer {
     /// that no row knows is found again by its evidence.
     pub fn restore<'f>(
         &mut self,
-        rows: impl Iterator<Item = (EvidenceKey, EvidenceState)>,
+        rows: impl Iterator<Item = (EvidenceKey, Remembered)>,
         open_faults: impl Iterator<Item = &'f Fault>,
         machine: &Machine,
     ) {
         let mut open: BTreeMap<Uuid, &Fault> =
             open_faults.filter(|f| f.is_open()).map(|f| (f.id, f)).collect();
-        for (key, row) in rows {
-            let mut state = row;
+        let located: Vec<&Fault> = open.values().copied().filter(|f| is_located(f)).collect();
+        open.retain(|_, fault| !is_located(fault));
+        let mut dram_rows = Vec::new();
+        for (key, remembered) in rows {
+            let mut state = match (&key, remembered) {
+                (EvidenceKey::Row(row), Remembered::Row(state)) => {
+                    dram_rows.push((*row, state));
+                    continue;
+                }
+                (_, Remembered::Component(state)) => state,
+                // Of no use under another's name.
+                (_, Remembered::Row(_)) => continue,
+            };
             let before = state.cases.len();
             state.cases.retain_mut(|case| match open.remove(&case.id) {
                 Some(fault) => {
@@ -186,14 +208,17 @@ impl Analyzer {
         for fault in open.into_values() {
             self.reopen(fault, machine);
         }
+        self.dimms.restore(dram_rows.into_iter(), located.into_iter());
     }
 
     /// What changed since the last call: a row's new content, or `None` where
     /// it is gone.
-    pub fn take_changes(&mut self) -> Vec<(EvidenceKey, Option<EvidenceState>)> {
+    pub fn take_changes(&mut self) -> Vec<(EvidenceKey, Option<Remembered>)> {
         let mut changes = self.pages.take_changes();
         changes.extend(self.others.take_changes());
-        changes
+        let components = changes.into_iter().map(|(k, v)| (k, v.map(Remembered::Component)));
+        let rows = self.dimms.take_changes().into_iter();
+        components.chain(rows.map(|(k, v)| (EvidenceKey::Row(k), v.map(Remembered::Row)))).collect()
     }
 
     /// All rows are to be handed out by the next [`Analyzer::take_changes`]:
@@ -201,6 +226,7 @@ impl Analyzer {
     pub fn mark_all(&mut self) {
         self.pages.mark_all();
         self.others.mark_all();
+        self.dimms.mark_all();
     }
 
     /// Pages with evidence.
@@ -213,7 +239,7 @@ impl Analyzer {
 
     /// Components whose evidence was given up for want of room.
     pub fn evictions(&self) -> u64 {
-        self.pages.evictions() + self.others.evictions()
+        self.pages.evictions() + self.others.evictions() + self.dimms.evictions()
     }
 
     /// Keeps a record's evidence, and fires its rule when it is enough.

@@ -15,6 +15,7 @@ pub mod dram;
 mod evidence;
 pub mod finding;
 mod lead;
+mod located;
 pub mod mce;
 mod place;
 mod reading;
@@ -27,7 +28,7 @@ use analyzer::fault_id;
 
 pub use analyzer::{Analyzer, Observed, MAX_OTHERS, MAX_PAGES};
 pub use arm::MPIDR_AFFINITY;
-pub use evidence::{Case, CoreId, EvidenceKey, EvidenceState, Part, Took};
+pub use evidence::{Case, CoreId, EvidenceKey, EvidenceState, Part, Remembered, Took};
 pub use finding::{FaultUpdate, Finding, Response};
 pub use rules::{RuleId, Rules, MEMORY_CE};
 

@@ -5,7 +5,15 @@ use super::mce::code::Code;
 use super::mce::{self, Outcome};
 use super::rules::Rules;
 use super::{arm, cper, cxl};
-use crate::model::{DramPlace, Machine, McEvent, MceRecord, MemoryFailure, Pfn, Record, Source};
+use crate::model::{
+    DramPlace, LoggedError, Machine, McEvent, MceRecord, MemoryFailure, Pfn, PhysAddr, Record,
+    Source,
+};
+
+/// The largest `grain_bits` of an address that is good to a 64-byte line
+/// (drivers/edac/edac_mc.c, edac_raw_mc_handle_error: the log2 of the grain that
+/// the driver states).
+const LINE_GRAIN: u8 = 6;
 
 /// A record, read.
 #[derive(Debug, Default)]
@@ -14,8 +22,9 @@ pub(super) struct Reading {
     pub lead: Option<Lead>,
     /// The page it has a usable address of.
     pub page: Option<Pfn>,
+    /// Its address, where it is good to a 64-byte line of that page.
+    pub addr: Option<PhysAddr>,
     /// The place in DRAM that it names.
-    #[allow(dead_code)]
     pub place: Option<DramPlace>,
     /// What could not be used of it, and why.
     pub unusable: Option<String>,
@@ -42,6 +51,7 @@ pub(super) fn read(source: Source, record: &Record, machine: &Machine, rules: &R
         (Source::CxlGeneralMedia, Record::CxlGeneralMedia(event)) => {
             cxl::general_media(event, machine, rules)
         }
+        (Source::Log, Record::Logged(error)) => logged(error, machine, rules),
         _ => Reading::unusable(format!("a report of {source} carries another source's record")),
     }
 }
@@ -79,7 +89,29 @@ fn mc_event(event: &McEvent, machine: &Machine, rules: &Rules) -> Reading {
         Some(pfn) => lead::page(pfn, outcome, rules, fru),
         None => lead::memory(Some(event.mc_index), &event.label, outcome, fru),
     };
-    Reading { lead: Some(lead), page, ..Reading::default() }
+    let to_the_line = page.is_some() && event.grain_bits <= LINE_GRAIN;
+    let addr = to_the_line.then_some(PhysAddr(event.address));
+    Reading { lead: Some(lead), page, addr, ..Reading::default() }
+}
+
+/// An error that somebody else decoded: place and address are believed as far as
+/// they go.
+fn logged(error: &LoggedError, machine: &Machine, rules: &Rules) -> Reading {
+    let outcome = match error.uncorrected {
+        true => Outcome::Uncorrected,
+        false => Outcome::Corrected,
+    };
+    let page = error.addr.and_then(|addr| mce::page_of(addr.0, machine));
+    let unusable = match (error.addr, page) {
+        (Some(addr), None) => Some(format!("address {addr} is beyond the host's address width")),
+        _ => None,
+    };
+    let lead = match page {
+        Some(pfn) => lead::page(pfn, outcome, rules, None),
+        None => lead::memory(None, "", outcome, None),
+    };
+    let addr = error.addr.filter(|_| page.is_some());
+    Reading { lead: Some(lead), page, addr, place: Some(error.place), unusable }
 }
 
 /// A result, not an error: what it tells of the page is decide's to record.

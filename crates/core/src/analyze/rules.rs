@@ -1,6 +1,6 @@
 //! The rules by name, and the numbers they run on.
 
-use crate::decide::{CpuPolicy, Policy, Threshold};
+use crate::decide::{CpuPolicy, Limits, Policy, RowPolicy, Threshold};
 use crate::model::Rule;
 use std::time::Duration;
 
@@ -12,17 +12,28 @@ pub const MEMORY_CE: Threshold =
     Threshold { errors: 12, window: Duration::from_secs(24 * 60 * 60) };
 
 /// The numbers analyze runs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rules {
     /// Corrected errors of one page.
     pub page: Threshold,
+    /// Corrected errors of one row of DRAM; its window is that of all fault
+    /// modes of a DIMM.
+    pub row: RowPolicy,
+    /// How much may be given up, for the outlook of a fault that nothing
+    /// contains.
+    pub limits: Limits,
     /// Corrected errors of processors.
     pub cpu: CpuPolicy,
 }
 
 impl From<&Policy> for Rules {
     fn from(policy: &Policy) -> Self {
-        Rules { page: policy.page.threshold, cpu: policy.cpu }
+        Rules {
+            page: policy.page.threshold,
+            row: policy.row,
+            limits: policy.limits,
+            cpu: policy.cpu,
+        }
     }
 }
 
