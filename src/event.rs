@@ -7,6 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+/// Longest line that is read, bytes, its newline included.
+pub const MAX_LINE: usize = 1 << 20;
+
 /// One line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
@@ -147,6 +150,22 @@ impl ReportLine {
             record: self.record,
         }
     }
+}
+
+/// The report in a line, if it holds one: other events, and empty lines, are
+/// passed over.
+///
+/// # Errors
+/// What is wrong with the line.
+pub fn report_in(line: &[u8]) -> Result<Option<Report>, String> {
+    if line.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    let event: Event = serde_json::from_slice(line).map_err(|e| e.to_string())?;
+    Ok(match event.body {
+        Body::Report(line) => Some(line.into_report(event.time)),
+        _ => None,
+    })
 }
 
 /// Wall time as a timestamp. Beyond the years that jiff knows (-9999 to 9999),

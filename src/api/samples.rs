@@ -3,7 +3,7 @@
 use super::views::*;
 use bulkhead_core::model::{
     By, Component, CpuId, Evidence, Fault, FaultState, Isolation, IsolationState, McEvent,
-    PageSize, Pfn, Record, Rule, Severity, Stamp, Target, Time, Undo, Wall,
+    PageSize, Pfn, Record, Rule, Severity, Stamp, Target, Time, Undo, Urgency, Wall,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -39,6 +39,7 @@ pub fn page(pfn: u64, state: IsolationState) -> Isolation {
         asked: None,
         ue: None,
         together: Vec::new(),
+        urgency: Urgency::default(),
     }
 }
 
@@ -198,6 +199,7 @@ pub fn healthy() -> Status {
         pending: 0,
         failed: 0,
         refused: 0,
+        unlisted: 0,
         open_faults: 0,
         escalated: 0,
         sources: vec![

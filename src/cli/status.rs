@@ -84,9 +84,12 @@ fn taken(status: &Status, ledger: &[IsolationView], known: &[FaultView], clock: 
             bytes(status.isolated.memory_bytes)
         ),
     ];
-    for (n, word) in
-        [(status.pending, "pending"), (status.failed, "failed"), (status.refused, "refused")]
-    {
+    for (n, word) in [
+        (status.pending, "pending"),
+        (status.failed, "failed"),
+        (status.refused, "refused"),
+        (status.unlisted, "more not listed"),
+    ] {
         if n > 0 {
             numbers.push(format!("{n} {word}"));
         }

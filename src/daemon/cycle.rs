@@ -8,7 +8,7 @@ use crate::state::Attempt;
 use bulkhead_core::analyze::{Analyzer, FaultUpdate, Finding, Observed, Rules};
 use bulkhead_core::decide::{self, Checks, Context, Decision, Order, Outcome, Plan, Policy};
 use bulkhead_core::model::{
-    Fault, FaultState, IsolationState, Machine, Record, Report, Source, Stamp, Target, Time,
+    Fault, FaultState, Group, IsolationState, Machine, Record, Report, Source, Stamp, Target, Time,
 };
 use uuid::Uuid;
 
@@ -52,6 +52,12 @@ impl Cycle {
 
     /// Compares what should be with what is, after a start.
     pub fn start(&mut self, same_boot: bool, now: Stamp) {
+        let page_size = self.machine.page_size;
+        let groups: Vec<Group> =
+            self.memory.faults.values().filter_map(|f| Group::of(f, page_size)).collect();
+        for group in groups {
+            self.memory.put_group(group);
+        }
         let ctx = context(&self.policy, &self.machine, &self.memory, now);
         let plan = decide::start(&ctx, &mut self.checks, same_boot);
         self.enter(plan, now);
@@ -77,7 +83,7 @@ impl Cycle {
             tracing::debug!(source = report.source.name(), "not used: {why}");
         }
         for update in updated {
-            self.update(update);
+            self.update(update, now);
         }
         for finding in findings {
             self.found(&finding, now);
@@ -274,7 +280,7 @@ impl Cycle {
         self.enter(plan, now);
     }
 
-    fn update(&mut self, update: FaultUpdate) {
+    fn update(&mut self, update: FaultUpdate, now: Stamp) {
         let Some(mut fault) = self.memory.faults.get(&update.fault).cloned() else { return };
         fault.last = update.last;
         fault.errors = update.errors;
@@ -283,7 +289,15 @@ impl Cycle {
                 fault.evidence.push(evidence);
             }
         }
+        let grown = update.cover.is_some() && update.cover != fault.cover;
+        if !grown {
+            self.memory.put_fault(fault);
+            return;
+        }
+        fault.cover = update.cover;
+        let plan = decide::grown(&context(&self.policy, &self.machine, &self.memory, now), &fault);
         self.memory.put_fault(fault);
+        self.enter(plan, now);
     }
 
     /// Enters a plan into memory: lines first, then what becomes of the faults,
@@ -299,8 +313,16 @@ impl Cycle {
             }
             self.memory.put(line);
         }
+        for group in plan.groups {
+            self.memory.put_group(group);
+        }
+        self.memory.trim();
         for note in plan.faults {
             let Some(mut fault) = self.memory.faults.get(&note.fault).cloned() else { continue };
+            if !fault.is_open() {
+                // What an admin closed is not reopened by what it once took.
+                continue;
+            }
             let changed = fault.state != note.state;
             fault.state = note.state;
             fault.decision = note.decision;

@@ -5,7 +5,7 @@
 //! (drivers/base/topology.c, cacheinfo.c), and it leaves the lists of its
 //! siblings. What was known of it earlier in this boot stands in.
 
-use super::{cpuinfo, cpulist, HostError, Root};
+use super::{cpuinfo, cpulist, dimms, HostError, Root};
 use bulkhead_core::model::{ApicId, Cpu, CpuId, Machine, PageSize, SocketId};
 use nix::unistd::{sysconf, SysconfVar};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +40,7 @@ pub fn machine(root: &Root, known: Option<&Machine>) -> Result<Machine, HostErro
         remember(&mut cpus, &known.cpus);
     }
     Ok(Machine {
-        dimms: Vec::new(),
+        dimms: dimms::read(root, info.vendor),
         vendor: info.vendor,
         family: info.family,
         model: info.model,

@@ -1,11 +1,12 @@
 //! The engine: reports in, findings out, evidence kept between them.
 
 use super::book::Book;
-use super::dram::{Capacity, Dimms, Sighting};
+use super::dram::Sighting;
 use super::evidence::{Case, EvidenceKey, EvidenceState, Fired, Remembered, Took};
 use super::finding::{FaultUpdate, Finding, Response};
 use super::lead::Lead;
-use super::located::is_located;
+use super::located::Located;
+use super::part;
 use super::reading::{self, Reading};
 use super::rules::{RuleId, Rules, MEMORY_CE};
 use super::words;
@@ -33,8 +34,8 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6b1f_9b0e_52c7_4d0e_9a35_0c8e_71d4_2f6
 /// Finds faults in reports. Pure: time comes with the reports.
 #[derive(Debug)]
 pub struct Analyzer {
-    pub(super) rules: Rules,
-    pub(super) dimms: Dimms,
+    rules: Rules,
+    located: Located,
     pages: Book,
     others: Book,
     /// Open faults, by what they are about.
@@ -64,7 +65,7 @@ impl Analyzer {
     pub fn new(rules: Rules) -> Analyzer {
         Analyzer {
             rules,
-            dimms: Dimms::new(Capacity::default()),
+            located: Located::default(),
             pages: Book::new(MAX_PAGES),
             others: Book::new(MAX_OTHERS),
             cases: BTreeMap::new(),
@@ -113,7 +114,7 @@ impl Analyzer {
         if let (Some(place), Some(lead)) = (&place, &lead) {
             if !lead.rule.uncorrected() {
                 let seen = Sighting { place, page, addr, report };
-                self.locate(&seen, lead.fru.as_deref(), machine, &mut out);
+                self.located.observe(&seen, &self.rules, machine, &mut out);
             }
         }
         if let Some(lead) = lead {
@@ -148,7 +149,7 @@ impl Analyzer {
     /// An admin closed `fault`: its component may fire anew, from an empty
     /// window, and it no longer speaks against its socket's other cores.
     pub fn closed(&mut self, fault: &Fault) {
-        self.dimms.closed(fault.id);
+        self.located.closed(fault.id);
         let Some(key) = self.cases.remove(&fault.id) else { return };
         if self.book(&key).get(&key).is_none() {
             return;
@@ -177,8 +178,8 @@ impl Analyzer {
     ) {
         let mut open: BTreeMap<Uuid, &Fault> =
             open_faults.filter(|f| f.is_open()).map(|f| (f.id, f)).collect();
-        let located: Vec<&Fault> = open.values().copied().filter(|f| is_located(f)).collect();
-        open.retain(|_, fault| !is_located(fault));
+        let located: Vec<&Fault> = open.values().copied().filter(|f| Located::owns(f)).collect();
+        open.retain(|_, fault| !Located::owns(fault));
         let mut dram_rows = Vec::new();
         for (key, remembered) in rows {
             let mut state = match (&key, remembered) {
@@ -208,7 +209,7 @@ impl Analyzer {
         for fault in open.into_values() {
             self.reopen(fault, machine);
         }
-        self.dimms.restore(dram_rows.into_iter(), located.into_iter());
+        self.located.restore(dram_rows.into_iter(), located.into_iter());
     }
 
     /// What changed since the last call: a row's new content, or `None` where
@@ -217,7 +218,7 @@ impl Analyzer {
         let mut changes = self.pages.take_changes();
         changes.extend(self.others.take_changes());
         let components = changes.into_iter().map(|(k, v)| (k, v.map(Remembered::Component)));
-        let rows = self.dimms.take_changes().into_iter();
+        let rows = self.located.take_changes().into_iter();
         components.chain(rows.map(|(k, v)| (EvidenceKey::Row(k), v.map(Remembered::Row)))).collect()
     }
 
@@ -226,7 +227,7 @@ impl Analyzer {
     pub fn mark_all(&mut self) {
         self.pages.mark_all();
         self.others.mark_all();
-        self.dimms.mark_all();
+        self.located.mark_all();
     }
 
     /// Pages with evidence.
@@ -239,7 +240,13 @@ impl Analyzer {
 
     /// Components whose evidence was given up for want of room.
     pub fn evictions(&self) -> u64 {
-        self.pages.evictions() + self.others.evictions() + self.dimms.evictions()
+        self.pages.evictions() + self.others.evictions() + self.located.evictions()
+    }
+
+    /// Reports whose place in DRAM and address contradicted what was known of
+    /// either: they count for their page alone.
+    pub fn doubtful(&self) -> u64 {
+        self.located.doubtful()
     }
 
     /// Keeps a record's evidence, and fires its rule when it is enough.
@@ -263,7 +270,14 @@ impl Analyzer {
     }
 
     /// Opens the fault that just fired.
-    fn open(&mut self, lead: Lead, fired: Fired, report: &Report, machine: &Machine) -> Finding {
+    fn open(
+        &mut self,
+        mut lead: Lead,
+        fired: Fired,
+        report: &Report,
+        machine: &Machine,
+    ) -> Finding {
+        lead.fru = lead.fru.or_else(|| part::named_by(&report.record, machine));
         let response = match lead.took {
             Some(took) if self.is_cascade(&took) => Response::Escalate,
             _ => lead.response.clone(),

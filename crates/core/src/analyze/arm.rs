@@ -3,12 +3,12 @@
 //! The rules are those of x86: a core goes only for corrected errors of what is
 //! its own, and only if the record names that core beyond doubt.
 
+use super::culprit;
 use super::evidence::{EvidenceKey, Part, Took};
 use super::finding::Response;
 use super::lead::{self, Lead};
 use super::mce::bank::{Bank, Unit};
 use super::mce::{self, Outcome};
-use super::place;
 use super::reading::Reading;
 use super::rules::{RuleId, Rules};
 use crate::decide::Threshold;
@@ -139,7 +139,7 @@ fn outcome(details: u64, sev: Option<u8>) -> Option<Outcome> {
 
 /// The CPU that the record names: by MPIDR, and by the kernel's number where it
 /// gives one. Where the host knows the MPIDR of its CPUs both must agree, as on
-/// x86 ([`place::culprit`]).
+/// x86 ([`culprit::culprit`]).
 fn named<'m>(event: &ArmEvent, machine: &'m Machine) -> Result<&'m Cpu, String> {
     let mpidr = ApicId(event.mpidr & MPIDR_AFFINITY);
     let by_mpidr = match event.mpidr {
@@ -232,7 +232,7 @@ impl Culprit<'_> {
     /// A structure of the core's own: all its hardware threads go, if the
     /// record is exact.
     fn core(&self, rule: RuleId, part: Part, component: Component, unit: Unit) -> Lead {
-        let core = place::core_id(&self.cpu.threads, self.cpu, self.machine);
+        let core = culprit::core_id(&self.cpu.threads, self.cpu, self.machine);
         let took = Took { socket: self.cpu.socket, core, bank: Bank::Core(unit) };
         let unknown = [Part::Tlb(CacheLevel::Unknown), Part::Cache(CacheLevel::Unknown)];
         Lead {
@@ -282,7 +282,7 @@ impl Culprit<'_> {
     /// A cache that several cores share: reported. Which of them spoils it, no
     /// record tells.
     fn shared(&self, set: &BTreeSet<CpuId>, level: CacheLevel, holds: CacheKind) -> Lead {
-        let core = place::core_id(set, self.cpu, self.machine);
+        let core = culprit::core_id(set, self.cpu, self.machine);
         Lead {
             key: EvidenceKey::Core { socket: self.cpu.socket, core, part: Part::Cache(level) },
             component: Component::Cache { cpus: set.iter().copied().collect(), level, holds },
@@ -308,7 +308,7 @@ impl Culprit<'_> {
 
     /// Whatever it spoiled, taking a core afterwards does not mend it.
     fn uncorrected(&self, failed: Failed) -> Lead {
-        let core = place::core_id(&self.cpu.threads, self.cpu, self.machine);
+        let core = culprit::core_id(&self.cpu.threads, self.cpu, self.machine);
         let component = match failed {
             Failed::Bus => Component::Bus { socket: self.cpu.socket },
             _ => Component::Cpu { cpus: self.threads() },

@@ -137,6 +137,7 @@ fn dram_place(event: &CxlDram) -> Option<DramPlace> {
             ..dimm
         },
         rank: valid(1).then_some(event.media.rank.into()),
+        sub_rank: None,
         device: valid(2).then(|| only_bit(event.nibble_mask)).flatten(),
         bank_group: valid(3).then_some(event.bank_group.into()),
         bank: valid(4).then_some(event.bank.into()),
@@ -152,6 +153,7 @@ fn general_place(event: &CxlGeneralMedia) -> Option<DramPlace> {
     Some(DramPlace {
         dimm: valid(0).then(|| dimm(&event.media)).flatten()?,
         rank: valid(1).then_some(event.media.rank.into()),
+        sub_rank: None,
         device: valid(2).then(|| only_bit(event.device)).flatten(),
         ..DramPlace::default()
     })

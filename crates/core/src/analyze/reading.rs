@@ -1,5 +1,6 @@
 //! What one record says, in the words of the rules.
 
+use super::dram::place;
 use super::lead::{self, Lead};
 use super::mce::code::Code;
 use super::mce::{self, Outcome};
@@ -81,37 +82,38 @@ fn mc_event(event: &McEvent, machine: &Machine, rules: &Rules) -> Reading {
         4 => return Reading::default(),
         other => return Reading::unusable(format!("mc_event has an unknown error type {other}")),
     };
-    let fru = fru(&event.label);
+    let place = place::of_mc_event(event, machine);
     // A driver passes 0 where it knows no address; a grain above a page is none.
     let of_page = event.address != 0 && event.grain_bits <= machine.page_size.shift();
     let page = of_page.then(|| mce::page_of(event.address, machine)).flatten();
     let lead = match page {
-        Some(pfn) => lead::page(pfn, outcome, rules, fru),
-        None => lead::memory(Some(event.mc_index), &event.label, outcome, fru),
+        Some(pfn) => lead::page(pfn, outcome, rules, None),
+        None => lead::memory(Some(event.mc_index), &event.label, outcome, None),
     };
     let to_the_line = page.is_some() && event.grain_bits <= LINE_GRAIN;
     let addr = to_the_line.then_some(PhysAddr(event.address));
-    Reading { lead: Some(lead), page, addr, ..Reading::default() }
+    Reading { lead: Some(lead), page, addr, place, unusable: None }
 }
 
 /// An error that somebody else decoded: place and address are believed as far as
-/// they go.
+/// they go. Without an address it has no page.
 fn logged(error: &LoggedError, machine: &Machine, rules: &Rules) -> Reading {
     let outcome = match error.uncorrected {
         true => Outcome::Uncorrected,
         false => Outcome::Corrected,
     };
-    let page = error.addr.and_then(|addr| mce::page_of(addr.0, machine));
-    let unusable = match (error.addr, page) {
-        (Some(addr), None) => Some(format!("address {addr} is beyond the host's address width")),
-        _ => None,
+    let place = Some(error.place);
+    let Some(addr) = error.addr else {
+        let lead = lead::memory(None, "", outcome, None);
+        return Reading { lead: Some(lead), place, ..Reading::default() };
     };
-    let lead = match page {
-        Some(pfn) => lead::page(pfn, outcome, rules, None),
-        None => lead::memory(None, "", outcome, None),
-    };
-    let addr = error.addr.filter(|_| page.is_some());
-    Reading { lead: Some(lead), page, addr, place: Some(error.place), unusable }
+    match mce::page_of(addr.0, machine) {
+        Some(pfn) => {
+            let lead = Some(lead::page(pfn, outcome, rules, None));
+            Reading { lead, page: Some(pfn), addr: Some(addr), place, unusable: None }
+        }
+        None => Reading::unusable(format!("address {addr} is beyond the host's address width")),
+    }
 }
 
 /// A result, not an error: what it tells of the page is decide's to record.
@@ -124,12 +126,4 @@ fn memory_failure(result: &MemoryFailure, machine: &Machine) -> Reading {
             result.pfn.0
         )),
     }
-}
-
-/// The DIMM to replace, if the label names exactly one. EDAC's core joins the
-/// candidates with " or " and has two texts for "not known"
-/// (drivers/edac/edac_mc.c, edac_mc_handle_error).
-fn fru(label: &str) -> Option<String> {
-    let known = !matches!(label, "" | "any memory" | "unknown memory") && !label.contains(" or ");
-    known.then(|| label.to_owned())
 }

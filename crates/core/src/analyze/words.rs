@@ -53,8 +53,7 @@ pub(super) fn decision(summary: &str, lead: &Lead, response: &Response) -> Strin
 
 /// What the admin should do: one sentence.
 pub(super) fn advice(lead: &Lead, response: &Response) -> String {
-    let part =
-        lead.fru.as_deref().map_or_else(|| "the DIMM".to_owned(), |fru| format!("DIMM {fru}"));
+    let part = lead.fru.as_deref().unwrap_or("the DIMM");
     match (response, lead.rule) {
         (Response::TakePage(_), _) => {
             format!("Nothing for a single page; if more pages follow, plan to replace {part}.")

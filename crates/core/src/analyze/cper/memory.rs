@@ -211,12 +211,6 @@ impl Numbers {
     /// A place, if its DIMM is known: rows of two DIMMs are not one.
     fn place(self) -> Option<DramPlace> {
         let (card, module) = (self.card?, self.module?);
-        // A stack of chips has their rows and banks once each: a rank of its own.
-        let rank = match (self.rank, self.chip) {
-            (Some(rank), Some(chip)) if rank <= 0xff => Some(u16::from(chip) << 8 | rank),
-            (rank, None | Some(0)) => rank,
-            _ => return None,
-        };
         let (bank_group, bank) = match self.bank {
             Bank { group: None, address: None, whole } => (None, whole),
             Bank { group, address, .. } => (group, address),
@@ -229,7 +223,8 @@ impl Numbers {
                 channel: Some(card),
                 slot: Some(module),
             },
-            rank,
+            rank: self.rank,
+            sub_rank: self.chip.map(u16::from),
             bank_group,
             bank,
             row: self.row.filter(|row| *row < ROWS),

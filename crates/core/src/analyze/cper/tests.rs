@@ -45,6 +45,7 @@ fn place() -> DramPlace {
             slot: Some(3),
         },
         rank: Some(1),
+        sub_rank: None,
         bank_group: None,
         bank: Some(5),
         row: Some(0x21234),
@@ -165,13 +166,13 @@ fn bank_group_and_address_are_taken_apart_where_firmware_says_that_they_are() {
 }
 
 #[test]
-fn each_chip_of_a_stack_is_a_rank_of_its_own() {
+fn each_chip_of_a_stack_has_a_place_of_its_own() {
     let mut data = compact();
     let valid = data.u64_at(0).unwrap() | 1 << 21;
     data.0[..8].copy_from_slice(&valid.to_le_bytes());
     data.0[54] = 0b0110_0010;
     let place = read(&ExtlogMemEvent { data, ..corrected() }).place.unwrap();
-    assert_eq!((place.rank, place.row), (Some(0x301), Some(0x21234)));
+    assert_eq!((place.rank, place.sub_rank, place.row), (Some(1), Some(3), Some(0x21234)));
 }
 
 #[test]
@@ -248,7 +249,7 @@ fn the_second_memory_section_has_its_own_validation_bits() {
         |data: &Bytes| non_standard(&section_event(MEMORY2, data.clone()), &machine(), &rules());
     let reading = read(&data);
     assert_eq!((reading.page, rule(&reading)), (Some(Pfn(0x12_3456)), "page-ce"));
-    assert_eq!(reading.place, Some(place()));
+    assert_eq!(reading.place, Some(DramPlace { sub_rank: Some(0), ..place() }));
 
     let mut uncorrected = data;
     uncorrected.0[62] = 1;

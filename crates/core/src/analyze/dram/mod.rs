@@ -13,8 +13,10 @@
 
 mod findings;
 mod keys;
+pub mod map;
 mod modes;
 mod opening;
+pub mod place;
 mod rate;
 mod row;
 mod rows;

@@ -1,0 +1,147 @@
+//! What a report costs analyze, and how much memory a page with evidence takes.
+//!
+//! `cargo bench -p bulkhead-core`
+#![allow(missing_docs)]
+
+use bulkhead_core::analyze::{Analyzer, Rules};
+use bulkhead_core::decide::Policy;
+use bulkhead_core::model::{
+    LoggedError, Machine, MceRecord, PageSize, PhysAddr, Record, Report, Source, Stamp, Time,
+    Vendor, Wall,
+};
+use divan::counter::ItemsCount;
+use divan::{black_box, AllocProfiler, Bencher};
+use std::collections::BTreeMap;
+
+#[global_allocator]
+static ALLOC: AllocProfiler = AllocProfiler::system();
+
+fn main() {
+    divan::main();
+}
+
+const MICROSECOND: u64 = 1_000;
+const SECOND: u64 = 1_000_000_000;
+/// Where the time line begins, in ns.
+const START: u64 = 1_700_000_000 * SECOND;
+
+fn machine() -> Machine {
+    Machine {
+        vendor: Vendor::Intel,
+        family: 6,
+        model: 85,
+        page_size: PageSize::KIB_4,
+        memory_bytes: 256 << 30,
+        phys_bits: 46,
+        cpus: BTreeMap::new(),
+        dimms: Vec::new(),
+    }
+}
+
+/// Two errors in an hour, so that a known page of these benchmarks stays below
+/// its threshold unless they mean it not to.
+fn analyzer() -> Analyzer {
+    Analyzer::new(Rules::from(&Policy::default()))
+}
+
+fn report(source: Source, record: Record, at: u64) -> Report {
+    let stamp = Stamp { at: Time(START + at), wall: Wall((START + at) as i64) };
+    Report { source, first: stamp, last: stamp, records: 1, errors: 1, decodes: 0, record }
+}
+
+/// A corrected memory read error, as a Skylake-SP reports it.
+fn machine_check(page: u64, at: u64) -> Report {
+    let record = MceRecord {
+        bank: 9,
+        status: 0x8c00_0000_0000_009f,
+        addr: page << 12,
+        misc: 0x8c,
+        cpuid: 0x50654,
+        ..MceRecord::default()
+    };
+    report(Source::MceRecord, Record::Mce(record), at)
+}
+
+fn logged(page: u64, at: u64) -> Report {
+    let error = LoggedError { addr: Some(PhysAddr(page << 12)), ..LoggedError::default() };
+    report(Source::Log, Record::Logged(error), at)
+}
+
+/// Pages in an order that no cache or tree is fond of.
+fn scattered(n: u64) -> u64 {
+    n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 30
+}
+
+/// Feeds `reports` to a new analyzer.
+fn feed(bencher: Bencher, reports: &[Report]) {
+    let machine = machine();
+    bencher.counter(ItemsCount::new(reports.len())).with_inputs(analyzer).bench_local_values(
+        |mut analyzer| {
+            for report in reports {
+                black_box(analyzer.observe(report, &machine));
+            }
+            analyzer
+        },
+    );
+}
+
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn new_pages(bencher: Bencher) {
+    let reports: Vec<_> =
+        (0..50_000).map(|n| machine_check(scattered(n), n * MICROSECOND)).collect();
+    feed(bencher, &reports);
+}
+
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn new_logged_pages(bencher: Bencher) {
+    let reports: Vec<_> = (0..50_000).map(|n| logged(scattered(n), n * MICROSECOND)).collect();
+    feed(bencher, &reports);
+}
+
+/// Errors of pages that have had one, of another source or long ago: none
+/// fires.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn known_pages(bencher: Bencher) {
+    let machine = machine();
+    let rules = Rules {
+        page: bulkhead_core::decide::Threshold {
+            errors: 8,
+            ..Rules::from(&Policy::default()).page
+        },
+        ..Rules::from(&Policy::default())
+    };
+    let reports = |from: u64| -> Vec<Report> {
+        (0..50_000).map(|n| machine_check(scattered(n), (from + n) * MICROSECOND)).collect()
+    };
+    let (first, second) = (reports(0), reports(2_000_000));
+    bencher
+        .counter(ItemsCount::new(second.len()))
+        .with_inputs(|| {
+            let mut analyzer = Analyzer::new(rules);
+            for report in &first {
+                analyzer.observe(report, &machine);
+            }
+            analyzer
+        })
+        .bench_local_values(|mut analyzer| {
+            for report in &second {
+                black_box(analyzer.observe(report, &machine));
+            }
+            analyzer
+        });
+}
+
+/// One page errs every 10 µs, and its fault is open.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn storm_on_one_page(bencher: Bencher) {
+    let reports: Vec<_> = (0..50_000).map(|n| machine_check(77, n * 10 * MICROSECOND)).collect();
+    feed(bencher, &reports);
+}
+
+/// More pages than there is room for.
+#[divan::bench(sample_count = 3, sample_size = 1)]
+fn a_million_distinct_pages(bencher: Bencher) {
+    let reports: Vec<_> =
+        (0..1_000_000).map(|n| machine_check(scattered(n), n * MICROSECOND)).collect();
+    feed(bencher, &reports);
+}
