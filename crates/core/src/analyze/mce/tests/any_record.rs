@@ -4,7 +4,12 @@ use proptest::prelude::*;
 
 /// Any record, with the fields that steer the decoder often near their borders.
 fn any_record() -> impl Strategy<Value = MceRecord> {
-    let words = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
+    let ipid = prop_oneof![
+        any::<u64>(),
+        (prop::sample::select(vec![0x2e_u64, 0x96, 0xb0]), 0..17u64)
+            .prop_map(|(h, t)| t << 48 | h << 32),
+    ];
+    let words = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>(), ipid);
     let cpuid = prop_oneof![
         any::<u32>(),
         prop::sample::select(vec![
@@ -28,19 +33,16 @@ fn any_record() -> impl Strategy<Value = MceRecord> {
     let bank = prop_oneof![any::<u8>(), 0..32u8, Just(255)];
     let vendor = prop_oneof![any::<u8>(), prop::sample::select(vec![0, 2, 9])];
     (words, cpuid, bank, vendor).prop_map(
-        |((status, addr, misc, mcgcap, ipid), cpuid, bank, cpuvendor)| {
-            // Half of all records are valid ones already.
-            MceRecord {
-                status,
-                addr,
-                misc,
-                mcgcap,
-                ipid,
-                cpuid,
-                bank,
-                cpuvendor,
-                ..MceRecord::default()
-            }
+        |((status, addr, misc, mcgcap, ipid), cpuid, bank, cpuvendor)| MceRecord {
+            status,
+            addr,
+            misc,
+            mcgcap,
+            ipid,
+            cpuid,
+            bank,
+            cpuvendor,
+            ..MceRecord::default()
         },
     )
 }
