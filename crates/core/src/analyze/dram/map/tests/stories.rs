@@ -51,10 +51,34 @@ fn a_row_that_shows_its_first_error_is_known_from_its_neighbours() {
 
 #[test]
 fn one_row_is_not_enough_for_exact() {
-    let (platform, places) = (six_way(), rows(70_000..70_001));
-    let map = platform.taught(&places);
-    let (by, pages) = platform.ask(&map, &places[0], &places).unwrap();
+    let platform = six_way();
+    let places: Vec<_> = (0..128).map(|line| place(2, 3, 70_000, line * 8)).collect();
+    // With every line seen there is nothing to learn; with half of them there is.
+    assert_eq!(platform.ask(&platform.taught(&places), &places[0], &places), None);
+    let (by, pages) = platform.ask(&platform.taught(&places), &places[0], &places[..64]).unwrap();
     assert_eq!((by, pages), (CoverBy::Learned, platform.row(&places[0])));
+}
+
+#[test]
+fn columns_that_always_change_together_are_not_enough_for_exact() {
+    let platform = six_way();
+    let places: Vec<_> =
+        (70_000..70_010).flat_map(|row| [0, 127].map(|line| place(2, 3, row, line * 8))).collect();
+    let (by, _) = platform.ask(&platform.taught(&places), &places[0], &places).unwrap();
+    assert_eq!(by, CoverBy::Learned);
+}
+
+#[test]
+fn differences_that_reach_where_regions_begin_are_not_taken_for_linear() {
+    // The row's highest line bits lie at 32 and 64 MiB, under the base's bits.
+    let mut platform = hashed();
+    platform.line = vec![6, 7, 9, 11, 12, 24, 25];
+    platform.row = vec![14, 16, 17, 20, 28, 21, 22, 23, 13, 15, 26, 27, 29, 30, 31, 32, 33];
+    platform.base = (0x10 << 32) + (3 << 26);
+    let places = rows(70_000..70_004);
+    let (_, pages) = platform.ask(&platform.taught(&places), &places[0], &places).unwrap();
+    let true_pages = platform.row(&places[0]);
+    assert!(pages.iter().all(|page| true_pages.contains(page)));
 }
 
 #[test]
