@@ -1,6 +1,8 @@
 //! The parsers of this module, as `fuzz/` calls them.
 
+use super::mpidr::Madt;
 use super::{cpuinfo, cpulist, uevents};
+use bulkhead_core::model::Bytes;
 
 /// A message of the kernel's about a device.
 pub fn uevent(message: &[u8]) {
@@ -11,4 +13,9 @@ pub fn uevent(message: &[u8]) {
 pub fn text(text: &str) {
     let _ = cpulist::parse(text);
     let _ = cpuinfo::parse(text);
+}
+
+/// A table of firmware's.
+pub fn table(bytes: &[u8]) {
+    let _ = Madt::parse(Bytes(bytes.to_vec()));
 }
