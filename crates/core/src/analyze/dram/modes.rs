@@ -17,25 +17,27 @@ use uuid::Uuid;
 const MOST: usize = 64;
 
 /// Distinct rows with an error in one column of one bank that make a column
-/// fault (field studies count three in one column as no accident; below it no
-/// affordable page set misses much, beyond it none helps).
-pub(crate) const COLUMN_ROWS: usize = 3;
+/// fault: two may meet by chance, three do not, and the column goes on through
+/// all rows of the bank, which no affordable set of pages holds.
+pub(super) const COLUMN_ROWS: usize = 3;
 
-/// Faulty rows and columns that make a bank fault.
-pub(crate) const BANK_MODES: usize = 3;
+/// Faulty rows and columns that make a bank fault, for the same reasons.
+pub(super) const BANK_MODES: usize = 3;
 
 /// Faulty banks of one rank that make a rank fault if one device is known to be
-/// in all of them: two banks share nothing but their device.
-pub(crate) const RANK_BANKS_OF_DEVICE: usize = 2;
+/// in all of them: two banks share nothing but their device. The figure is ours.
+pub(super) const RANK_BANKS_OF_DEVICE: usize = 2;
 
-/// Faulty banks of one rank that make a rank fault if devices are not known.
-pub(crate) const RANK_BANKS: usize = 3;
+/// Faulty banks of one rank that make a rank fault if devices are not known: one
+/// more, for they may lie in several by chance. The figure is ours.
+pub(super) const RANK_BANKS: usize = 3;
 
-/// Ranks with so many faulty banks make a fault of the DIMM.
-pub(crate) const DIMM_BANKS_OF_RANK: usize = 2;
+/// A rank counts towards a fault of the DIMM with so many faulty banks. The
+/// figure is ours: what one bank's fault cannot explain.
+pub(super) const DIMM_BANKS_OF_RANK: usize = 2;
 
-/// Such ranks that it takes.
-pub(crate) const DIMM_RANKS: usize = 2;
+/// Such ranks that make a fault of the DIMM: more than one rank share only it.
+pub(super) const DIMM_RANKS: usize = 2;
 
 /// A mode that was just found.
 #[derive(Debug, Clone, PartialEq, Eq)]
