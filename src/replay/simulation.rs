@@ -88,7 +88,9 @@ impl<'w> Simulation<'w> {
         self.cycle.books.watch.skipped(skipped);
     }
 
+    /// So much of so much is read. To be called now and then.
     pub(super) fn progress(&mut self, done: u64, total: u64) {
+        self.cycle.forget_changes();
         self.cycle.books.watch.progress(done, total);
     }
 
