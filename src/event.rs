@@ -110,13 +110,17 @@ pub struct ReportLine {
     /// First and last record on Bulkhead's time line, ns.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub at: Option<[u64; 2]>,
+    /// What could not be used of it, and why; one sentence without a full stop.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub undecodable: Option<String>,
     /// The latest record.
     pub record: Record,
 }
 
 impl Event {
-    /// The line for `report`.
-    pub fn of_report(report: &Report, via: &str) -> Event {
+    /// The line for `report`, of which `undecodable` says what could not be
+    /// used.
+    pub fn of_report(report: &Report, via: &str, undecodable: Option<String>) -> Event {
         Event {
             time: timestamp(report.last.wall),
             body: Body::Report(ReportLine {
@@ -127,6 +131,7 @@ impl Event {
                 decodes: Some(report.decodes),
                 first: Some(timestamp(report.first.wall)),
                 at: Some([report.first.at.0, report.last.at.0]),
+                undecodable,
                 record: report.record.clone(),
             }),
         }
@@ -198,7 +203,7 @@ mod tests {
         let report = short.into_report(event.time);
         assert_eq!((report.records, report.errors), (1, 1));
 
-        let whole = serde_json::to_string(&Event::of_report(&report, "file")).unwrap();
+        let whole = serde_json::to_string(&Event::of_report(&report, "file", None)).unwrap();
         let event: Event = serde_json::from_str(&whole).unwrap();
         let Body::Report(line) = event.body else { panic!("not a report: {whole}") };
         assert_eq!(line.into_report(event.time), report);

@@ -3,7 +3,7 @@
 use super::views::*;
 use bulkhead_core::model::{
     By, Component, CpuId, Evidence, Fault, FaultState, Isolation, IsolationState, McEvent,
-    PageSize, Pfn, Record, Rule, Severity, Stamp, Target, Time, Undo, Urgency, Wall,
+    PageSize, Pfn, Record, Rule, Severity, Source, Stamp, Target, Time, Undo, Urgency, Wall,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -92,7 +92,7 @@ pub fn page_fault() -> Fault {
         last: stamp(seconds).wall,
         records: 1,
         errors: 1,
-        source: "ras:mc_event".to_owned(),
+        source: Source::McEvent,
         record: Record::MemoryController(McEvent {
             error_count: 1,
             address: 0x0800_0abc,

@@ -73,14 +73,14 @@ impl Cycle {
         let Observed { counted, findings, updated, page, undecodable } =
             self.analyzer.observe(report, &self.machine);
         self.memory.count(report.source, via, counted);
+        if let Some(why) = &undecodable {
+            tracing::debug!(source = report.source.name(), "not used: {why}");
+        }
         if self.report_lines < MOST_REPORT_LINES {
             self.report_lines += 1;
-            self.memory.happened(Event::of_report(report, via));
+            self.memory.happened(Event::of_report(report, via, undecodable));
         } else {
             self.unlogged += 1;
-        }
-        if let Some(why) = undecodable {
-            tracing::debug!(source = report.source.name(), "not used: {why}");
         }
         for update in updated {
             self.update(update, now);
@@ -385,3 +385,6 @@ fn context<'a>(
 ) -> Context<'a> {
     Context { policy, machine, ledger: &memory.ledger, now }
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,40 +79,32 @@ fn merged(dimm: &Dimm, device: Dimm) -> Dimm {
 mod tests {
     use super::*;
     use crate::host::smbios::tests::{memory_device, table};
+    use crate::host::testing::Tree;
     use bulkhead_core::model::DimmId;
-    use std::fs;
 
     struct Host {
-        dir: tempfile::TempDir,
-        root: Root,
+        tree: Tree,
     }
 
     impl Host {
         fn new() -> Host {
-            let dir = tempfile::tempdir().unwrap();
-            Host { root: Root::new(dir.path()), dir }
-        }
-
-        fn write(&self, file: &str, content: &[u8]) {
-            let path = self.dir.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
+            Host { tree: Tree::new() }
         }
 
         /// One DIMM of EDAC, as sysfs has it.
         fn edac(&self, dimm: &str, label: &str, location: &str, mib: u64) {
             let dir = format!("sys/devices/system/edac/mc/{dimm}");
-            self.write(&format!("{dir}/dimm_label"), format!("{label}\n").as_bytes());
-            self.write(&format!("{dir}/dimm_location"), format!("{location} \n").as_bytes());
-            self.write(&format!("{dir}/size"), format!("{mib}\n").as_bytes());
+            self.tree.write(&format!("{dir}/dimm_label"), &format!("{label}\n"));
+            self.tree.write(&format!("{dir}/dimm_location"), &format!("{location} \n"));
+            self.tree.write(&format!("{dir}/size"), &format!("{mib}\n"));
         }
 
         fn smbios(&self, structures: &[Vec<u8>]) {
-            self.write("sys/firmware/dmi/tables/DMI", &table(structures));
+            self.tree.write("sys/firmware/dmi/tables/DMI", &table(structures));
         }
 
         fn dimms(&self, vendor: Vendor) -> Vec<Dimm> {
-            read(&self.root, vendor)
+            read(&self.tree.root, vendor)
         }
     }
 
@@ -212,9 +204,9 @@ mod tests {
         host.edac("mc0/dimm2", "A3", "channel x slot 99999999999999999999", 1);
         host.edac("mc0/dimm3", &"A\u{7}".repeat(1000), "", u64::MAX);
         host.edac("mc99999/dimm0", "A5", "channel 0 slot 0", 1);
-        host.write("sys/devices/system/edac/mc/mc0/dimm4/size", b"1");
-        host.write("sys/devices/system/edac/mc/power/dimm0/dimm_location", b"channel 0 slot 0");
-        host.write("sys/firmware/dmi/tables/DMI", &[17, 200, 0, 0, 1]);
+        host.tree.write("sys/devices/system/edac/mc/mc0/dimm4/size", "1");
+        host.tree.write("sys/devices/system/edac/mc/power/dimm0/dimm_location", "channel 0 slot 0");
+        host.tree.write("sys/firmware/dmi/tables/DMI", &[17, 200, 0, 0, 1]);
         let found: Vec<_> =
             host.dimms(Vendor::Intel).into_iter().map(|d| (d.id, d.label)).collect();
         let nowhere = DimmId { controller: Some(0), ..DimmId::default() };

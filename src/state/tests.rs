@@ -618,7 +618,7 @@ prop_compose! {
             fru: Some(fru),
             evidence: vec![Evidence {
                 first: first.wall, last: last.wall, records: errors, errors,
-                source: "mce:mce_record".into(), record,
+                source: Source::MceRecord, record,
             }],
             ..fault(id, FaultState::Open)
         }

@@ -23,6 +23,7 @@ mod harness;
 mod bulkhead;
 mod cpu;
 mod demo;
+mod firmware;
 mod memory;
 mod rasdaemon;
 mod service;

@@ -135,7 +135,7 @@ impl EvidenceView {
             last: timestamp(evidence.last),
             records: evidence.records,
             errors: evidence.errors,
-            source: evidence.source.clone(),
+            source: evidence.source.name().to_owned(),
             record: evidence.record.clone(),
         }
     }

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::host::testing::Tree;
 use proptest::prelude::*;
 
 /// A memory device of SMBIOS 3.x by the specification's layout: locator, bank
@@ -131,16 +132,13 @@ fn a_table_ends_where_it_says_so_or_breaks() {
 
 #[test]
 fn without_the_table_the_entries_of_dmi_sysfs_do() {
-    let dir = tempfile::tempdir().unwrap();
-    let root = Root::new(dir.path());
-    assert_eq!(dimms(&root), []);
+    let tree = Tree::new();
+    assert_eq!(dimms(&tree.root), []);
     for (name, handle) in [("17-0", 7), ("17-1", 8), ("4-0", 9)] {
-        let entry = root.path(&format!("{ENTRIES}/{name}"));
-        std::fs::create_dir_all(&entry).unwrap();
         let device = memory_device(handle, 1024, ["A1", "", "", "", ""]);
-        std::fs::write(entry.join("raw"), device).unwrap();
+        tree.write(&format!("{ENTRIES}/{name}/raw"), &device);
     }
-    let handles: Vec<_> = dimms(&root).into_iter().map(|dimm| dimm.handle).collect();
+    let handles: Vec<_> = dimms(&tree.root).into_iter().map(|dimm| dimm.handle).collect();
     assert_eq!(handles, [Some(7), Some(8)]);
 }
 

@@ -1,7 +1,7 @@
 //! The engine: reports in, findings out, evidence kept between them.
 
 use super::book::Book;
-use super::evidence::{Case, EvidenceKey, EvidenceState, Fired, Took};
+use super::evidence::{Case, EvidenceKey, EvidenceState, Fired, Taken, Took};
 use super::finding::{FaultUpdate, Finding, Response};
 use super::lead::Lead;
 use super::part;
@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use uuid::Uuid;
 
-/// Pages with evidence, at most. A host past it has lost whole DIMMs; at about
-/// 1 KiB a page (two records and their windows) they hold some 128 MiB.
-pub const MAX_PAGES: usize = 131_072;
+/// Pages with evidence, at most. As many as all pages that the memory limit lets
+/// go on a host of 256 GiB; one that has more has lost whole DIMMs.
+pub const MAX_PAGES: usize = 65_536;
 
 /// Other components with evidence, at most. Cores have a few each; the rest is
 /// named by what records say, which may be anything.
@@ -33,8 +33,8 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6b1f_9b0e_52c7_4d0e_9a35_0c8e_71d4_2f6
 #[derive(Debug)]
 pub struct Analyzer {
     rules: Rules,
-    pages: Book,
-    others: Book,
+    pages: Book<Pfn>,
+    others: Book<EvidenceKey>,
     /// Open faults, by what they are about.
     cases: BTreeMap<Uuid, EvidenceKey>,
 }
@@ -58,11 +58,17 @@ pub struct Observed {
 }
 
 impl Analyzer {
-    /// With no evidence.
+    /// With no evidence, and room for [`MAX_PAGES`].
     pub fn new(rules: Rules) -> Analyzer {
+        Analyzer::with_capacity(rules, MAX_PAGES)
+    }
+
+    /// With no evidence, and room for that of `pages` pages, 1 to 2^32 - 1. A
+    /// page takes some 240 bytes, and as much again as its reports have text.
+    pub fn with_capacity(rules: Rules, pages: usize) -> Analyzer {
         Analyzer {
             rules,
-            pages: Book::new(MAX_PAGES),
+            pages: Book::new(pages),
             others: Book::new(MAX_OTHERS),
             cases: BTreeMap::new(),
         }
@@ -86,29 +92,23 @@ impl Analyzer {
         out.undecodable = unusable;
         out.page = page;
 
-        let creditable = creditable(report);
-        let mut fresh = report.errors;
-        out.counted = creditable;
-        if let Some(pfn) = page {
-            let key = EvidenceKey::Page(pfn);
-            let added = self.change(&key, |state| {
-                state.last = state.last.max(report.last.at);
-                state.tally.add(
-                    report.source,
-                    report.first.at,
-                    report.last.at,
-                    report.errors,
-                    creditable,
-                )
-            });
-            fresh = added.fresh;
-            out.counted = added.credit;
-        }
+        out.counted = creditable(report);
         if report.source == Source::McEvent && report.decodes > 0 {
             self.withdraw_placeless(report);
         }
-        if let Some(lead) = lead {
-            self.follow(lead, report, fresh, machine, &mut out);
+        let taken = match (page, &lead) {
+            (Some(pfn), lead) => self.page_erred(pfn, lead.as_ref(), report, &mut out),
+            (None, Some(lead)) => self.change(&lead.key, |state| {
+                state.take(lead, report, report.errors, Fault::MAX_EVIDENCE)
+            }),
+            (None, None) => Taken::default(),
+        };
+        if let Some(update) = taken.update {
+            out.updated.reserve_exact(1);
+            out.updated.push(update);
+        }
+        if let (Some(fired), Some(lead)) = (taken.fired, lead) {
+            out.findings.push(self.open(lead, fired, report, machine));
         }
         let horizon = self.rules.longest_window();
         self.pages.expire(report.last.at, horizon);
@@ -125,12 +125,12 @@ impl Analyzer {
             Target::Cpu(cpu) => self
                 .others
                 .iter()
-                .filter(|(_, state)| state.cpus.contains(cpu))
+                .filter(|(_, state)| state.cpus().contains(cpu))
                 .map(|(key, _)| key.clone())
                 .collect(),
         };
         for key in keys {
-            if self.book(&key).get(&key).is_some() {
+            if self.get(&key).is_some() {
                 self.change(&key, EvidenceState::release);
             }
         }
@@ -140,16 +140,18 @@ impl Analyzer {
     /// window, and it no longer speaks against its socket's other cores.
     pub fn closed(&mut self, fault: &Fault) {
         let Some(key) = self.cases.remove(&fault.id) else { return };
-        if self.book(&key).get(&key).is_none() {
+        if self.get(&key).is_none() {
             return;
         }
         let idle = self.change(&key, |state| {
-            state.cases.retain(|case| case.id != fault.id);
+            state.change_rest(|rest| rest.cases.retain(|case| case.id != fault.id));
             state.restart();
-            state.cases.is_empty()
+            state.cases().is_empty()
         });
-        if idle {
-            self.book_mut(&key).remove(&key);
+        match &key {
+            _ if !idle => {}
+            EvidenceKey::Page(pfn) => self.pages.remove(pfn),
+            key => self.others.remove(key),
         }
     }
 
@@ -167,22 +169,31 @@ impl Analyzer {
     ) {
         let mut open: BTreeMap<Uuid, &Fault> =
             open_faults.filter(|f| f.is_open()).map(|f| (f.id, f)).collect();
-        for (key, row) in rows {
-            let mut state = row;
-            let before = state.cases.len();
-            state.cases.retain_mut(|case| match open.remove(&case.id) {
-                Some(fault) => {
-                    case.errors = case.errors.max(fault.errors);
-                    case.evidence = fault.evidence.len();
-                    true
-                }
-                None => false,
+        let mut rows: Vec<_> = rows.collect();
+        // As they would have come: what is touched last is worth most.
+        rows.sort_by_key(|(_, state)| state.last);
+        for (key, mut state) in rows {
+            let before = state.cases().len();
+            state.change_rest(|rest| {
+                rest.cases.retain_mut(|case| match open.remove(&case.id) {
+                    Some(fault) => {
+                        case.errors = case.errors.max(fault.errors);
+                        case.evidence = fault.evidence.len();
+                        true
+                    }
+                    None => false,
+                });
             });
-            if state.cases.len() < before {
+            if state.cases().len() < before {
                 state.restart();
             }
-            self.cases.extend(state.cases.iter().map(|case| (case.id, key.clone())));
-            self.change(&key, |row| *row = state);
+            self.cases.extend(state.cases().iter().map(|case| (case.id, key.clone())));
+            let threshold = self.threshold(&key);
+            let evicted = match &key {
+                EvidenceKey::Page(pfn) => self.pages.restore(pfn, threshold, state),
+                key => self.others.restore(key, threshold, state),
+            };
+            self.forget_cases(evicted);
         }
         for fault in open.into_values() {
             self.reopen(fault, machine);
@@ -192,7 +203,9 @@ impl Analyzer {
     /// What changed since the last call: a row's new content, or `None` where
     /// it is gone.
     pub fn take_changes(&mut self) -> Vec<(EvidenceKey, Option<EvidenceState>)> {
-        let mut changes = self.pages.take_changes();
+        let pages = self.pages.take_changes().into_iter();
+        let mut changes: Vec<_> =
+            pages.map(|(pfn, state)| (EvidenceKey::Page(pfn), state)).collect();
         changes.extend(self.others.take_changes());
         changes
     }
@@ -206,10 +219,12 @@ impl Analyzer {
 
     /// Pages with evidence.
     pub fn watched_pages(&self) -> impl Iterator<Item = Pfn> + '_ {
-        self.pages.iter().filter_map(|(key, _)| match key {
-            EvidenceKey::Page(pfn) => Some(*pfn),
-            _ => None,
-        })
+        self.pages.iter().map(|(pfn, _)| *pfn)
+    }
+
+    /// Components with evidence.
+    pub fn tracked(&self) -> usize {
+        self.pages.len() + self.others.len()
     }
 
     /// Components whose evidence was given up for want of room.
@@ -217,24 +232,22 @@ impl Analyzer {
         self.pages.evictions() + self.others.evictions()
     }
 
-    /// Keeps a record's evidence, and fires its rule when it is enough.
-    fn follow(
+    /// A report of a page, which may be of errors that another source told of.
+    fn page_erred(
         &mut self,
-        lead: Lead,
+        pfn: Pfn,
+        lead: Option<&Lead>,
         report: &Report,
-        fresh: u64,
-        machine: &Machine,
         out: &mut Observed,
-    ) {
-        let keep = match lead.key {
-            EvidenceKey::Page(_) => PAGE_EVIDENCE,
-            _ => Fault::MAX_EVIDENCE,
-        };
-        let taken = self.change(&lead.key, |state| state.take(&lead, report, fresh, keep));
-        out.updated.extend(taken.update);
-        if let Some(fired) = taken.fired {
-            out.findings.push(self.open(lead, fired, report, machine));
-        }
+    ) -> Taken {
+        let creditable = out.counted;
+        let (added, taken) = self.change_page(pfn, |state| {
+            let added = state.tell(report, creditable);
+            let taken = lead.map(|lead| state.take(lead, report, added.fresh, PAGE_EVIDENCE));
+            (added, taken.unwrap_or_default())
+        });
+        out.counted = added.credit;
+        taken
     }
 
     /// Opens the fault that just fired.
@@ -285,12 +298,14 @@ impl Analyzer {
     fn add_case(&mut self, key: &EvidenceKey, case: Case) {
         let id = case.id;
         let replaced = self.change(key, |state| {
-            let (replaced, kept) = std::mem::take(&mut state.cases)
-                .into_iter()
-                .partition::<Vec<_>, _>(|old| old.id == id || old.released);
-            state.cases = kept;
-            state.cases.push(case);
-            replaced
+            state.change_rest(|rest| {
+                let (replaced, kept) = std::mem::take(&mut rest.cases)
+                    .into_iter()
+                    .partition::<Vec<_>, _>(|old| old.id == id || old.released);
+                rest.cases = kept;
+                rest.cases.push(case);
+                replaced
+            })
         });
         for old in replaced {
             self.cases.remove(&old.id);
@@ -302,7 +317,7 @@ impl Analyzer {
     /// core, by the same kind of bank: it may be the socket that fails, and
     /// taking one core after another would blame them all.
     fn is_cascade(&self, took: &Took) -> bool {
-        self.others.iter().flat_map(|(_, state)| &state.cases).filter_map(|case| case.took).any(
+        self.others.iter().flat_map(|(_, state)| state.cases()).filter_map(|case| case.took).any(
             |earlier| {
                 earlier.socket == took.socket
                     && earlier.bank == took.bank
@@ -319,7 +334,7 @@ impl Analyzer {
             _ => return,
         };
         let key = EvidenceKey::Memory { controller: None, label: String::new(), uncorrected };
-        if self.others.get(&key).is_some() {
+        if self.get(&key).is_some() {
             self.change(&key, |state| state.withdraw(Source::MceRecord, report.decodes));
         }
     }
@@ -327,10 +342,8 @@ impl Analyzer {
     /// Finds an open fault's place by its first piece of evidence.
     fn reopen(&mut self, fault: &Fault, machine: &Machine) {
         let Some(first) = fault.evidence.first() else { return };
-        let Some(source) = Source::ALL.into_iter().find(|s| s.name() == first.source) else {
-            return;
-        };
-        let Some(lead) = reading::read(source, &first.record, machine, &self.rules).lead else {
+        let Some(lead) = reading::read(first.source, &first.record, machine, &self.rules).lead
+        else {
             return;
         };
         let case = Case {
@@ -348,29 +361,39 @@ impl Analyzer {
 
     /// Changes a row; in a full book a new one may cost another its place.
     fn change<R>(&mut self, key: &EvidenceKey, change: impl FnOnce(&mut EvidenceState) -> R) -> R {
-        let threshold = match key {
-            EvidenceKey::Page(_) => self.rules.page,
-            EvidenceKey::Memory { .. } => MEMORY_CE,
-            _ => Threshold { errors: self.rules.cpu.errors, window: self.rules.cpu.window },
-        };
-        let (result, evicted) = self.book_mut(key).change(key, threshold, change);
-        for case in evicted.iter().flat_map(|state| &state.cases) {
-            self.cases.remove(&case.id);
+        if let EvidenceKey::Page(pfn) = key {
+            return self.change_page(*pfn, change);
         }
+        let (result, evicted) = self.others.change(key, self.threshold(key), change);
+        self.forget_cases(evicted);
         result
     }
 
-    fn book(&self, key: &EvidenceKey) -> &Book {
+    fn change_page<R>(&mut self, pfn: Pfn, change: impl FnOnce(&mut EvidenceState) -> R) -> R {
+        let (result, evicted) = self.pages.change(&pfn, self.rules.page, change);
+        self.forget_cases(evicted);
+        result
+    }
+
+    /// By whose window a row's worth is judged.
+    fn threshold(&self, key: &EvidenceKey) -> Threshold {
         match key {
-            EvidenceKey::Page(_) => &self.pages,
-            _ => &self.others,
+            EvidenceKey::Page(_) => self.rules.page,
+            EvidenceKey::Memory { .. } => MEMORY_CE,
+            _ => Threshold { errors: self.rules.cpu.errors, window: self.rules.cpu.window },
         }
     }
 
-    fn book_mut(&mut self, key: &EvidenceKey) -> &mut Book {
+    fn forget_cases(&mut self, evicted: Option<EvidenceState>) {
+        for case in evicted.iter().flat_map(EvidenceState::cases) {
+            self.cases.remove(&case.id);
+        }
+    }
+
+    fn get(&self, key: &EvidenceKey) -> Option<&EvidenceState> {
         match key {
-            EvidenceKey::Page(_) => &mut self.pages,
-            _ => &mut self.others,
+            EvidenceKey::Page(pfn) => self.pages.get(pfn),
+            key => self.others.get(key),
         }
     }
 }

@@ -1,52 +1,92 @@
 //! All components with evidence, in bounded room.
 
-use super::evidence::{EvidenceKey, EvidenceState};
+use super::evidence::EvidenceState;
+use super::queues::{Link, Queues};
 use crate::decide::Threshold;
 use crate::model::Time;
-use std::collections::{BTreeMap, BTreeSet};
+use hashbrown::{DefaultHashBuilder, HashTable};
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
-/// How much a row is worth keeping, least first: no open fault before one,
-/// fewer records in the window before more, older before newer.
-///
-/// The records are those in the window when the row was last touched. Rows that
-/// have been quiet since may be worth less than they look; [`Book::expire`]
-/// removes them in time.
-type Rank = (bool, u32, Time);
+/// Rows that remember who told of which errors, at most, unless they need to:
+/// a second source may tell of them up to a second later by the errors' time,
+/// and after a downtime only when all that the first one counted is read. The
+/// kernel side counts fewer keys than this per source of machine checks.
+const TOLD: usize = 8_192;
 
 /// Rows of evidence, at most a fixed number.
+///
+/// A row is worth keeping, least first: no open fault before one, fewer records
+/// in the window before more, touched longer ago before later. The records are
+/// those in the window when the row was last touched: rows that have been quiet
+/// since may be worth less than they look; [`Book::expire`] removes them in
+/// time.
 #[derive(Debug)]
-pub struct Book {
+pub struct Book<K> {
     capacity: usize,
-    rows: BTreeMap<EvidenceKey, (Rank, EvidenceState)>,
-    by_rank: BTreeSet<(Rank, EvidenceKey)>,
-    /// Rows without an open fault, by their last record.
-    by_age: BTreeSet<(Time, EvidenceKey)>,
-    dirty: BTreeSet<EvidenceKey>,
+    /// Rows stay where they are; a place is used again.
+    slots: Vec<Slot<K>>,
+    free: Vec<u32>,
+    places: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    worth: Queues,
+    /// Places that have changed since the last [`Book::take_changes`], each once.
+    dirty: Vec<u32>,
+    /// Rows that were handed out and are gone.
+    gone: Vec<K>,
+    /// Places that remember who told of what, each once, oldest first.
+    told: VecDeque<u32>,
     evictions: u64,
 }
 
-impl Book {
-    /// Room for `capacity` rows.
-    pub fn new(capacity: usize) -> Book {
+/// A place for a row. The marks are the place's, whatever row is in it.
+#[derive(Debug)]
+struct Slot<K> {
+    link: Link,
+    is_dirty: bool,
+    in_told: bool,
+    row: Option<Row<K>>,
+}
+
+#[derive(Debug)]
+struct Row<K> {
+    key: K,
+    state: EvidenceState,
+    /// It was handed out before: whoever keeps it must hear of its end.
+    is_known: bool,
+}
+
+impl<K: Clone + Eq + Hash> Book<K> {
+    /// Room for `capacity` rows, and for one at least.
+    pub fn new(capacity: usize) -> Book<K> {
         Book {
-            capacity,
-            rows: BTreeMap::new(),
-            by_rank: BTreeSet::new(),
-            by_age: BTreeSet::new(),
-            dirty: BTreeSet::new(),
+            capacity: capacity.clamp(1, Queues::MOST),
+            slots: Vec::new(),
+            free: Vec::new(),
+            places: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            worth: Queues::default(),
+            dirty: Vec::new(),
+            gone: Vec::new(),
+            told: VecDeque::new(),
             evictions: 0,
         }
     }
 
     /// A row, if there is one.
-    pub fn get(&self, key: &EvidenceKey) -> Option<&EvidenceState> {
-        self.rows.get(key).map(|(_, state)| state)
+    pub fn get(&self, key: &K) -> Option<&EvidenceState> {
+        self.find(key).and_then(|place| self.row(place)).map(|row| &row.state)
     }
 
     /// All rows.
-    pub fn iter(&self) -> impl Iterator<Item = (&EvidenceKey, &EvidenceState)> {
-        self.rows.iter().map(|(key, (_, state))| (key, state))
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &EvidenceState)> {
+        self.slots.iter().filter_map(|slot| slot.row.as_ref()).map(|row| (&row.key, &row.state))
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.places.len()
     }
 
     /// Rows that a full book gave up.
@@ -54,32 +94,50 @@ impl Book {
         self.evictions
     }
 
-    /// Changes a row, a new one if there is none, in O(log n). Its worth is
-    /// judged by `threshold`'s window. A full book gives up its least suspicious
-    /// other row for a new one, and hands it out.
+    /// Changes a row, a new one if there is none, in constant time. Its worth
+    /// is judged by `threshold`'s window. A full book gives up its least
+    /// suspicious other row for a new one, and hands it out.
     pub fn change<R>(
         &mut self,
-        key: &EvidenceKey,
+        key: &K,
         threshold: Threshold,
         change: impl FnOnce(&mut EvidenceState) -> R,
     ) -> (R, Option<EvidenceState>) {
-        let mut state = self.take(key).unwrap_or_default();
-        let result = change(&mut state);
-        let evicted = (self.rows.len() >= self.capacity).then(|| self.evict()).flatten();
-        let rank = (!state.cases.is_empty(), state.count(threshold, state.last), state.last);
-        self.by_rank.insert((rank, key.clone()));
-        if state.cases.is_empty() {
-            self.by_age.insert((state.last, key.clone()));
+        let (place, evicted) = self.place_of(key);
+        self.mark(place);
+        let Some(Row { state, .. }) = self.row_mut(place) else {
+            // Not reached: the place was just found or made.
+            return (change(&mut EvidenceState::default()), evicted);
+        };
+        let result = change(state);
+        let held = !state.cases().is_empty();
+        let records = state.count(threshold, state.last);
+        let (last, has_tally) = (state.last, state.has_tally());
+        self.worth.put(&mut self.slots, place, held, records);
+        if has_tally {
+            self.remember_told(place, last);
         }
-        self.rows.insert(key.clone(), (rank, state));
-        self.dirty.insert(key.clone());
         (result, evicted)
     }
 
+    /// Takes in a row as it was handed out by an earlier book.
+    pub fn restore(
+        &mut self,
+        key: &K,
+        threshold: Threshold,
+        row: EvidenceState,
+    ) -> Option<EvidenceState> {
+        let ((), evicted) = self.change(key, threshold, |state| *state = row);
+        if let Some(row) = self.find(key).and_then(|place| self.row_mut(place)) {
+            row.is_known = true;
+        }
+        evicted
+    }
+
     /// Removes a row.
-    pub fn remove(&mut self, key: &EvidenceKey) {
-        if self.take(key).is_some() {
-            self.dirty.insert(key.clone());
+    pub fn remove(&mut self, key: &K) {
+        if let Some(place) = self.find(key) {
+            self.take(place);
         }
     }
 
@@ -89,44 +147,135 @@ impl Book {
     pub fn expire(&mut self, now: Time, horizon: Duration) {
         let start = now.before(horizon);
         for _ in 0..2 {
-            match self.by_age.first() {
-                Some((last, key)) if *last < start => {
-                    let key = key.clone();
-                    self.remove(&key);
-                }
-                _ => return,
-            }
+            let past = |place: &u32| self.row(*place).is_some_and(|row| row.state.last < start);
+            let Some(place) = self.worth.oldest_idle().find(past) else { return };
+            self.take(place);
         }
     }
 
     /// All rows are to be handed out by the next [`Book::take_changes`].
     pub fn mark_all(&mut self) {
-        self.dirty.extend(self.rows.keys().cloned());
+        for place in 0..self.slots.len() {
+            // Places are u32 by Queues::MOST.
+            self.mark(place as u32);
+        }
     }
 
-    /// Rows changed or removed (`None`) since the last call.
-    pub fn take_changes(&mut self) -> Vec<(EvidenceKey, Option<EvidenceState>)> {
-        std::mem::take(&mut self.dirty)
-            .into_iter()
-            .map(|key| {
-                let state = self.get(&key).cloned();
-                (key, state)
-            })
-            .collect()
+    /// Rows changed or removed (`None`) since the last call. Where one was
+    /// removed and made anew, the removal comes first.
+    pub fn take_changes(&mut self) -> Vec<(K, Option<EvidenceState>)> {
+        let mut changes: Vec<_> =
+            std::mem::take(&mut self.gone).into_iter().map(|key| (key, None)).collect();
+        for place in std::mem::take(&mut self.dirty) {
+            let Some(slot) = self.slots.get_mut(place as usize) else { continue };
+            slot.is_dirty = false;
+            if let Some(row) = &mut slot.row {
+                row.is_known = true;
+                changes.push((row.key.clone(), Some(row.state.clone())));
+            }
+        }
+        changes
+    }
+
+    fn find(&self, key: &K) -> Option<u32> {
+        let is = |place: &u32| self.row(*place).is_some_and(|row| row.key == *key);
+        self.places.find(self.hasher.hash_one(key), is).copied()
+    }
+
+    /// The place of a row, made if there is none; and what it cost.
+    fn place_of(&mut self, key: &K) -> (u32, Option<EvidenceState>) {
+        if let Some(place) = self.find(key) {
+            return (place, None);
+        }
+        let evicted = match self.len() >= self.capacity {
+            true => self.evict(),
+            false => None,
+        };
+        let row = Row { key: key.clone(), state: EvidenceState::default(), is_known: false };
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None => {
+                let slot =
+                    Slot { link: Link::default(), is_dirty: false, in_told: false, row: None };
+                self.slots.push(slot);
+                // Places are u32 by Queues::MOST.
+                (self.slots.len() - 1) as u32
+            }
+        };
+        if let Some(slot) = self.slots.get_mut(place as usize) {
+            slot.row = Some(row);
+        }
+        let Book { slots, hasher, places, .. } = self;
+        let hash = |place: &u32| {
+            let row = slots.get(*place as usize).and_then(|slot| slot.row.as_ref());
+            row.map_or(0, |row| hasher.hash_one(&row.key))
+        };
+        places.insert_unique(hasher.hash_one(key), place, hash);
+        (place, evicted)
     }
 
     fn evict(&mut self) -> Option<EvidenceState> {
-        let (_, key) = self.by_rank.first().cloned()?;
+        let place = self.worth.least()?;
         self.evictions += 1;
-        let state = self.take(&key);
-        self.dirty.insert(key);
-        state
+        self.take(place)
     }
 
-    fn take(&mut self, key: &EvidenceKey) -> Option<EvidenceState> {
-        let (rank, state) = self.rows.remove(key)?;
-        self.by_rank.remove(&(rank, key.clone()));
-        self.by_age.remove(&(state.last, key.clone()));
-        Some(state)
+    fn take(&mut self, place: u32) -> Option<EvidenceState> {
+        self.worth.remove(&mut self.slots, place);
+        let row = self.slots.get_mut(place as usize)?.row.take()?;
+        self.free.push(place);
+        let hash = self.hasher.hash_one(&row.key);
+        if let Ok(entry) = self.places.find_entry(hash, |other| *other == place) {
+            entry.remove();
+        }
+        if row.is_known {
+            self.gone.push(row.key);
+        }
+        Some(row.state)
+    }
+
+    fn row(&self, place: u32) -> Option<&Row<K>> {
+        self.slots.get(place as usize)?.row.as_ref()
+    }
+
+    fn row_mut(&mut self, place: u32) -> Option<&mut Row<K>> {
+        self.slots.get_mut(place as usize)?.row.as_mut()
+    }
+
+    fn mark(&mut self, place: u32) {
+        let Some(slot) = self.slots.get_mut(place as usize) else { return };
+        if !slot.is_dirty {
+            slot.is_dirty = true;
+            self.dirty.push(place);
+        }
+    }
+
+    /// The row at `place` remembers who told of what: rows that did so before
+    /// it forget that, once they are many and it cannot matter at `now`.
+    fn remember_told(&mut self, place: u32, now: Time) {
+        let Some(slot) = self.slots.get_mut(place as usize) else { return };
+        if !std::mem::replace(&mut slot.in_told, true) {
+            self.told.push_back(place);
+        }
+        for _ in 0..2 {
+            if self.told.len() <= TOLD {
+                return;
+            }
+            let Some(oldest) = self.told.pop_front() else { return };
+            let Some(slot) = self.slots.get_mut(oldest as usize) else { continue };
+            if let Some(row) = &mut slot.row {
+                row.state.forget_tally(now);
+            }
+            slot.in_told = slot.row.as_ref().is_some_and(|row| row.state.has_tally());
+            if slot.in_told {
+                self.told.push_back(oldest);
+            }
+        }
+    }
+}
+
+impl<K> AsMut<Link> for Slot<K> {
+    fn as_mut(&mut self) -> &mut Link {
+        &mut self.link
     }
 }

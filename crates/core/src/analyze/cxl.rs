@@ -105,16 +105,24 @@ fn lead(
     page: Option<Pfn>,
     rules: &Rules,
 ) -> Lead {
-    let fru = (!media.memdev.is_empty()).then(|| media.memdev.clone());
     let lead = match page {
-        Some(pfn) => lead::page(pfn, outcome, rules, fru),
-        None => lead::memory(None, &media.memdev, outcome, fru),
+        Some(pfn) => lead::page(pfn, outcome, rules, None),
+        None => lead::memory(None, &media.memdev, outcome, None),
     };
     match (threshold, outcome, page) {
         (true, Outcome::Corrected, Some(_)) => Lead { rule: RuleId::PageThreshold, ..lead },
         (true, Outcome::Corrected, None) => Lead { rule: RuleId::MemoryThreshold, ..lead },
         _ => lead,
     }
+}
+
+/// The part to replace: the device, by the kernel's name and its own serial.
+pub(super) fn part(media: &CxlMedia) -> Option<String> {
+    let name = (!media.memdev.is_empty()).then_some(&media.memdev)?;
+    Some(match media.serial {
+        0 => format!("CXL device {name}"),
+        serial => format!("CXL device {name} (serial {serial:#x})"),
+    })
 }
 
 /// The host's address, if it is known and the only one that may be meant: where

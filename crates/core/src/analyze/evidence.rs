@@ -1,16 +1,18 @@
 //! What is remembered of one component between its errors.
 
+use super::few::Few;
 use super::finding::FaultUpdate;
 use super::lead::Lead;
 use super::mce::bank::Bank;
+use super::piece::{evidence, Piece};
+use super::saved::Saved;
 use super::serd::Serd;
-use super::tally::Tally;
+use super::tally::{Added, Tally};
 use crate::decide::Threshold;
 use crate::model::{
     ApicId, CacheLevel, CpuId, Evidence, Fault, Pfn, Report, SocketId, Source, Stamp, Time,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fmt;
 use uuid::Uuid;
 
@@ -116,60 +118,40 @@ fn outcome(uncorrected: bool) -> &'static str {
     }
 }
 
-/// The windows and open cases of one component: what a restarted daemon needs
-/// to carry on.
+/// The window and open cases of one component: what a restarted daemon needs
+/// to carry on. There may be very many, most of them of a single report, so
+/// what few have is held apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(from = "Saved", into = "Saved")]
 pub struct EvidenceState {
-    /// Per source, so that an error that two sources tell of counts once.
-    windows: Windows,
-    /// Only for pages: the errors of the last second, by who told of them.
-    pub(super) tally: Tally,
-    /// The first reports of the window, for the fault to come.
-    pieces: Vec<Piece>,
-    /// Errors in the window, each counted once; those of reports that are not
-    /// kept as pieces stay in it until it is empty.
-    errors: u64,
     /// The last record.
     pub(super) last: Time,
+    /// Per source, so that an error that two sources tell of counts once.
+    pub(super) window: Serd<Source>,
+    /// The first reports of the window, for the fault to come.
+    pub(super) pieces: Few<Piece>,
+    pub(super) rest: Option<Box<Rest>>,
+}
+
+/// What few components have, or not for long.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Rest {
+    /// Only for pages: the errors of the last second, by who told of them.
+    pub tally: Tally,
+    /// Errors in the window of reports that are not kept as pieces. They stay
+    /// in it until it is empty.
+    pub unkept: u64,
     /// Open faults. More than one for a page that had a UE after CEs, or that
     /// was given back.
-    pub(super) cases: Vec<Case>,
+    pub cases: Vec<Case>,
     /// Hardware threads that go with the component, for a release by number.
-    pub(super) cpus: Vec<CpuId>,
+    pub cpus: Vec<CpuId>,
 }
 
-/// A window per source that tells of errors.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Windows {
-    mce_record: Serd,
-    mc_event: Serd,
-    memory_failure: Serd,
-    log: Serd,
-    /// Of all other sources, where they tell of it.
-    rare: BTreeMap<Source, Serd>,
-}
-
-impl Windows {
-    fn of(&mut self, source: Source) -> &mut Serd {
-        match source {
-            Source::MceRecord => &mut self.mce_record,
-            Source::McEvent => &mut self.mc_event,
-            Source::MemoryFailure => &mut self.memory_failure,
-            Source::Log => &mut self.log,
-            rare => self.rare.entry(rare).or_default(),
-        }
+impl Rest {
+    fn is_empty(&self) -> bool {
+        self.tally.is_empty() && self.unkept == 0 && self.cases.is_empty() && self.cpus.is_empty()
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Piece {
-    first: Stamp,
-    /// Errors that it added to [`EvidenceState::errors`].
-    fresh: u64,
-    evidence: Evidence,
 }
 
 /// An open fault, as far as analyze has to know it.
@@ -224,31 +206,31 @@ impl EvidenceState {
     /// `lead`'s rule, keeping up to `keep` reports as evidence.
     pub(super) fn take(&mut self, lead: &Lead, report: &Report, fresh: u64, keep: usize) -> Taken {
         self.last = self.last.max(report.last.at);
-        self.cpus = lead.component.cpus().to_vec();
+        if self.cpus() != lead.component.cpus() {
+            self.change_rest(|rest| rest.cpus = lead.component.cpus().to_vec());
+        }
         let update = self.update_case(lead, report, fresh);
         if self.held_by_case(lead) {
             return Taken { update, fired: None };
         }
-        let start = report.last.at.before(lead.threshold.window);
-        self.expire(lead.threshold, report.first.at, start);
-        self.errors = self.errors.saturating_add(fresh);
-        let piece = Piece { first: report.first, fresh, evidence: evidence(report) };
+        self.expire(lead.threshold, report);
         if lead.rule.uncorrected() {
             // An event of its own: what came before is another rule's evidence.
             let fired = Fired {
                 first: report.first,
                 errors: report.errors.max(1),
-                evidence: vec![piece.evidence],
+                evidence: vec![evidence(report)],
             };
             self.restart();
             return Taken { update, fired: Some(fired) };
         }
         if self.pieces.len() < keep {
-            // Most pages never see a second one.
-            self.pieces.reserve_exact(1);
-            self.pieces.push(piece);
+            self.pieces.push(Piece::of(report, fresh));
+        } else if fresh > 0 {
+            self.change_rest(|rest| rest.unkept = rest.unkept.saturating_add(fresh));
         }
-        let full = self.windows.of(report.source).observe(
+        let full = self.window.observe_of(
+            report.source,
             lead.threshold,
             report.first.at,
             report.last.at,
@@ -258,14 +240,63 @@ impl EvidenceState {
         Taken { update, fired }
     }
 
+    /// Counts the errors that `report` tells of, of which at most `creditable`
+    /// may go to its source's total: only for pages.
+    pub(super) fn tell(&mut self, report: &Report, creditable: u64) -> Added {
+        self.last = self.last.max(report.last.at);
+        let Report { source, first, last, errors, .. } = report;
+        // Nobody else tells of what is in a log.
+        if *source == Source::Log {
+            return Added { fresh: *errors, credit: creditable.min(*errors) };
+        }
+        self.change_rest(|rest| rest.tally.add(*source, first.at, last.at, *errors, creditable))
+    }
+
+    /// Open faults.
+    pub(super) fn cases(&self) -> &[Case] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.cases)
+    }
+
+    /// Hardware threads that go with the component.
+    pub(super) fn cpus(&self) -> &[CpuId] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.cpus)
+    }
+
+    /// Who told of what in the last second is remembered.
+    pub(super) fn has_tally(&self) -> bool {
+        self.rest.as_ref().is_some_and(|rest| !rest.tally.is_empty())
+    }
+
+    /// Forgets who told of what if that cannot matter at `now` or later.
+    pub(super) fn forget_tally(&mut self, now: Time) {
+        if self.rest.as_ref().is_some_and(|rest| rest.tally.is_past(now)) {
+            self.change_rest(|rest| rest.tally = Tally::default());
+        }
+    }
+
+    /// Changes what few have; room for it is made and given back as needed.
+    pub(super) fn change_rest<R>(&mut self, change: impl FnOnce(&mut Rest) -> R) -> R {
+        let mut rest = self.rest.take().unwrap_or_default();
+        let result = change(&mut rest);
+        self.rest = (!rest.is_empty()).then_some(rest);
+        result
+    }
+
+    /// Errors in the window, each counted once.
+    pub(super) fn errors(&self) -> u64 {
+        let unkept = self.rest.as_ref().map_or(0, |rest| rest.unkept);
+        self.pieces.iter().fold(unkept, |n, piece| n.saturating_add(piece.fresh()))
+    }
+
     /// Adds to the open fault that these errors belong to, if one.
     fn update_case(&mut self, lead: &Lead, report: &Report, fresh: u64) -> Option<FaultUpdate> {
+        let cases = &mut self.rest.as_mut()?.cases;
         let uncorrected = lead.rule.uncorrected();
         // CEs belong to the CE fault, or else to the UE's.
-        let case = match self.cases.iter().position(|c| c.uncorrected == uncorrected) {
-            Some(i) => self.cases.get_mut(i),
+        let case = match cases.iter().position(|c| c.uncorrected == uncorrected) {
+            Some(i) => cases.get_mut(i),
             None if uncorrected => None,
-            None => self.cases.first_mut(),
+            None => cases.first_mut(),
         }?;
         case.errors = case.errors.saturating_add(fresh);
         let room = case.evidence < Fault::MAX_EVIDENCE;
@@ -283,71 +314,50 @@ impl EvidenceState {
     /// UE's, for a page with a UE is never to be soft-offlined.
     fn held_by_case(&self, lead: &Lead) -> bool {
         let uncorrected = lead.rule.uncorrected();
-        self.cases.iter().any(|c| !c.released && (c.uncorrected || !uncorrected))
+        self.cases().iter().any(|c| !c.released && (c.uncorrected || !uncorrected))
     }
 
-    /// Forgets what has left the window.
-    fn expire(&mut self, threshold: Threshold, first: Time, start: Time) {
-        if self.count(threshold, first) == 0 {
+    /// Forgets what has left the window when `report` comes.
+    fn expire(&mut self, threshold: Threshold, report: &Report) {
+        if self.count(threshold, report.first.at) == 0 {
             self.restart();
         } else {
-            let errors = &mut self.errors;
-            self.pieces.retain(|piece| {
-                let stays = piece.first.at >= start;
-                if !stays {
-                    *errors = errors.saturating_sub(piece.fresh);
-                }
-                stays
-            });
+            let start = report.last.at.before(threshold.window);
+            self.pieces.retain_mut(|piece| piece.first().at >= start);
         }
     }
 
     fn fire(&mut self, report: &Report) -> Fired {
-        let first = self.pieces.iter().map(|p| p.first).min_by_key(|f| f.at);
-        let fired = Fired {
-            first: first.unwrap_or(report.first),
-            errors: self.errors.max(1),
-            evidence: std::mem::take(&mut self.pieces).into_iter().map(|p| p.evidence).collect(),
-        };
+        let first = self.pieces.iter().map(Piece::first).min_by_key(|f| f.at);
+        let errors = self.errors().max(1);
+        let evidence = self.pieces.iter().cloned().map(Piece::into_evidence).collect();
         self.restart();
-        fired
+        Fired { first: first.unwrap_or(report.first), errors, evidence }
     }
 
-    /// Empties the windows. Open faults stay.
+    /// Empties the window. Open faults stay.
     pub(super) fn restart(&mut self) {
-        self.windows = Windows::default();
+        self.window.clear();
         self.pieces.clear();
-        self.errors = 0;
+        if self.rest.as_ref().is_some_and(|rest| rest.unkept > 0) {
+            self.change_rest(|rest| rest.unkept = 0);
+        }
     }
 
     /// The component was given back: an empty window, and its faults no longer
     /// keep it from firing.
     pub(super) fn release(&mut self) {
         self.restart();
-        self.cases.iter_mut().for_each(|case| case.released = true);
+        self.change_rest(|rest| rest.cases.iter_mut().for_each(|case| case.released = true));
     }
 
     /// Takes back `records` that `source` told of without a place.
     pub(super) fn withdraw(&mut self, source: Source, records: u64) {
-        self.windows.of(source).withdraw(records);
+        self.window.withdraw(source, records);
     }
 
     /// Records in the larger source's window, seen from `now`.
     pub(super) fn count(&self, threshold: Threshold, now: Time) -> u32 {
-        let Windows { mce_record, mc_event, memory_failure, log, rare } = &self.windows;
-        let windows = [mce_record, mc_event, memory_failure, log].into_iter().chain(rare.values());
-        windows.map(|w| w.count(threshold, now)).fold(0, u32::max)
-    }
-}
-
-/// A report, compressed.
-pub(super) fn evidence(report: &Report) -> Evidence {
-    Evidence {
-        first: report.first.wall,
-        last: report.last.wall,
-        records: report.records,
-        errors: report.errors,
-        source: report.source.name().to_owned(),
-        record: report.record.clone(),
+        self.window.count(threshold, now)
     }
 }

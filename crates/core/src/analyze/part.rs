@@ -1,6 +1,7 @@
 //! The part that a record names, as the admin finds it.
 
 use super::dram::place;
+use super::{cper, cxl};
 use crate::model::dimms::part_name;
 use crate::model::{Machine, McEvent, Record};
 
@@ -8,6 +9,10 @@ use crate::model::{Machine, McEvent, Record};
 pub(super) fn named_by(record: &Record, machine: &Machine) -> Option<String> {
     match record {
         Record::MemoryController(event) => dimm(event, machine),
+        Record::Extlog(event) => cper::extlog_part(event, machine),
+        Record::NonStandard(event) => cper::non_standard_part(event, machine),
+        Record::CxlDram(event) => cxl::part(&event.media),
+        Record::CxlGeneralMedia(event) => cxl::part(&event.media),
         _ => None,
     }
 }

@@ -5,60 +5,109 @@
 //! what is older than T does not exist. After illumos's `fmd_serd.c`, which
 //! fires at the N+1th.
 
+use super::few::Few;
 use crate::decide::Threshold;
 use crate::model::Time;
 use serde::{Deserialize, Serialize};
 
-/// The records of one stream that may still matter: at most N of them, the
+/// The records of some streams that may still matter: of each at most N, the
 /// latest. N and T come in with each observation, so that a new configuration
 /// takes effect at the next record.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Serd {
-    /// Moments and how many records lie there, oldest first.
-    runs: Vec<(Time, u32)>,
+///
+/// Each stream is counted by itself: two sources that tell of the same errors
+/// must not add up. `Serd` alone is of one stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    from = "Vec<(S, Time, u32)>",
+    into = "Vec<(S, Time, u32)>",
+    bound(serialize = "S: Serialize + Clone", deserialize = "S: Deserialize<'de>")
+)]
+pub struct Serd<S = ()> {
+    /// Oldest first.
+    runs: Few<Run<S>>,
+}
+
+/// Records of one stream at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Run<S> {
+    at: Time,
+    records: u32,
+    stream: S,
+}
+
+impl<S> Default for Serd<S> {
+    fn default() -> Serd<S> {
+        Serd { runs: Few::None }
+    }
+}
+
+impl<S> From<Vec<(S, Time, u32)>> for Serd<S> {
+    fn from(mut runs: Vec<(S, Time, u32)>) -> Serd<S> {
+        runs.sort_by_key(|(_, at, _)| *at);
+        let run = |(stream, at, records)| Run { at, records, stream };
+        Serd { runs: runs.into_iter().map(run).collect() }
+    }
+}
+
+impl<S: Clone> From<Serd<S>> for Vec<(S, Time, u32)> {
+    fn from(serd: Serd<S>) -> Self {
+        serd.runs.iter().map(|run| (run.stream.clone(), run.at, run.records)).collect()
+    }
 }
 
 impl Serd {
-    /// Takes `records` records between `first` and `last` (both inclusive, each
-    /// end holding at least one) and answers whether N of all records surely
-    /// lie within T.
+    /// [`Serd::observe_of`] the only stream.
+    pub fn observe(&mut self, rule: Threshold, first: Time, last: Time, records: u64) -> bool {
+        self.observe_of((), rule, first, last, records)
+    }
+}
+
+impl<S: Copy + PartialEq> Serd<S> {
+    /// Takes `records` records of `stream` between `first` and `last` (both
+    /// inclusive, each end holding at least one) and answers whether N of all
+    /// its records surely lie within T.
     ///
     /// Where an aggregate's middle records lie is not known, so they are put
     /// where they can do least: at `last` while the window that ends at `first`
     /// is judged, at `first` ever after. A span longer than T thus counts as
     /// one record at its end. Records that arrive out of order are sorted in,
     /// those older than T before the newest are not taken at all.
-    pub fn observe(&mut self, rule: Threshold, first: Time, last: Time, records: u64) -> bool {
+    pub fn observe_of(
+        &mut self,
+        stream: S,
+        rule: Threshold,
+        first: Time,
+        last: Time,
+        records: u64,
+    ) -> bool {
         let (first, last) = (first.min(last), first.max(last));
         let middle = match records {
             0 => return false,
-            1 => return self.add(rule, last, 1),
+            1 => return self.add(stream, rule, last, 1),
             more => u32::try_from(more - 2).unwrap_or(u32::MAX),
         };
-        let at_first = self.add(rule, first, 1);
-        self.add(rule, first, middle);
-        let at_last = self.add(rule, last, 1);
+        let at_first = self.add(stream, rule, first, 1);
+        self.add(stream, rule, first, middle);
+        let at_last = self.add(stream, rule, last, 1);
         at_first || at_last
     }
 
-    /// Records within `rule.window` before `now`.
+    /// Records within `rule.window` before `now`, of the stream that has most.
     pub fn count(&self, rule: Threshold, now: Time) -> u32 {
         let start = now.before(rule.window);
-        self.runs.iter().filter(|(at, _)| *at >= start).fold(0, |n, (_, k)| n.saturating_add(*k))
+        let recent = self.runs.split_at(self.runs.partition_point(|run| run.at < start)).1;
+        let first_of_stream =
+            |(i, run): &(usize, &Run<S>)| !recent.iter().take(*i).any(|r| r.stream == run.stream);
+        let streams = recent.iter().enumerate().filter(first_of_stream);
+        streams.map(|(_, run)| count_of(recent.iter(), run.stream)).max().unwrap_or(0)
     }
 
-    /// Takes back the latest `records`: they turned out to be known better
-    /// elsewhere.
-    pub fn withdraw(&mut self, records: u64) {
-        let mut left = u32::try_from(records).unwrap_or(u32::MAX);
-        while let Some((at, n)) = self.runs.pop() {
-            if n > left {
-                self.runs.push((at, n - left));
-                return;
-            }
-            left -= n;
-        }
+    /// Takes back the latest `records` of `stream`: they turned out to be known
+    /// better elsewhere.
+    pub fn withdraw(&mut self, stream: S, records: u64) {
+        let left = u32::try_from(records).unwrap_or(u32::MAX);
+        take_from(self.runs.iter_mut().rev().filter(|run| run.stream == stream), left);
+        self.runs.retain_mut(|run| run.records > 0);
     }
 
     /// Forgets everything.
@@ -66,31 +115,39 @@ impl Serd {
         self.runs.clear();
     }
 
-    fn add(&mut self, rule: Threshold, at: Time, records: u32) -> bool {
+    fn add(&mut self, stream: S, rule: Threshold, at: Time, records: u32) -> bool {
         let need = rule.errors.max(1);
-        let newest = self.runs.last().map_or(at, |(last, _)| at.max(*last));
+        let last = self.runs.iter().rev().find(|run| run.stream == stream);
+        let newest = last.map_or(at, |last| at.max(last.at));
         let start = newest.before(rule.window);
-        self.runs.retain(|(at, _)| *at >= start);
+        self.runs.retain_mut(|run| run.stream != stream || run.at >= start);
         if at >= start && records > 0 {
-            let place = self.runs.partition_point(|(other, _)| *other < at);
-            match self.runs.get_mut(place) {
-                Some((other, n)) if *other == at => *n = n.saturating_add(records),
-                _ => self.runs.insert(place, (at, records)),
+            let place = self.runs.partition_point(|run| run.at < at);
+            let same = self.runs.iter_mut().skip(place).take_while(|run| run.at == at);
+            match same.into_iter().find(|run| run.stream == stream) {
+                Some(run) => run.records = run.records.saturating_add(records),
+                None => self.runs.insert(place, Run { at, records, stream }),
             }
         }
-        let held = self.count(rule, newest);
-        self.forget_oldest(held.saturating_sub(need));
+        let held = count_of(self.runs.iter(), stream);
+        if held > need {
+            // The oldest go: more than N never matter.
+            take_from(self.runs.iter_mut().filter(|run| run.stream == stream), held - need);
+            self.runs.retain_mut(|run| run.records > 0);
+        }
         held >= need
     }
+}
 
-    /// Drops the `surplus` oldest records: more than N never matter.
-    fn forget_oldest(&mut self, mut surplus: u32) {
-        self.runs.retain_mut(|(_, n)| {
-            let gone = surplus.min(*n);
-            *n -= gone;
-            surplus -= gone;
-            *n > 0
-        });
+fn count_of<'r, S: PartialEq + 'r>(runs: impl Iterator<Item = &'r Run<S>>, stream: S) -> u32 {
+    runs.filter(|run| run.stream == stream).fold(0, |n, run| n.saturating_add(run.records))
+}
+
+fn take_from<'r, S: 'r>(runs: impl Iterator<Item = &'r mut Run<S>>, mut records: u32) {
+    for run in runs {
+        let gone = records.min(run.records);
+        run.records -= gone;
+        records -= gone;
     }
 }
 
@@ -170,10 +227,23 @@ mod tests {
     fn withdrawn_records_do_not_count() {
         let mut serd = Serd::default();
         assert!(!serd.observe(rule(5, 100), Time(10), Time(20), 4));
-        serd.withdraw(3);
+        serd.withdraw((), 3);
         assert_eq!(serd.count(rule(5, 100), Time(20)), 1);
-        serd.withdraw(u64::MAX);
+        serd.withdraw((), u64::MAX);
         assert_eq!(serd, Serd::default());
+    }
+
+    #[test]
+    fn streams_do_not_add_up() {
+        let mut serd = Serd::<char>::default();
+        let mut single = |stream, at| serd.observe_of(stream, rule(2, 100), Time(at), Time(at), 1);
+        assert!(!single('a', 1_000));
+        assert!(!single('b', 1_000));
+        assert!(!single('c', 1_050));
+        assert!(single('b', 1_100));
+        assert_eq!(serd.count(rule(2, 100), Time(1_100)), 2);
+        serd.withdraw('b', 2);
+        assert_eq!(serd.count(rule(2, 100), Time(1_100)), 1);
     }
 
     fn within(times: &[u64], end: u64, window: u64) -> usize {
@@ -210,6 +280,28 @@ mod tests {
             }
         }
 
+        #[test]
+        fn two_streams_in_one_are_as_two_by_themselves(
+            reports in prop::collection::vec((any::<bool>(), 0u64..5_000, 0u64..9, 1u64..4), 1..60),
+            n in 1u32..8,
+            window in 0u64..2_000,
+        ) {
+            let (mut both, mut alone) = (Serd::<bool>::default(), [Serd::default(), Serd::default()]);
+            for (stream, at, span, records) in reports {
+                let (rule, first, last) = (rule(n, window), Time(at), Time(at + span));
+                let alone = &mut alone[usize::from(stream)];
+                prop_assert_eq!(
+                    both.observe_of(stream, rule, first, last, records),
+                    alone.observe(rule, first, last, records)
+                );
+            }
+            let now = Time(5_009);
+            let most = alone.iter().map(|s| s.count(rule(n, window), now)).max();
+            prop_assert_eq!(Some(both.count(rule(n, window), now)), most);
+            let saved = serde_json::to_string(&both).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Serd<bool>>(&saved).unwrap(), both);
+        }
+
         /// Whatever the true times inside the aggregates were.
         #[test]
         fn aggregates_never_fire_without_n_within_t(
@@ -241,9 +333,9 @@ mod tests {
             let mut serd = Serd::default();
             for (first, last, records) in reports {
                 serd.observe(rule(n, window), Time(first), Time(last), records);
-                let held: u64 = serd.runs.iter().map(|(_, k)| u64::from(*k)).sum();
+                let held: u64 = serd.runs.iter().map(|run| u64::from(run.records)).sum();
                 prop_assert!(held <= u64::from(n.max(1)));
-                prop_assert!(serd.runs.iter().all(|(_, k)| *k > 0));
+                prop_assert!(serd.runs.iter().all(|run| run.records > 0));
             }
         }
     }

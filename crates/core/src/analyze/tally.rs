@@ -4,9 +4,9 @@
 //! a memory_failure() result. Reports of one page that lie within a second of
 //! each other count as the larger source, never as the sum.
 
+use super::few::Few;
 use crate::model::{Source, Time};
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Reports of two sources this near to each other may be of one error.
@@ -18,26 +18,27 @@ const MERGE: Duration = Duration::from_millis(100);
 /// some. Beyond it the oldest goes, and a late second report of it counts as an
 /// error of its own.
 const MOST: usize = 40;
-/// Sources that may tell of a page.
-const SOURCES: usize = Source::Log as usize + 1;
-
 /// The errors of one page in the last second or so, and who has told of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Tally {
-    entries: VecDeque<Entry>,
+    entries: Few<Entry>,
 }
 
 /// Errors that one source told of first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Entry {
     first: Time,
     last: Time,
     errors: u64,
     /// Of these, credited to a source's total.
     credited: u64,
-    /// How many of these each source has told of, by [`Source`] order.
-    told: [u64; SOURCES],
+    /// Who told of them first: of all.
+    by: Source,
+    /// How many of these each other source has told of.
+    #[serde(default)]
+    told: Few<(Source, u64)>,
 }
 
 /// What a report added.
@@ -60,13 +61,10 @@ impl Tally {
         errors: u64,
         creditable: u64,
     ) -> Added {
-        self.entries.retain(|e| near(e.last, first));
-        let told = source as usize;
+        self.entries.retain_mut(|e| near(e.last, first));
         let (mut left, mut credit) = (errors, 0u64);
         for entry in self.entries.iter_mut().filter(|e| near(last, e.first)) {
-            let Some(told) = entry.told.get_mut(told) else { continue };
-            let known = left.min(entry.errors.saturating_sub(*told));
-            *told += known;
+            let known = entry.tell(source, left);
             left -= known;
             let owed = known.min(entry.errors - entry.credited).min(creditable - credit);
             entry.credited += owed;
@@ -77,38 +75,60 @@ impl Tally {
         Added { fresh: left, credit: credit + credited }
     }
 
+    /// Nothing told of at `now` or later can be of an error in here.
+    pub fn is_past(&self, now: Time) -> bool {
+        !self.entries.iter().any(|e| near(e.last, now))
+    }
+
+    /// There is nothing in here.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     fn open(&mut self, source: Source, first: Time, last: Time, errors: u64, credited: u64) {
         if errors == 0 {
             return;
         }
-        let index = source as usize;
-        if let Some(entry) = self.entries.back_mut() {
-            let alone = entry
-                .told
-                .iter()
-                .enumerate()
-                .all(|(i, told)| *told == if i == index { entry.errors } else { 0 });
+        if let Some(entry) = self.entries.last_mut() {
+            let alone = entry.by == source && entry.told.is_empty();
             if alone && last.since(entry.first) <= MERGE && entry.first <= first {
                 entry.last = entry.last.max(last);
                 entry.errors = entry.errors.saturating_add(errors);
                 entry.credited = entry.credited.saturating_add(credited);
-                if let Some(told) = entry.told.get_mut(index) {
-                    *told = entry.errors;
-                }
                 return;
             }
         }
-        let mut told = [0; SOURCES];
-        if let Some(told) = told.get_mut(index) {
-            *told = errors;
+        let mut surplus = (self.entries.len() + 1).saturating_sub(MOST);
+        self.entries.retain_mut(|_| {
+            let stays = surplus == 0;
+            surplus = surplus.saturating_sub(1);
+            stays
+        });
+        let told = Few::default();
+        self.entries.push(Entry { first, last, errors, credited, by: source, told });
+    }
+}
+
+impl Entry {
+    /// `source` tells of `errors`: of how many of these, that it had not told
+    /// of before?
+    fn tell(&mut self, source: Source, errors: u64) -> u64 {
+        if source == self.by {
+            return 0;
         }
-        // Most pages never see a second one.
-        if self.entries.is_empty() {
-            self.entries.reserve_exact(1);
-        }
-        self.entries.push_back(Entry { first, last, errors, credited, told });
-        if self.entries.len() > MOST {
-            self.entries.pop_front();
+        match self.told.iter_mut().find(|(other, _)| *other == source) {
+            Some((_, told)) => {
+                let known = errors.min(self.errors.saturating_sub(*told));
+                *told += known;
+                known
+            }
+            None => {
+                let known = errors.min(self.errors);
+                if known > 0 {
+                    self.told.push((source, known));
+                }
+                known
+            }
         }
     }
 }

@@ -209,7 +209,7 @@ fn grave_faults_and_pages_with_errors_go_first_when_room_appears() {
         let record =
             Record::MemoryController(McEvent { address: with_error, ..McEvent::default() });
         let at = Wall(0);
-        let source = "ras:mc_event".to_owned();
+        let source = Source::McEvent;
         fault.evidence =
             vec![Evidence { first: at, last: at, records: 1, errors: 1, source, record }];
         fault

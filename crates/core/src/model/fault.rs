@@ -1,6 +1,6 @@
 //! A case: this component fails, by this rule, on this evidence.
 
-use super::{Component, Pfn, Record, Stamp, Wall};
+use super::{Component, Pfn, Record, Source, Stamp, Wall};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -109,8 +109,8 @@ pub struct Evidence {
     pub records: u64,
     /// Errors it stands for.
     pub errors: u64,
-    /// `system:name` of the source.
-    pub source: String,
+    /// Who said so.
+    pub source: Source,
     /// The raw record.
     pub record: Record,
 }

@@ -8,11 +8,12 @@
 mod memory;
 mod section;
 
-use super::lead::{self, Lead};
+use super::lead;
 use super::mce::{self, Outcome};
 use super::reading::Reading;
 use super::rules::Rules;
-use crate::model::{ExtlogMemEvent, Machine, NonStandardEvent, Pfn};
+use crate::model::dimms::part_name;
+use crate::model::{Dimm, ExtlogMemEvent, Machine, NonStandardEvent, Pfn};
 use memory::{MemoryError, Nature};
 use section::Section;
 
@@ -87,25 +88,21 @@ fn memory_error(
         Some(Outcome::Uncorrected) => Outcome::Uncorrected,
         _ => outcome,
     };
-    let fru = fru(error.module_handle, fru_text, machine);
+    let no_page = || lead::memory(None, &label(error, fru_text, machine), outcome, None);
     match error.nature() {
         Nature::None(what) => {
             Reading::unusable(format!("firmware tells of {what}, which is no error of memory"))
         }
-        Nature::Path => Reading { lead: Some(no_page(outcome, fru)), ..Reading::default() },
+        Nature::Path => Reading { lead: Some(no_page()), ..Reading::default() },
         Nature::Cells => {
             let page = usable_page(error, machine);
             let lead = match page {
-                Some(pfn) => lead::page(pfn, outcome, rules, fru),
-                None => no_page(outcome, fru),
+                Some(pfn) => lead::page(pfn, outcome, rules, None),
+                None => no_page(),
             };
             Reading { lead: Some(lead), page, place: error.place, unusable: None }
         }
     }
-}
-
-fn no_page(outcome: Outcome, fru: Option<String>) -> Lead {
-    lead::memory(None, fru.as_deref().unwrap_or_default(), outcome, fru.clone())
 }
 
 /// A mask that leaves out bits of a page makes the address none. Without a mask
@@ -117,18 +114,44 @@ fn usable_page(error: &MemoryError, machine: &Machine) -> Option<Pfn> {
     to_the_page.then(|| mce::page_of(addr, machine)).flatten()
 }
 
-/// The part to replace: by the SMBIOS handle of its memory device, else in
-/// firmware's own words.
-fn fru(handle: Option<u16>, fru_text: &str, machine: &Machine) -> Option<String> {
-    let dimm = handle.and_then(|handle| machine.dimms.iter().find(|d| d.handle == Some(handle)));
+/// The part to replace that an extended error log names.
+pub(super) fn extlog_part(event: &ExtlogMemEvent, machine: &Machine) -> Option<String> {
+    part(MemoryError::compact(&event.data), &event.fru_text, machine)
+}
+
+/// The part to replace that a memory section names.
+pub(super) fn non_standard_part(event: &NonStandardEvent, machine: &Machine) -> Option<String> {
+    let error = match Section::of(event.sec_type) {
+        Section::Memory => MemoryError::first(&event.buf),
+        Section::Memory2 => MemoryError::second(&event.buf),
+        Section::Known(_) | Section::Unknown => None,
+    };
+    part(error, &event.fru_text, machine)
+}
+
+/// By the SMBIOS handle of its memory device, else in firmware's own words.
+fn part(error: Option<MemoryError>, fru_text: &str, machine: &Machine) -> Option<String> {
+    let dimm = error.and_then(|error| dimm(&error, machine)).map(Dimm::fru);
+    dimm.or_else(|| text(fru_text).map(|text| part_name(&text)))
+}
+
+/// A short name that stays the same, may be empty.
+fn label(error: &MemoryError, fru_text: &str, machine: &Machine) -> String {
+    let dimm = dimm(error, machine);
     let label = dimm.and_then(|dimm| match dimm.label.as_str() {
         "" => dimm.locator.clone(),
         label => Some(label.to_owned()),
     });
-    label.or_else(|| {
-        let text: String = fru_text.trim().chars().take(FRU_TEXT).collect();
-        (!text.is_empty()).then_some(text)
-    })
+    label.or_else(|| text(fru_text)).unwrap_or_default()
+}
+
+fn dimm<'m>(error: &MemoryError, machine: &'m Machine) -> Option<&'m Dimm> {
+    machine.dimm_by_handle(error.module_handle?)
+}
+
+fn text(fru_text: &str) -> Option<String> {
+    let text: String = fru_text.trim().chars().take(FRU_TEXT).collect();
+    (!text.is_empty()).then_some(text)
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ fn a_corrected_error_names_its_page_its_place_and_the_part() {
     assert_eq!(reading.unusable, None);
     let lead = reading.lead.unwrap();
     assert_eq!((lead.rule.name(), lead.response), ("page-ce", Response::TakePage(Pfn(0x12_3456))));
-    assert_eq!(lead.fru.as_deref(), Some("DIMM A1"));
+    assert_eq!(extlog_part(&corrected(), &machine()).as_deref(), Some("DIMM A1"));
 }
 
 #[test]
@@ -114,10 +114,12 @@ fn the_part_is_named_by_the_handle_of_its_memory_device() {
         handle: Some(0x1101),
         ..Dimm::default()
     };
-    for (label, fru) in [("", "P1-DIMMC1"), ("CPU1_C0", "CPU1_C0")] {
+    let placeless = ExtlogMemEvent { pa: u64::MAX, ..corrected() };
+    for (label, name) in [("", "P1-DIMMC1"), ("CPU1_C0", "CPU1_C0")] {
         let machine = Machine { dimms: vec![Dimm::default(), dimm(label)], ..machine() };
-        let lead = extlog(&corrected(), &machine, &rules()).lead.unwrap();
-        assert_eq!(lead.fru.as_deref(), Some(fru));
+        assert_eq!(extlog_part(&placeless, &machine).as_deref(), Some("P1-DIMMC1"));
+        let component = extlog(&placeless, &machine, &rules()).lead.unwrap().component;
+        assert_eq!(component.to_string(), format!("memory {name}"));
     }
 }
 

@@ -87,6 +87,14 @@ fn a_threshold_of_the_device_counts_as_reached() {
 }
 
 #[test]
+fn the_part_is_the_device() {
+    assert_eq!(part(&media()).as_deref(), Some("CXL device mem3"));
+    let named = CxlMedia { serial: 0xabc, ..media() };
+    assert_eq!(part(&named).as_deref(), Some("CXL device mem3 (serial 0xabc)"));
+    assert_eq!(part(&CxlMedia::default()), None);
+}
+
+#[test]
 fn only_errors_of_media_blame_an_address() {
     let read = |kind| {
         let media = CxlMedia { kind, ..media() };

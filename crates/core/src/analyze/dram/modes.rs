@@ -5,7 +5,7 @@ use super::rate::Rate;
 use super::row::Device;
 use super::scope::Scope;
 use super::{Found, Sighting};
-use crate::analyze::evidence;
+use crate::analyze::piece;
 use crate::analyze::finding::FaultUpdate;
 use crate::model::{Cover, Evidence, Fault, Stamp, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -237,7 +237,7 @@ impl Open {
             fault: self.id,
             last: self.last,
             errors: self.errors,
-            evidence: room.then(|| evidence::evidence(seen.report)),
+            evidence: room.then(|| piece::evidence(seen.report)),
             cover: None,
         }
     }

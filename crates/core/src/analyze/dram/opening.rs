@@ -6,7 +6,7 @@ use super::row::{columns, Cell, Pattern, Row, Took};
 use super::rows::Slot;
 use super::scope::Scope;
 use super::{Case, Dimms, Found, Sighting};
-use crate::analyze::{evidence, fault_id};
+use crate::analyze::{fault_id, piece};
 use crate::model::{Cover, CoverBy, Evidence, Fault, Pfn, Time};
 use uuid::Uuid;
 
@@ -125,7 +125,7 @@ impl Dimms {
             first: report.first,
             last: report.last,
             rate: sum.rate(),
-            evidence: vec![evidence::evidence(report)],
+            evidence: vec![piece::evidence(report)],
             cover: None,
         };
         modes.add(&mode);
@@ -216,7 +216,7 @@ fn first_and_last(mut pieces: Vec<(Time, Evidence)>, case: &Case) -> Vec<Evidenc
     pieces.sort_by_key(|(at, _)| *at);
     pieces.truncate(Fault::MAX_EVIDENCE - 1);
     let mut evidence: Vec<Evidence> = pieces.into_iter().map(|(_, piece)| piece).collect();
-    let last = evidence::evidence(case.seen.report);
+    let last = piece::evidence(case.seen.report);
     if !evidence.contains(&last) {
         evidence.push(last);
     }

@@ -1,7 +1,7 @@
 //! One row: the distinct columns that erred, and whether they make a fault.
 
 use super::Sighting;
-use crate::analyze::evidence;
+use crate::analyze::piece;
 use crate::analyze::serd::Serd;
 use crate::decide::RowPolicy;
 use crate::model::{BitPattern, Evidence, Fault, Pfn, PhysAddr, Report, Source, Stamp, Time};
@@ -307,7 +307,7 @@ impl Row {
         self.pieces.retain(|piece| piece.at >= start);
         if self.pieces.len() < PIECES {
             self.pieces.reserve_exact(1);
-            self.pieces.push(Piece { at: report.last.at, evidence: evidence::evidence(report) });
+            self.pieces.push(Piece { at: report.last.at, evidence: piece::evidence(report) });
         }
     }
 }

@@ -13,12 +13,20 @@ const MIN_TESTS: usize = 4;
 /// … and of each vector that a prediction uses.
 const MIN_TESTS_OF_VECTOR: usize = 2;
 
+/// Regions of memory begin at multiples of this (64 MiB on Intel, 256 MiB on
+/// AMD), and a decoder subtracts where they begin: from here up, differences
+/// have borrows in them, and are linear by chance only.
+const REGION: u64 = 64 << 20;
+
 /// A row has at most 8 KiB, 128 lines (DDR4 and DDR5), twice that where two
 /// channels run in lockstep. What predicts more is wrong.
 const MAX_LINES: usize = 256;
 
-/// Units, log2 of bytes, by which addresses may be dealt out to three channels.
-const MOD3_SHIFTS: std::ops::RangeInclusive<u32> = 6..=12;
+/// Odd factors of the numbers of channels in use (3, 5, 6, 9, 10, 12; 7 where
+/// one of eight failed) …
+const ODD_WAYS: [u64; 3] = [3, 5, 7];
+/// … and the units, log2 of bytes, by which addresses may be dealt out to them.
+const ODD_SHIFTS: std::ops::RangeInclusive<u32> = 6..=12;
 
 /// One known value of the function: lines that differ so lie apart so.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +41,7 @@ struct Vector {
 pub(super) fn row(row: RowOf, samples: &Samples, limits: Limits) -> Option<Answer> {
     let mut lines: BTreeSet<u64> =
         samples.sure().filter(|s| s.cell.row == row).map(|s| s.addr).collect();
-    if lines.is_empty() || one_of_three(samples) {
+    if lines.is_empty() || odd_ways(samples) {
         return None;
     }
     for vector in solve(samples)? {
@@ -55,7 +63,7 @@ pub(super) fn row(row: RowOf, samples: &Samples, limits: Limits) -> Option<Answe
 /// The function as far as the samples define and test it; `None` where they
 /// contradict it: the mapping is not linear, or a sample is wrong.
 fn solve(samples: &Samples) -> Option<Vec<Vector>> {
-    // Each with a highest line bit of its own, in descending order.
+    // Each with a highest address bit of its own, in descending order.
     let mut basis: Vec<Vector> = Vec::new();
     let mut pairs = BTreeSet::new();
     let mut tests = 0;
@@ -72,7 +80,7 @@ fn solve(samples: &Samples) -> Option<Vec<Vector>> {
         let new = pairs.insert((first.cell.line, sample.cell.line));
         let mut used = Vec::new();
         for vector in &mut basis {
-            if line ^ vector.line < line {
+            if addr ^ vector.addr < addr {
                 line ^= vector.line;
                 addr ^= vector.addr;
                 used.push(vector);
@@ -87,22 +95,24 @@ fn solve(samples: &Samples) -> Option<Vec<Vector>> {
             // Two lines at one address, or one at two.
             (0, _) | (_, 0) => return None,
             (line, addr) => {
-                let at = basis.partition_point(|vector| vector.line > line);
+                let at = basis.partition_point(|vector| vector.addr > addr);
                 basis.insert(at, Vector { line, addr, tests: 0 });
             }
         }
     }
-    basis.retain(|vector| vector.tests >= MIN_TESTS_OF_VECTOR);
+    basis.retain(|vector| vector.addr < REGION && vector.tests >= MIN_TESTS_OF_VECTOR);
     (tests >= MIN_TESTS && !basis.is_empty()).then_some(basis)
 }
 
-/// Whether all addresses leave the same remainder modulo 3: they are dealt out
-/// to a multiple of three channels, and no XOR describes that however well it
-/// fits the few lines seen.
-fn one_of_three(samples: &Samples) -> bool {
-    MOD3_SHIFTS.into_iter().any(|shift| {
-        let mut remainders = samples.sure().map(|s| (s.addr >> shift) % 3);
-        let first = remainders.next();
-        remainders.all(|remainder| Some(remainder) == first)
+/// Whether all addresses leave the same remainder modulo an odd number of
+/// channels: they are dealt out by it, and no XOR describes that however well
+/// it fits the few lines seen.
+fn odd_ways(samples: &Samples) -> bool {
+    ODD_WAYS.into_iter().any(|ways| {
+        ODD_SHIFTS.into_iter().any(|shift| {
+            let mut remainders = samples.sure().map(|s| (s.addr >> shift) % ways);
+            let first = remainders.next();
+            remainders.all(|remainder| Some(remainder) == first)
+        })
     })
 }

@@ -137,37 +137,35 @@ impl Interleave {
         second.strip(first.strip(addr)?)
     }
 
-    /// All that the registers can say, each residue for itself: socket ways 1,
-    /// 2, 4, 8 and channel ways 1, 2, 3, each at 64, 256 or 4096 bytes.
+    /// All that the registers can say: socket ways 1, 2, 4, 8 and channel ways
+    /// 1, 2, 3, each at 64, 256 or 4096 bytes. The residue of the first level
+    /// is 0 here, for [`Mapping::through`] to solve for.
     ///
     /// Left out are interleaves at 1 GiB, and sockets finer than channels,
     /// where the driver's decode is no bijection.
     pub fn all() -> impl Iterator<Item = Interleave> {
-        let shifts = [6, 8, 12];
+        let level = |shift, ways| Level { shift, ways, residue: 0 };
         // Both at the same granularity are one, of as many ways together.
-        let single = shifts.into_iter().flat_map(move |shift| {
-            // The granularity of no interleave says nothing: once is enough.
-            let ways = [1, 2, 3, 4, 6, 8, 12, 16, 24].into_iter();
-            ways.filter(move |&ways| ways > 1 || shift == 6)
-                .flat_map(move |ways| residues(shift, ways))
-                .map(|level| Interleave([level, Level::NONE]))
+        let single = [6, 8, 12].into_iter().flat_map(move |shift| {
+            let ways = [2, 3, 4, 6, 8, 12, 16, 24].into_iter();
+            ways.map(move |ways| Interleave([level(shift, ways), Level::NONE]))
         });
-        let nested = [(8, 6), (12, 6), (12, 8)].into_iter().flat_map(|(socket, channel)| {
-            [2, 4, 8].into_iter().flat_map(move |socket_ways| {
-                residues(socket, socket_ways).flat_map(move |outer| {
-                    let two = residues(channel, 2).map(move |inner| Interleave([outer, inner]));
-                    // Three ways are taken off first (`skx_tad_decode`).
-                    let three = residues(channel, 3).map(move |inner| Interleave([inner, outer]));
-                    two.chain(three)
-                })
+        let nested = [(8, 6), (12, 6), (12, 8)].into_iter().flat_map(move |(socket, channel)| {
+            [2, 4, 8].into_iter().flat_map(move |ways| {
+                let two = residues(level(channel, 2))
+                    .map(move |inner| Interleave([level(socket, ways), inner]));
+                // Three channels are taken off first (`skx_tad_decode`).
+                let three = residues(level(socket, ways))
+                    .map(move |inner| Interleave([level(channel, 3), inner]));
+                two.chain(three)
             })
         });
-        single.chain(nested)
+        std::iter::once(Interleave([Level::NONE; 2])).chain(single).chain(nested)
     }
 }
 
-fn residues(shift: u8, ways: u8) -> impl Iterator<Item = Level> {
-    (0..ways).map(move |residue| Level { shift, ways, residue })
+fn residues(level: Level) -> impl Iterator<Item = Level> {
+    (0..level.ways).map(move |residue| Level { residue, ..level })
 }
 
 /// How the ranks of a channel and the bits of a rank are laid out.
@@ -264,16 +262,24 @@ pub(super) struct Mapping {
 }
 
 impl Mapping {
-    /// The mapping of these layouts that has the channel's address at `addr`;
-    /// `None` where no base that the hardware knows does that.
+    /// The mapping of these layouts that has the channel's address at `addr`,
+    /// its first residue solved for; `None` where no residue and no base that
+    /// the hardware knows does that.
     pub fn through(
         rank: RankLayout,
-        interleave: Interleave,
+        mut interleave: Interleave,
         channel_addr: u64,
         addr: u64,
     ) -> Option<Self> {
-        let base = addr.checked_sub(interleave.spread(channel_addr))?;
-        (base % BASE_UNIT == 0).then_some(Self { rank, interleave, base })
+        let gap = addr.checked_sub(interleave.spread(channel_addr))?;
+        let within = gap % BASE_UNIT;
+        let [first, _] = &mut interleave.0;
+        first.residue = u8::try_from(within >> first.shift).ok()?;
+        (first.residue < first.ways && within & low(first.shift) == 0).then_some(Self {
+            rank,
+            interleave,
+            base: gap - within,
+        })
     }
 
     /// The physical address of a line; `None` where there is no such place.

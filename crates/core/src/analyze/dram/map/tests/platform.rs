@@ -181,37 +181,45 @@ pub fn near_skylakes() -> impl Strategy<Value = Platform> {
     )
 }
 
-/// Any order of the bits.
-fn shuffled() -> impl Strategy<Value = Platform> {
-    Just((6..34_u8).collect::<Vec<_>>()).prop_shuffle().prop_map(|bits| Platform {
-        line: bits[..7].to_vec(),
-        bank: [bits[7], bits[8]],
-        group: [bits[9], bits[10]],
-        row: bits[11..].to_vec(),
-        ..Platform::skylake(1)
+/// Any order of the bits, those of the line out of `line`.
+fn shuffled(line: Range<u8>) -> impl Strategy<Value = Platform> {
+    let (low, high): (Vec<u8>, Vec<u8>) = (6..34).partition(|bit| line.contains(bit));
+    (Just(low).prop_shuffle(), Just(high)).prop_flat_map(|(low, high)| {
+        let (line, rest) = low.split_at(7);
+        let line = line.to_vec();
+        Just([rest, &high].concat()).prop_shuffle().prop_map(move |bits| Platform {
+            line: line.clone(),
+            bank: [bits[0], bits[1]],
+            group: [bits[2], bits[3]],
+            row: bits[4..].to_vec(),
+            ..Platform::skylake(1)
+        })
     })
 }
 
-/// Interleaves by powers of two, with hashes: linear over GF(2).
+/// Interleaves by powers of two, with hashes: linear over GF(2), as long as the
+/// row stays within 64 MiB.
 pub fn linears() -> impl Strategy<Value = Platform> {
-    let level = (6..16_u8, 0..4_u32, any::<u64>())
+    let level = (6..16_u8, 0..3_u32, any::<u64>())
         .prop_map(|(shift, ways, which)| (shift, 1 << ways, which % (1 << ways)));
     let hash = (6..24_u8, any::<u64>())
-        .prop_map(|(bit, mask)| (bit, mask & !(1 << bit) & !0x3f & ((1 << 44) - 1)));
-    (shuffled(), prop::collection::vec(level, 0..3), prop::collection::vec(hash, 0..4))
-        .prop_map(|(platform, levels, hash)| Platform { levels, hash, ..platform })
+        .prop_map(|(bit, mask)| (bit, mask & !(1 << bit) & ((1 << 44) - (1 << 6))));
+    let levels = prop::collection::vec(level, 0..3);
+    let hashes = prop::collection::vec(hash, 0..4);
+    (shuffled(6..20), levels, hashes, 64..0x8000_u64).prop_map(|(platform, levels, hash, base)| {
+        Platform { levels, hash, base: base << 26, ..platform }
+    })
 }
 
 /// Three, six or twelve ways, and bits in any order: neither linear nor
 /// documented.
 pub fn strangers() -> impl Strategy<Value = Platform> {
-    (shuffled(), 6..13_u8, prop::sample::select(vec![3_u64, 5, 6, 7, 12]), 64..0x8000_u64).prop_map(
-        |(platform, shift, ways, base)| Platform {
+    (shuffled(6..34), 6..13_u8, prop::sample::select(vec![3_u64, 5, 6, 7, 12]), 64..0x8000_u64)
+        .prop_map(|(platform, shift, ways, base)| Platform {
             levels: vec![(shift, ways, 1)],
             base: base << 26,
             ..platform
-        },
-    )
+        })
 }
 
 /// Bank group, bank, row and line: a place, short to print.

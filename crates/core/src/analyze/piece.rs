@@ -1,0 +1,143 @@
+//! A report kept as evidence, in little room.
+
+use crate::model::{
+    Evidence, LoggedError, McEvent, MceRecord, Record, Report, Source, Stamp, Wall,
+};
+
+/// A report that may become evidence of a fault. There may be many, and most
+/// never do, so each takes no more room than its own kind of record needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// Of a machine check.
+    Mce(Source, Box<Kept<MceRecord>>),
+    /// Of an EDAC driver.
+    MemoryController(Source, Box<Kept<McEvent>>),
+    /// Of a log.
+    Logged(Source, Box<Kept<LoggedError>>),
+    /// Of the sources that seldom report.
+    Other(Source, Box<Kept<Record>>),
+}
+
+/// A record, and what a report says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kept<R> {
+    first: Stamp,
+    /// `None`: one record that stands for one error that was not known before.
+    span: Option<Box<Span>>,
+    record: R,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Span {
+    last: Wall,
+    records: u64,
+    errors: u64,
+    fresh: u64,
+}
+
+impl Piece {
+    /// Of `report`, which adds `fresh` errors nobody told of before.
+    pub fn of(report: &Report, fresh: u64) -> Piece {
+        Piece::new(report.first, fresh, evidence(report))
+    }
+
+    /// Of evidence whose first record was at `first`.
+    pub fn new(first: Stamp, fresh: u64, evidence: Evidence) -> Piece {
+        let Evidence { first: wall, last, records, errors, source, record } = evidence;
+        let first = Stamp { wall, ..first };
+        let plain = last == wall && (records, errors, fresh) == (1, 1, 1);
+        let span = (!plain).then(|| Box::new(Span { last, records, errors, fresh }));
+        match record {
+            Record::Mce(record) => Piece::Mce(source, Box::new(Kept { first, span, record })),
+            Record::MemoryController(record) => {
+                Piece::MemoryController(source, Box::new(Kept { first, span, record }))
+            }
+            Record::Logged(record) => Piece::Logged(source, Box::new(Kept { first, span, record })),
+            record => Piece::Other(source, Box::new(Kept { first, span, record })),
+        }
+    }
+
+    /// The first record's moment.
+    pub fn first(&self) -> Stamp {
+        self.head().0
+    }
+
+    /// Errors that nobody had told of before.
+    pub fn fresh(&self) -> u64 {
+        self.head().1.map_or(1, |span| span.fresh)
+    }
+
+    /// As a fault shows it.
+    pub fn into_evidence(self) -> Evidence {
+        match self {
+            Piece::Mce(source, kept) => kept.evidence(source, Record::Mce),
+            Piece::MemoryController(source, kept) => {
+                kept.evidence(source, Record::MemoryController)
+            }
+            Piece::Logged(source, kept) => kept.evidence(source, Record::Logged),
+            Piece::Other(source, kept) => kept.evidence(source, |record| record),
+        }
+    }
+
+    fn head(&self) -> (Stamp, Option<&Span>) {
+        match self {
+            Piece::Mce(_, kept) => kept.head(),
+            Piece::MemoryController(_, kept) => kept.head(),
+            Piece::Logged(_, kept) => kept.head(),
+            Piece::Other(_, kept) => kept.head(),
+        }
+    }
+}
+
+impl<R> Kept<R> {
+    fn head(&self) -> (Stamp, Option<&Span>) {
+        (self.first, self.span.as_deref())
+    }
+
+    fn evidence(self, source: Source, record: impl FnOnce(R) -> Record) -> Evidence {
+        let first = self.first.wall;
+        let plain = Span { last: first, records: 1, errors: 1, fresh: 1 };
+        let Span { last, records, errors, .. } = self.span.map_or(plain, |span| *span);
+        Evidence { first, last, records, errors, source, record: record(self.record) }
+    }
+}
+
+/// A report, compressed.
+pub(super) fn evidence(report: &Report) -> Evidence {
+    Evidence {
+        first: report.first.wall,
+        last: report.last.wall,
+        records: report.records,
+        errors: report.errors,
+        source: report.source,
+        record: report.record.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyze::tests::{aggregate, dram, edac, mc_event, mce, memory_failure, report, CE};
+
+    #[test]
+    fn a_piece_gives_back_what_it_was_made_of() {
+        for report in [
+            mce(dram(CE, 0x1000), 5),
+            mc_event(edac(0x1000), 5),
+            memory_failure(1, 5),
+            report(Source::Log, Record::Logged(LoggedError::default()), 5),
+            aggregate(mce(dram(CE, 0x1000), 5), 7, 9),
+        ] {
+            let piece = Piece::of(&report, report.errors);
+            assert_eq!((piece.first(), piece.fresh()), (report.first, report.errors));
+            assert_eq!(piece.into_evidence(), evidence(&report));
+        }
+        assert_eq!(Piece::of(&mce(dram(CE, 0x1000), 5), 0).fresh(), 0);
+    }
+
+    #[test]
+    fn a_piece_of_a_log_takes_little_more_than_its_record() {
+        assert_eq!(size_of::<Piece>(), 16);
+        assert_eq!(size_of::<Kept<LoggedError>>(), size_of::<LoggedError>() + 24);
+    }
+}
