@@ -296,8 +296,8 @@ mod tests {
     #[test]
     fn an_arm_processor_is_known_by_its_mpidr() {
         let host = Host::new();
-        host.write("proc/cpuinfo", "processor\t: 0\nCPU implementer\t: 0x41\n");
-        host.write("sys/devices/system/cpu/cpu5/of_node/reg", "\0\0\x01\x02");
+        host.tree.write("proc/cpuinfo", "processor\t: 0\nCPU implementer\t: 0x41\n");
+        host.tree.write("sys/devices/system/cpu/cpu5/of_node/reg", "\0\0\x01\x02");
         let machine = host.machine(None);
         assert_eq!(machine.by_apic(ApicId(0x102)).map(|cpu| cpu.id), Some(CpuId(5)));
         assert_eq!(machine.cpus[&CpuId(0)].apic, None);

@@ -1,9 +1,11 @@
 //! The engine: reports in, findings out, evidence kept between them.
 
 use super::book::Book;
-use super::evidence::{Case, EvidenceKey, EvidenceState, Fired, Taken, Took};
+use super::dram::Sighting;
+use super::evidence::{Case, EvidenceKey, EvidenceState, Fired, Remembered, Taken, Took};
 use super::finding::{FaultUpdate, Finding, Response};
 use super::lead::Lead;
+use super::located::Located;
 use super::part;
 use super::reading::{self, Reading};
 use super::rules::{RuleId, Rules, MEMORY_CE};
@@ -33,6 +35,7 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6b1f_9b0e_52c7_4d0e_9a35_0c8e_71d4_2f6
 #[derive(Debug)]
 pub struct Analyzer {
     rules: Rules,
+    located: Located,
     pages: Book<Pfn>,
     others: Book<EvidenceKey>,
     /// Open faults, by what they are about.
@@ -68,6 +71,7 @@ impl Analyzer {
     pub fn with_capacity(rules: Rules, pages: usize) -> Analyzer {
         Analyzer {
             rules,
+            located: Located::default(),
             pages: Book::new(pages),
             others: Book::new(MAX_OTHERS),
             cases: BTreeMap::new(),
@@ -87,7 +91,7 @@ impl Analyzer {
             out.undecodable = Some(format!("a report of {} stands for no record", report.source));
             return out;
         }
-        let Reading { lead, page, unusable, .. } =
+        let Reading { lead, page, addr, place, unusable } =
             reading::read(report.source, &report.record, machine, &self.rules);
         out.undecodable = unusable;
         out.page = page;
@@ -95,6 +99,12 @@ impl Analyzer {
         out.counted = creditable(report);
         if report.source == Source::McEvent && report.decodes > 0 {
             self.withdraw_placeless(report);
+        }
+        if let (Some(place), Some(lead)) = (&place, &lead) {
+            if !lead.rule.uncorrected() {
+                let seen = Sighting { place, page, addr, report };
+                self.located.observe(&seen, &self.rules, machine, &mut out);
+            }
         }
         let taken = match (page, &lead) {
             (Some(pfn), lead) => self.page_erred(pfn, lead.as_ref(), report, &mut out),
@@ -139,6 +149,7 @@ impl Analyzer {
     /// An admin closed `fault`: its component may fire anew, from an empty
     /// window, and it no longer speaks against its socket's other cores.
     pub fn closed(&mut self, fault: &Fault) {
+        self.located.closed(fault.id);
         let Some(key) = self.cases.remove(&fault.id) else { return };
         if self.get(&key).is_none() {
             return;
@@ -163,16 +174,27 @@ impl Analyzer {
     /// that no row knows is found again by its evidence.
     pub fn restore<'f>(
         &mut self,
-        rows: impl Iterator<Item = (EvidenceKey, EvidenceState)>,
+        rows: impl Iterator<Item = (EvidenceKey, Remembered)>,
         open_faults: impl Iterator<Item = &'f Fault>,
         machine: &Machine,
     ) {
         let mut open: BTreeMap<Uuid, &Fault> =
             open_faults.filter(|f| f.is_open()).map(|f| (f.id, f)).collect();
-        let mut rows: Vec<_> = rows.collect();
+        let located: Vec<&Fault> = open.values().copied().filter(|f| Located::owns(f)).collect();
+        open.retain(|_, fault| !Located::owns(fault));
+        let mut dram_rows = Vec::new();
+        let mut components = Vec::new();
+        for (key, remembered) in rows {
+            match (key, remembered) {
+                (EvidenceKey::Row(row), Remembered::Row(state)) => dram_rows.push((row, state)),
+                // A row's is of no use under another's name.
+                (EvidenceKey::Row(_), _) | (_, Remembered::Row(_)) => {}
+                (key, Remembered::Component(state)) => components.push((key, state)),
+            }
+        }
         // As they would have come: what is touched last is worth most.
-        rows.sort_by_key(|(_, state)| state.last);
-        for (key, mut state) in rows {
+        components.sort_by_key(|(_, state)| state.last);
+        for (key, mut state) in components {
             let before = state.cases().len();
             state.change_rest(|rest| {
                 rest.cases.retain_mut(|case| match open.remove(&case.id) {
@@ -198,16 +220,19 @@ impl Analyzer {
         for fault in open.into_values() {
             self.reopen(fault, machine);
         }
+        self.located.restore(dram_rows.into_iter(), located.into_iter());
     }
 
     /// What changed since the last call: a row's new content, or `None` where
     /// it is gone.
-    pub fn take_changes(&mut self) -> Vec<(EvidenceKey, Option<EvidenceState>)> {
+    pub fn take_changes(&mut self) -> Vec<(EvidenceKey, Option<Remembered>)> {
         let pages = self.pages.take_changes().into_iter();
         let mut changes: Vec<_> =
             pages.map(|(pfn, state)| (EvidenceKey::Page(pfn), state)).collect();
         changes.extend(self.others.take_changes());
-        changes
+        let components = changes.into_iter().map(|(k, v)| (k, v.map(Remembered::Component)));
+        let rows = self.located.take_changes().into_iter();
+        components.chain(rows.map(|(k, v)| (EvidenceKey::Row(k), v.map(Remembered::Row)))).collect()
     }
 
     /// All rows are to be handed out by the next [`Analyzer::take_changes`]:
@@ -215,6 +240,7 @@ impl Analyzer {
     pub fn mark_all(&mut self) {
         self.pages.mark_all();
         self.others.mark_all();
+        self.located.mark_all();
     }
 
     /// Pages with evidence.
@@ -229,7 +255,13 @@ impl Analyzer {
 
     /// Components whose evidence was given up for want of room.
     pub fn evictions(&self) -> u64 {
-        self.pages.evictions() + self.others.evictions()
+        self.pages.evictions() + self.others.evictions() + self.located.evictions()
+    }
+
+    /// Reports whose place in DRAM and address contradicted what was known of
+    /// either: they count for their page alone.
+    pub fn doubtful(&self) -> u64 {
+        self.located.doubtful()
     }
 
     /// A report of a page, which may be of errors that another source told of.

@@ -95,7 +95,7 @@ fn read(
     let threshold =
         media.descriptor & THRESHOLD != 0 || media.cme_threshold_ev_flags & CME_THRESHOLD != 0;
     let lead = lead(media, outcome, threshold, page, rules);
-    Reading { lead: Some(lead), page, place, unusable: None }
+    Reading { lead: Some(lead), page, place, ..Reading::default() }
 }
 
 fn lead(

@@ -17,6 +17,7 @@ mod evidence;
 mod few;
 pub mod finding;
 mod lead;
+mod located;
 pub mod mce;
 mod part;
 mod piece;
@@ -32,7 +33,7 @@ use analyzer::fault_id;
 
 pub use analyzer::{Analyzer, Observed, MAX_OTHERS, MAX_PAGES};
 pub use arm::MPIDR_AFFINITY;
-pub use evidence::{Case, CoreId, EvidenceKey, EvidenceState, Part, Took};
+pub use evidence::{Case, CoreId, EvidenceKey, EvidenceState, Part, Remembered, Took};
 pub use finding::{FaultUpdate, Finding, Response};
 pub use rules::{RuleId, Rules, MEMORY_CE};
 

@@ -7,8 +7,14 @@ use super::mce::{self, Outcome};
 use super::rules::Rules;
 use super::{arm, cper, cxl};
 use crate::model::{
-    DramPlace, LoggedError, Machine, McEvent, MceRecord, MemoryFailure, Pfn, Record, Source,
+    DramPlace, LoggedError, Machine, McEvent, MceRecord, MemoryFailure, Pfn, PhysAddr, Record,
+    Source,
 };
+
+/// The largest `grain_bits` of an address that is good to a 64-byte line
+/// (drivers/edac/edac_mc.c, edac_raw_mc_handle_error: the log2 of the grain that
+/// the driver states).
+const LINE_GRAIN: u8 = 6;
 
 /// A record, read.
 #[derive(Debug, Default)]
@@ -17,8 +23,9 @@ pub(super) struct Reading {
     pub lead: Option<Lead>,
     /// The page it has a usable address of.
     pub page: Option<Pfn>,
+    /// Its address, where it is good to a 64-byte line of that page.
+    pub addr: Option<PhysAddr>,
     /// The place in DRAM that it names.
-    #[cfg_attr(not(test), expect(dead_code, reason = "fault modes will read it"))]
     pub place: Option<DramPlace>,
     /// What could not be used of it, and why.
     pub unusable: Option<String>,
@@ -83,24 +90,27 @@ fn mc_event(event: &McEvent, machine: &Machine, rules: &Rules) -> Reading {
         Some(pfn) => lead::page(pfn, outcome, rules, None),
         None => lead::memory(Some(event.mc_index), &event.label, outcome, None),
     };
-    Reading { lead: Some(lead), page, place, unusable: None }
+    let to_the_line = page.is_some() && event.grain_bits <= LINE_GRAIN;
+    let addr = to_the_line.then_some(PhysAddr(event.address));
+    Reading { lead: Some(lead), page, addr, place, unusable: None }
 }
 
-/// An error that somebody else decoded. Without an address it has no page.
+/// An error that somebody else decoded: place and address are believed as far as
+/// they go. Without an address it has no page.
 fn logged(error: &LoggedError, machine: &Machine, rules: &Rules) -> Reading {
     let outcome = match error.uncorrected {
         true => Outcome::Uncorrected,
         false => Outcome::Corrected,
     };
+    let place = Some(error.place);
     let Some(addr) = error.addr else {
         let lead = lead::memory(None, "", outcome, None);
-        return Reading { lead: Some(lead), place: Some(error.place), ..Reading::default() };
+        return Reading { lead: Some(lead), place, ..Reading::default() };
     };
     match mce::page_of(addr.0, machine) {
         Some(pfn) => {
-            let lead = lead::page(pfn, outcome, rules, None);
-            let place = Some(error.place);
-            Reading { lead: Some(lead), page: Some(pfn), place, unusable: None }
+            let lead = Some(lead::page(pfn, outcome, rules, None));
+            Reading { lead, page: Some(pfn), addr: Some(addr), place, unusable: None }
         }
         None => Reading::unusable(format!("address {addr} is beyond the host's address width")),
     }

@@ -13,9 +13,12 @@ use super::mce::{self, Outcome};
 use super::reading::Reading;
 use super::rules::Rules;
 use crate::model::dimms::part_name;
-use crate::model::{Dimm, ExtlogMemEvent, Machine, NonStandardEvent, Pfn};
+use crate::model::{Dimm, ExtlogMemEvent, Machine, NonStandardEvent, Pfn, PhysAddr};
 use memory::{MemoryError, Nature};
 use section::Section;
+
+/// log2 of a cache line in bytes.
+const LINE: u8 = 6;
 
 /// Bytes of a FRU text that are used; UEFI gives it 20 (N.2.2).
 const FRU_TEXT: usize = 20;
@@ -100,7 +103,9 @@ fn memory_error(
                 Some(pfn) => lead::page(pfn, outcome, rules, None),
                 None => no_page(),
             };
-            Reading { lead: Some(lead), page, place: error.place, unusable: None }
+            let to_the_line = page.is_some() && error.lsb.is_some_and(|lsb| lsb <= LINE);
+            let addr = error.addr.filter(|_| to_the_line).map(PhysAddr);
+            Reading { lead: Some(lead), page, addr, place: error.place, ..Reading::default() }
         }
     }
 }

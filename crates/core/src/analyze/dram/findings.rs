@@ -7,6 +7,7 @@ use super::scope::Scope;
 use super::DramRules;
 use crate::analyze::finding::{Finding, Response};
 use crate::analyze::rules::span;
+use crate::model::dimms::part_name;
 use crate::model::{Fault, FaultState, PageSize, Rule, Severity};
 use std::time::Duration;
 
@@ -144,9 +145,8 @@ fn called_for(mode: &Mode, response: &Response) -> String {
 /// What the admin should do: one sentence.
 fn advice(mode: &Mode, part: &str, rules: &DramRules) -> String {
     let part = match part {
-        "" => mode.scope.component(None, "").to_string(),
-        named if named.starts_with("DIMM") => named.to_owned(),
-        named => format!("DIMM {named}"),
+        "" => Scope::Dimm(mode.scope.dimm()).component(None, "").to_string(),
+        named => part_name(named),
     };
     match mode.scope {
         Scope::Row(_) if mode.wide => {

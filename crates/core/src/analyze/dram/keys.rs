@@ -12,6 +12,9 @@ pub struct BankKey {
     pub dimm: DimmId,
     /// Its rank.
     pub rank: u16,
+    /// Its die, of a 3D-stacked rank.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub_rank: Option<u16>,
     /// Its bank group; `None` where banks are numbered without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bank_group: Option<u16>,
@@ -52,6 +55,7 @@ impl CellKey {
         let bank = BankKey {
             dimm: Some(place.dimm).filter(tells_dimms_apart)?,
             rank: place.rank?,
+            sub_rank: place.sub_rank,
             bank_group: place.bank_group,
             bank: place.bank?,
         };
@@ -65,6 +69,7 @@ impl BankKey {
         DramPlace {
             dimm: self.dimm,
             rank: Some(self.rank),
+            sub_rank: self.sub_rank,
             bank_group: self.bank_group,
             bank: Some(self.bank),
             ..DramPlace::default()
@@ -76,6 +81,7 @@ impl BankKey {
         Some(BankKey {
             dimm: place.dimm,
             rank: place.rank?,
+            sub_rank: place.sub_rank,
             bank_group: place.bank_group,
             bank: place.bank?,
         })
@@ -94,6 +100,9 @@ impl fmt::Display for BankKey {
     /// form.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/rank{}", DimmName(&self.dimm), self.rank)?;
+        if let Some(die) = self.sub_rank {
+            write!(f, "/die{die}")?;
+        }
         if let Some(group) = self.bank_group {
             write!(f, "/group{group}")?;
         }

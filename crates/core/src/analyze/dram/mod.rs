@@ -21,6 +21,8 @@ mod rate;
 mod row;
 mod rows;
 mod scope;
+#[cfg(test)]
+mod tests;
 
 pub(super) use findings::finding;
 pub use keys::{BankKey, RowKey};
@@ -34,7 +36,7 @@ use crate::decide::RowPolicy;
 use crate::model::{CoverBy, DimmId, DramPlace, Fault, Pfn, PhysAddr, Report};
 use keys::CellKey;
 use modes::Modes;
-use row::{Line, Took};
+use row::{Device, Line, Took};
 use rows::{Rows, Slot};
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
@@ -182,8 +184,10 @@ impl Dimms {
         };
         found.trust = Trust::Good;
         let case = Case { seen, cell, rules, whole_row };
+        let mut wider_may_be_due = false;
         match self.take(&case) {
             Some((slot, took)) => {
+                wider_may_be_due = took.new_device;
                 found.learned = took.new_line;
                 self.count(&case, took.errors, &mut found);
                 self.grow(&case, slot, &took, &mut found);
@@ -196,7 +200,7 @@ impl Dimms {
             }
             None => self.count(&case, seen.report.errors, &mut found),
         }
-        if !found.opened.is_empty() {
+        if wider_may_be_due || !found.opened.is_empty() {
             self.open_wider(&case, &mut found);
         }
         self.bits(seen, &mut found);
@@ -243,7 +247,8 @@ impl Dimms {
             self.rows.insert(key, row);
         }
         for fault in open_faults.filter(|fault| fault.is_open()) {
-            let Some((scope, device)) = Scope::of(fault) else { continue };
+            let Some((scope, named)) = Scope::of(fault) else { continue };
+            let device = named.map_or_else(|| self.device(&scope), Device::One);
             let modes = self.modes.entry(scope.dimm()).or_default();
             if !modes.reopen(scope, device, fault) {
                 continue;
@@ -367,6 +372,26 @@ impl Dimms {
                 }
             }
         }
+    }
+
+    /// The device that all errors of `scope` lie in, as far as its rows tell.
+    fn device(&self, scope: &Scope) -> Device {
+        let rows = |bank| self.rows.of_bank(bank).iter().filter_map(|slot| self.rows.row(*slot));
+        let devices: Vec<Device> = match scope {
+            Scope::Row(key) => self
+                .rows
+                .find(key)
+                .and_then(|slot| self.rows.row(slot))
+                .map(|r| r.device)
+                .into_iter()
+                .collect(),
+            Scope::Column(bank, column) => {
+                rows(bank).filter(|row| row.cell(*column).is_some()).map(|row| row.device).collect()
+            }
+            Scope::Bank(bank) => rows(bank).map(|row| row.device).collect(),
+            Scope::Rank(..) | Scope::Dimm(_) | Scope::Bits(_) => Vec::new(),
+        };
+        devices.into_iter().fold(Device::Unknown, Device::with)
     }
 
     /// A wider mode than `scope` (or itself) is open.

@@ -5,8 +5,8 @@ use super::rate::Rate;
 use super::row::Device;
 use super::scope::Scope;
 use super::{Found, Sighting};
-use crate::analyze::piece;
 use crate::analyze::finding::FaultUpdate;
+use crate::analyze::piece;
 use crate::model::{Cover, Evidence, Fault, Stamp, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -113,14 +113,14 @@ impl Modes {
     }
 
     /// Takes up an open fault; `false` where there is no room.
-    pub fn reopen(&mut self, scope: Scope, device: Option<u16>, fault: &Fault) -> bool {
+    pub fn reopen(&mut self, scope: Scope, device: Device, fault: &Fault) -> bool {
         if !self.has_room() || self.get(fault.id).is_some() {
             return false;
         }
         self.open.push(Open {
             id: fault.id,
             scope,
-            device: device.into(),
+            device,
             last: fault.last,
             errors: fault.errors,
             evidence: fault.evidence.len(),
@@ -143,11 +143,11 @@ impl Modes {
             if open.last.at < seen.report.last.at {
                 open.last = seen.report.last;
             }
+            if !open.scope.is_wide() || open.device == Device::Unknown {
+                open.device = open.device.with(seen.place.device.into());
+            }
             match open.scope {
-                Scope::Row(_) => {
-                    open.device = open.device.with(seen.place.device.into());
-                    row = Some(open);
-                }
+                Scope::Row(_) => row = Some(open),
                 _ if widest.as_ref().is_none_or(|w| w.scope < open.scope) => widest = Some(open),
                 _ => {}
             }

@@ -8,6 +8,7 @@ use super::scope::Scope;
 use super::{Case, Dimms, Found, Sighting};
 use crate::analyze::{fault_id, piece};
 use crate::model::{Cover, CoverBy, Evidence, Fault, Pfn, Time};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// Pages that a row fault may come to cover, at most. A row lies in 24 pages
@@ -69,9 +70,7 @@ impl Dimms {
             return;
         }
         if !self.is_given_up(&scope) {
-            let inside = rows().filter(|row| row.cell(column).is_some_and(|c| c.last >= start));
-            let device = inside.map(|row| row.device).reduce(|a, b| a.with(b));
-            let device = device.and_then(|device| device.known());
+            let device = self.device(&scope).known();
             self.open(scope, device, false, None, case, found);
         }
     }
@@ -267,15 +266,20 @@ fn grown(old: Option<&Cover>, row: &Row, case: &Case, given_up: bool) -> Option<
     (pages.len() > had.len() && pages.len() <= MOST_PAGES).then_some(Cover { by, pages })
 }
 
-/// The pages of a row of weak cells that its fault does not cover yet, once as
-/// many columns as the rule asks for have erred on them within T: it fires
-/// again, on what it has left.
+/// The pages of a row of weak cells that its fault does not cover yet, and that
+/// by themselves have erred at as many columns within T as the rule asks of the
+/// row. A page with fewer is left to its own rule: such rows show a new cell now
+/// and then for months, and taking each cell's page would give up the row bit by
+/// bit for nothing.
 fn fresh_pages(had: &[Pfn], row: &Row, case: &Case) -> Cover {
     let start = row.last.at.before(case.rules.row.threshold.window);
-    let fresh = |cell: &Cell| {
-        cell.last >= start && cell.page.is_some_and(|page| had.binary_search(&page).is_err())
-    };
-    let enough = row.cells().iter().filter(|cell| fresh(cell)).count() >= columns(case.rules.row);
-    let pages = if enough { row.pages(fresh) } else { Vec::new() };
-    Cover { by: CoverBy::Seen, pages }
+    let mut columns_of: BTreeMap<Pfn, usize> = BTreeMap::new();
+    for cell in row.cells().iter().filter(|cell| cell.last >= start) {
+        if let Some(page) = cell.page.filter(|page| had.binary_search(page).is_err()) {
+            *columns_of.entry(page).or_default() += 1;
+        }
+    }
+    let enough = columns(case.rules.row);
+    let pages = columns_of.into_iter().filter(|(_, n)| *n >= enough).map(|(page, _)| page);
+    Cover { by: CoverBy::Seen, pages: pages.collect() }
 }

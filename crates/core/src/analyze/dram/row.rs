@@ -142,6 +142,8 @@ pub(super) struct Took {
     pub entered: bool,
     /// N errors at M columns within T.
     pub fires: bool,
+    /// What is known of its device changed.
+    pub new_device: bool,
     /// The first wide bit pattern.
     pub turned_wide: bool,
     /// Its line was seen for the first time.
@@ -221,7 +223,9 @@ impl Row {
         let pattern = self.pattern.max(pattern(seen.place.bits));
         took.turned_wide = pattern == Pattern::Wide && self.pattern != Pattern::Wide;
         self.pattern = pattern;
-        self.device = self.device.with(seen.place.device.into());
+        let device = self.device.with(seen.place.device.into());
+        took.new_device = device != self.device;
+        self.device = device;
 
         let start_of_first = self.last.at.max(from).before(rule.threshold.window);
         let start = self.last.at.max(to).before(rule.threshold.window);

@@ -62,10 +62,6 @@ impl Rows {
         self.held(slot).map(|held| &held.row)
     }
 
-    pub fn key(&self, slot: Slot) -> Option<RowKey> {
-        self.held(slot).map(|held| held.key)
-    }
-
     /// A row, to be changed.
     pub fn change(&mut self, slot: Slot) -> Option<&mut Row> {
         let held = self.held.get_mut(index(slot))?.as_mut()?;
@@ -226,6 +222,20 @@ impl Rows {
             }
         }
         changes
+    }
+
+    /// All indexes tell of the same rows and lines.
+    #[cfg(test)]
+    pub fn is_consistent(&self) -> bool {
+        let rows = self.len();
+        let lines = self.iter().flat_map(|(_, row)| row.cells()).filter(|c| c.line.is_some());
+        let in_banks: usize = self.by_bank.values().map(Vec::len).sum();
+        self.held.iter().flatten().count() == rows
+            && in_banks == rows
+            && self.by_worth.len() == rows
+            && self.by_age.len() == rows
+            && lines.count() == self.by_line.len()
+            && self.held.len() == rows + self.free.len()
     }
 
     fn held(&self, slot: Slot) -> Option<&Held> {

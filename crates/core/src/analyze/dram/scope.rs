@@ -53,6 +53,11 @@ impl Scope {
         }
     }
 
+    /// Other devices may err in it by chance.
+    pub(super) fn is_wide(&self) -> bool {
+        !matches!(self, Scope::Row(_) | Scope::Column(..))
+    }
+
     /// An error of `cell` is an error of this.
     pub(super) fn holds(&self, cell: &CellKey) -> bool {
         match self {
@@ -102,7 +107,7 @@ impl Scope {
 
     /// What `fault` takes in, and the device to blame, if it is one of these
     /// rules' faults.
-    pub(super) fn of(fault: &Fault) -> Option<(Scope, Option<u16>)> {
+    pub(in crate::analyze) fn of(fault: &Fault) -> Option<(Scope, Option<u16>)> {
         let scope = match &fault.component {
             Component::Row { place, .. } => {
                 Scope::Row(RowKey { bank: BankKey::of(place)?, row: place.row? })
