@@ -15,6 +15,10 @@ use std::time::Duration;
 /// is still done.
 const AFTERMATH: Duration = Duration::from_secs(60);
 
+/// Pages with evidence, at most: some 60 MiB. The daemon, which must spare its
+/// host, has room for a quarter of them.
+const MAX_PAGES: usize = 1 << 18;
+
 /// memory_failure() did nothing (enum mf_result, include/linux/mm.h).
 const IGNORED: i32 = 0;
 
@@ -37,7 +41,7 @@ pub(super) struct Simulation<'w> {
 impl<'w> Simulation<'w> {
     pub(super) fn new(options: &Options, watch: &'w mut dyn Watch) -> Self {
         let policy = Policy { observe: false, ..options.policy.clone() };
-        let analyzer = Analyzer::new(Rules::from(&policy));
+        let analyzer = Analyzer::with_capacity(Rules::from(&policy), MAX_PAGES);
         let machine = machine::made_up(options.memory_bytes);
         Simulation {
             cycle: Cycle::new(ReplayBooks::new(watch), policy, machine, analyzer),

@@ -116,10 +116,9 @@ impl<B: Books> Cycle<B> {
         std::mem::take(&mut self.orders)
     }
 
-    /// Drops what analyze would have saved, for a driver that saves nothing. It
-    /// grows until then.
+    /// See [`Analyzer::forget_changes`].
     pub fn forget_changes(&mut self) {
-        drop(self.analyzer.take_changes());
+        self.analyzer.forget_changes();
     }
 
     /// Components whose evidence was given up for want of room.
