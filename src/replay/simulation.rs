@@ -77,12 +77,13 @@ impl<'w> Simulation<'w> {
                 self.off.entry(failure.pfn).or_insert(report.last.at);
             }
         }
-        let seen = self.cycle.report(report, self.clock);
-        self.figures.undecodable += u64::from(seen.undecodable.is_some());
-        let gone = seen.page.and_then(|page| self.off.get(&page));
+        let observed = self.cycle.observe(report);
+        self.figures.undecodable += u64::from(observed.undecodable.is_some());
+        let gone = observed.page.and_then(|page| self.off.get(&page));
         if gone.is_some_and(|since| report.last.at >= *since) && self.is_corrected(&report.record) {
-            self.figures.ces_after = self.figures.ces_after.saturating_add(seen.counted);
+            self.figures.ces_after = self.figures.ces_after.saturating_add(observed.counted);
         }
+        self.cycle.follow(report, observed, self.clock);
         self.carry_out();
     }
 
@@ -94,14 +95,14 @@ impl<'w> Simulation<'w> {
 
     /// So much of so much is read. To be called now and then.
     pub(super) fn progress(&mut self, done: u64, total: u64) {
-        self.cycle.forget_changes();
+        self.cycle.analyzer.forget_changes();
         self.cycle.books.watch.progress(done, total);
     }
 
     /// The log has ended.
     pub(super) fn finish(mut self, notes: Vec<String>) -> Summary {
         self.pass_until(self.clock.after(AFTERMATH));
-        let evictions = self.cycle.evictions();
+        let evictions = self.cycle.analyzer.evictions();
         let books = self.cycle.books;
         let pages = books.taken.iter().filter(|t| matches!(t.target, Target::Page(_))).count();
         let lead = self.failed_at.zip(books.first_sign).map(|(failed, sign)| {
