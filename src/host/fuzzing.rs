@@ -1,6 +1,6 @@
 //! The parsers of this module, as `fuzz/` calls them.
 
-use super::{cpuinfo, cpulist, uevents};
+use super::{cpuinfo, cpulist, smbios, uevents};
 
 /// A message of the kernel's about a device.
 pub fn uevent(message: &[u8]) {
@@ -11,4 +11,9 @@ pub fn uevent(message: &[u8]) {
 pub fn text(text: &str) {
     let _ = cpulist::parse(text);
     let _ = cpuinfo::parse(text);
+}
+
+/// A table of SMBIOS structures.
+pub fn smbios(table: &[u8]) {
+    let _ = smbios::parse(table);
 }

@@ -222,3 +222,6 @@ pub fn page_of(addr: u64, machine: &Machine) -> Option<Pfn> {
 fn has_threshold_status(record: &MceRecord, (family, model): (u32, u32)) -> bool {
     record.mcgcap & status::MCG_TES_P != 0 || intel::is_known(family, model)
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,8 +82,8 @@ const LOAD_STORE_V2: [&str; 24] = [
     "L1 tag ECC error or poison on probe or victim read",
     "L1 tag ECC error or poison on load",
     "L1 tag ECC error or poison on store",
-    "L1 state memory ECC error on load",
-    "L1 state memory ECC error on store",
+    "L1 EMEM ECC error on load",
+    "L1 EMEM ECC error on store",
     "L1 TLB parity error",
     "L2 TLB parity error",
     "page walk cache parity error",
@@ -107,12 +107,12 @@ const INSTRUCTION_FETCH: [&str; 19] = [
     "tag multi-hit",
     "tag parity error",
     "data array parity error",
-    "prefetch queue parity error",
+    "PRQ parity error",
     "L0 TLB parity error",
     "L1 TLB parity error",
     "L2 TLB parity error",
-    "branch prediction queue parity error, thread 0",
-    "branch prediction queue parity error, thread 1",
+    "BPQ snoop parity error, thread 0",
+    "BPQ snoop parity error, thread 1",
     "L1 branch target buffer multi-hit",
     "L2 branch target buffer multi-hit",
     "poisoned response from L2",
@@ -120,8 +120,8 @@ const INSTRUCTION_FETCH: [&str; 19] = [
     "hardware assertion",
     "L1 TLB multi-hit",
     "L2 TLB multi-hit",
-    "branch status register parity error",
-    "control transfer error",
+    "BSR parity error",
+    "CT error",
 ];
 
 const L2_CACHE: [&str; 6] = [
@@ -136,7 +136,7 @@ const L2_CACHE: [&str; 6] = [
 const DECODE: [&str; 10] = [
     "micro-op cache tag parity error",
     "micro-op cache data parity error",
-    "instruction byte buffer parity error",
+    "IBB register file parity error",
     "micro-op queue parity error",
     "dispatch queue parity error",
     "fetch address queue parity error",
@@ -251,7 +251,7 @@ const PIE: [&str; 9] = [
     "poison consumed",
     "deferred error in the data fabric",
     "watchdog timeout",
-    "SRAM ECC error in the CXL block",
+    "SRAM ECC error in the CNLI block",
     "register access while asleep",
     "error raised by the debug state machine",
 ];
@@ -318,7 +318,7 @@ const MEMORY_V2: [&str; 12] = [
     "read data parity error",
     "read buffer SRAM ECC error",
     "read response SRAM ECC error",
-    "microprocessor error",
+    "LM32 microprocessor error",
 ];
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ const MEMORY_CODES: [(u16, &str); 24] = [
 /// M2M of Sapphire Rapids: MSCOD bits 7:0.
 const M2M_CODES: [(u16, &str); 10] = [
     (0x01, "read ECC error"),
-    (0x02, "fatal error of the first bucket"),
+    (0x02, "error of the first bucket"),
     (0x03, "tracker parity error"),
     (0x05, "prefetch channel mismatch"),
     (0x07, "read completion parity error"),
@@ -169,7 +169,7 @@ const MCCHAN_CODES: [(u16, &str); 31] = [
 /// Between mesh and memory controllers of Granite Rapids.
 const B2CMI_CODES: [(u16, &str); 10] = [
     (0x01, "read ECC error"),
-    (0x02, "fatal error of the first bucket"),
+    (0x02, "error of the first bucket"),
     (0x03, "tracker parity error"),
     (0x04, "security mismatch"),
     (0x07, "read completion parity error"),
@@ -224,7 +224,7 @@ const UPI_SECURITY_CODES: [(u16, &str); 5] = [
     (0x15, "SGX failure"),
     (0x16, "transmit parity error"),
     (0x17, "receive parity error"),
-    (0x18, "link encryption failure"),
+    (0x18, "FLE failure"),
 ];
 
 #[cfg(test)]

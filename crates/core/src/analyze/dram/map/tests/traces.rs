@@ -79,7 +79,7 @@ fn an_error_left_out_lies_in_the_row_that_the_others_predict() {
                     // Only a column bit that no other error has shown excuses.
                     Some((by, _)) => {
                         let shown = bits(&others().collect::<Vec<_>>());
-                        let new = left_out.column.unwrap() / 8 & !shown;
+                        let new = (left_out.column.unwrap() / 8) & !shown;
                         assert!(by == CoverBy::Learned && new != 0, "{left_out:?} {addr}");
                         partly += 1;
                     }
