@@ -81,6 +81,10 @@ impl Located {
         self.dimms.take_changes()
     }
 
+    pub fn forget_changes(&mut self) {
+        self.dimms.forget_changes();
+    }
+
     pub fn mark_all(&mut self) {
         self.dimms.mark_all();
     }

@@ -268,6 +268,11 @@ impl Dimms {
         self.rows.take_changes()
     }
 
+    /// Hands nothing out of what changed up to now.
+    pub fn forget_changes(&mut self) {
+        self.rows.forget_changes();
+    }
+
     /// All rows are to be handed out by the next [`Dimms::take_changes`].
     pub fn mark_all(&mut self) {
         self.rows.mark_all();

@@ -224,6 +224,16 @@ impl Rows {
         changes
     }
 
+    /// Hands nothing out of what changed up to now.
+    pub fn forget_changes(&mut self) {
+        self.gone.clear();
+        for slot in self.changed.drain(..) {
+            if let Some(held) = self.held.get_mut(index(slot)).and_then(Option::as_mut) {
+                held.dirty = false;
+            }
+        }
+    }
+
     /// All indexes tell of the same rows and lines.
     #[cfg(test)]
     pub fn is_consistent(&self) -> bool {
