@@ -1,7 +1,7 @@
 //! The engine: reports in, findings out, evidence kept between them.
 
 use super::book::Book;
-use super::evidence::{Case, EvidenceKey, EvidenceState, Fired, Taken, Took};
+use super::evidence::{Case, EvidenceKey, EvidenceState, Fired, Took};
 use super::finding::{FaultUpdate, Finding, Response};
 use super::lead::Lead;
 use super::reading::{self, Reading};
@@ -94,18 +94,14 @@ impl Analyzer {
         if report.source == Source::McEvent && report.decodes > 0 {
             self.withdraw_placeless(report);
         }
-        let taken = match (page, &lead) {
+        let fired = match (page, &lead) {
             (Some(pfn), lead) => self.page_erred(pfn, lead.as_ref(), report, &mut out),
             (None, Some(lead)) => self.change(&lead.key, |state| {
-                state.take(lead, report, report.errors, Fault::MAX_EVIDENCE)
+                state.take(lead, report, report.errors, Fault::MAX_EVIDENCE, &mut out.updated)
             }),
-            (None, None) => Taken::default(),
+            (None, None) => None,
         };
-        if let Some(update) = taken.update {
-            out.updated.reserve_exact(1);
-            out.updated.push(update);
-        }
-        if let (Some(fired), Some(lead)) = (taken.fired, lead) {
+        if let (Some(fired), Some(lead)) = (fired, lead) {
             out.findings.push(self.open(lead, fired, report, machine));
         }
         let horizon = self.rules.longest_window();
@@ -237,15 +233,13 @@ impl Analyzer {
         lead: Option<&Lead>,
         report: &Report,
         out: &mut Observed,
-    ) -> Taken {
+    ) -> Option<Fired> {
         let creditable = out.counted;
-        let (added, taken) = self.change_page(pfn, |state| {
+        self.change_page(pfn, |state| {
             let added = state.tell(report, creditable);
-            let taken = lead.map(|lead| state.take(lead, report, added.fresh, PAGE_EVIDENCE));
-            (added, taken.unwrap_or_default())
-        });
-        out.counted = added.credit;
-        taken
+            out.counted = added.credit;
+            state.take(lead?, report, added.fresh, PAGE_EVIDENCE, &mut out.updated)
+        })
     }
 
     /// Opens the fault that just fired.
