@@ -93,9 +93,20 @@ fn new_logged_pages(bencher: Bencher) {
     feed(bencher, &reports);
 }
 
-/// A third error of pages that stay below their threshold.
+/// Pages that err now and then, each time after its window: none fires.
 #[divan::bench(sample_count = 20, sample_size = 1)]
 fn known_pages(bencher: Bencher) {
+    let round = |n: u64| {
+        let at = move |page: u64| n * 25 * 3600 * SECOND + page * MICROSECOND;
+        (0..1_000).map(move |page| machine_check(scattered(page), at(page)))
+    };
+    let reports: Vec<_> = (0..50).flat_map(round).collect();
+    feed(bencher, &reports);
+}
+
+/// A third error of each of many pages that stay below their threshold.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn suspects(bencher: Bencher) {
     let machine = machine();
     let mut policy = Policy::default();
     policy.page.threshold.errors = 8;
