@@ -2,6 +2,7 @@
 
 use super::book::Book;
 use super::evidence::{Case, EvidenceKey, EvidenceState, Fired, Took};
+use super::few::Few;
 use super::finding::{FaultUpdate, Finding, Response};
 use super::lead::Lead;
 use super::reading::{self, Reading};
@@ -13,12 +14,23 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// Pages with evidence, at most. As many as all pages that the memory limit lets
-/// go on a host of 256 GiB; one that has more has lost whole DIMMs.
+/// go on a host of 256 GiB; one that has more has lost whole DIMMs. They take
+/// some 24 MiB at most: 6 for the pages, 16 for their reports, 1 for who told of
+/// what in the last second.
 pub const MAX_PAGES: usize = 65_536;
+
+/// Bytes of reports kept per page on average, at most: two of a machine check,
+/// or one that an EDAC driver describes at some length. Where they are longer
+/// there is room for fewer pages.
+const PAGE_BYTES: usize = 256;
 
 /// Other components with evidence, at most. Cores have a few each; the rest is
 /// named by what records say, which may be anything.
-pub const MAX_OTHERS: usize = 16_384;
+pub const MAX_OTHERS: usize = 4_096;
+
+/// As [`PAGE_BYTES`]: they keep up to [`Fault::MAX_EVIDENCE`] reports, but few
+/// are near their threshold.
+const OTHER_BYTES: usize = 1_024;
 
 /// Reports kept as evidence of a page before its rule fires. A page goes at its
 /// second error, and there may be many pages.
@@ -62,12 +74,13 @@ impl Analyzer {
     }
 
     /// With no evidence, and room for that of `pages` pages, 1 to 2^32 - 1. A
-    /// page takes some 240 bytes, and as much again as its reports have text.
+    /// page takes some 200 bytes if it has one report of a log, 360 on average
+    /// at most.
     pub fn with_capacity(rules: Rules, pages: usize) -> Analyzer {
         Analyzer {
             rules,
-            pages: Book::new(pages),
-            others: Book::new(MAX_OTHERS),
+            pages: Book::new(pages, PAGE_BYTES),
+            others: Book::new(MAX_OTHERS, OTHER_BYTES),
             cases: BTreeMap::new(),
         }
     }
@@ -369,7 +382,7 @@ impl Analyzer {
         }
     }
 
-    fn forget_cases(&mut self, evicted: Option<EvidenceState>) {
+    fn forget_cases(&mut self, evicted: Few<EvidenceState>) {
         for case in evicted.iter().flat_map(EvidenceState::cases) {
             self.cases.remove(&case.id);
         }

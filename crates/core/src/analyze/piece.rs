@@ -68,6 +68,17 @@ impl Piece {
         self.head().1.map_or(1, |span| span.fresh)
     }
 
+    /// Memory that it takes, in bytes.
+    pub fn bytes(&self) -> u32 {
+        let (fixed, text) = match self {
+            Piece::Mce(_, kept) => (size_of_val(&**kept), 0),
+            Piece::MemoryController(_, kept) => (size_of_val(&**kept), kept.record.heap_bytes()),
+            Piece::Logged(_, kept) => (size_of_val(&**kept), 0),
+            Piece::Other(_, kept) => (size_of_val(&**kept), kept.record.heap_bytes()),
+        };
+        u32::try_from(fixed.saturating_add(text)).unwrap_or(u32::MAX)
+    }
+
     /// As a fault shows it.
     pub fn into_evidence(self) -> Evidence {
         match self {
