@@ -6,7 +6,8 @@ use super::edac::EdacCheck;
 use super::requests::{Deed, Requests};
 use crate::api::views::{
     AttemptView, BootView, CheckView, Explanation, FaultView, Health, IsolatedView, IsolationView,
-    LimitsView, Mode, Saved, SourceState, SourceView, Status, Used, Verdict, WatchdogView,
+    LimitsView, Mode, Saved, SourceState, SourceView, Status, TrackedView, Used, Verdict,
+    WatchdogView,
 };
 use crate::api::{ActRequest, Answer, ApiError, Backlog, Handler, Resolution, TargetKind, Ticket};
 use crate::event::{timestamp, wall, Event};
@@ -49,6 +50,7 @@ impl Handler for Answers<'_> {
         let open = || memory.faults.values().filter(|fault| fault.is_open());
         let usage = self.cycle.usage(self.now);
         let pages = isolated(false);
+        let (tracked, evicted) = self.cycle.evidence();
         let mut status = Status {
             schema: Status::SCHEMA,
             health: Health::Ok,
@@ -69,6 +71,8 @@ impl Handler for Answers<'_> {
             escalated: open().filter(|f| f.state == FaultState::Escalated).count() as u64,
             sources: self.sources(),
             checks: self.checks(),
+            // A u64 holds what a usize counts on every Linux.
+            evidence: TrackedView { tracked: tracked as u64, evicted },
             limits: LimitsView {
                 memory_bytes: Used { used: usage.memory_used, max: usage.memory_max },
                 pages_today: used(usage.pages_today, usage.pages_per_day),

@@ -254,6 +254,11 @@ impl Cycle {
         decide::usage(&context(&self.policy, &self.machine, &self.memory, now))
     }
 
+    /// Components with evidence, and those whose evidence was given up.
+    pub fn evidence(&self) -> (usize, u64) {
+        (self.analyzer.tracked(), self.analyzer.evictions())
+    }
+
     /// Orders and sentences since the last call; the memory must be on disk, or
     /// known not to get there.
     pub fn take_orders(&mut self) -> (Vec<Order>, Vec<Decision>) {
