@@ -1,4 +1,4 @@
-//! What a report costs analyze, and how much memory a page with evidence takes.
+//! What a report costs analyze.
 //!
 //! `cargo bench -p bulkhead-core`
 #![allow(missing_docs)]
@@ -11,11 +11,8 @@ use bulkhead_core::model::{
     Stamp, Time, Vendor, Wall,
 };
 use divan::counter::ItemsCount;
-use divan::{black_box, AllocProfiler, Bencher};
+use divan::{black_box, Bencher};
 use std::collections::BTreeMap;
-
-#[global_allocator]
-static ALLOC: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     divan::main();
@@ -39,8 +36,6 @@ fn machine() -> Machine {
     }
 }
 
-/// Two errors in an hour, so that a known page of these benchmarks stays below
-/// its threshold unless they mean it not to.
 fn analyzer() -> Analyzer {
     Analyzer::new(Rules::from(&Policy::default()))
 }
@@ -99,33 +94,39 @@ fn new_logged_pages(bencher: Bencher) {
     feed(bencher, &reports);
 }
 
-/// Errors of pages that have had one, of another source or long ago: none
-/// fires.
+/// Pages that err now and then, each time after its window: none fires.
 #[divan::bench(sample_count = 20, sample_size = 1)]
 fn known_pages(bencher: Bencher) {
+    let round = |n: u64| {
+        let at = move |page: u64| n * 25 * 3600 * SECOND + page * MICROSECOND;
+        (0..1_000).map(move |page| machine_check(scattered(page), at(page)))
+    };
+    let reports: Vec<_> = (0..50).flat_map(round).collect();
+    feed(bencher, &reports);
+}
+
+/// A third error of each of many pages that stay below their threshold.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn suspects(bencher: Bencher) {
     let machine = machine();
-    let rules = Rules {
-        page: bulkhead_core::decide::Threshold {
-            errors: 8,
-            ..Rules::from(&Policy::default()).page
-        },
-        ..Rules::from(&Policy::default())
+    let mut policy = Policy::default();
+    policy.page.threshold.errors = 8;
+    let round = |n: u64| -> Vec<Report> {
+        let at = |page: u64| n * 2 * SECOND + page * MICROSECOND;
+        (0..50_000).map(|page| machine_check(scattered(page), at(page))).collect()
     };
-    let reports = |from: u64| -> Vec<Report> {
-        (0..50_000).map(|n| machine_check(scattered(n), (from + n) * MICROSECOND)).collect()
-    };
-    let (first, second) = (reports(0), reports(2_000_000));
+    let (before, third) = ([round(0), round(1)].concat(), round(2));
     bencher
-        .counter(ItemsCount::new(second.len()))
+        .counter(ItemsCount::new(third.len()))
         .with_inputs(|| {
-            let mut analyzer = Analyzer::new(rules);
-            for report in &first {
+            let mut analyzer = Analyzer::new(Rules::from(&policy));
+            for report in &before {
                 analyzer.observe(report, &machine);
             }
             analyzer
         })
         .bench_local_values(|mut analyzer| {
-            for report in &second {
+            for report in &third {
                 black_box(analyzer.observe(report, &machine));
             }
             analyzer
