@@ -34,11 +34,11 @@ pub use scope::Scope;
 use crate::analyze::finding::FaultUpdate;
 use crate::decide::RowPolicy;
 use crate::model::{CoverBy, DimmId, DramPlace, Fault, Pfn, PhysAddr, Report};
+use hashbrown::HashMap;
 use keys::CellKey;
 use modes::Modes;
 use row::{Device, Line, Took};
 use rows::{Rows, Slot};
-use rustc_hash::FxHashMap;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -138,9 +138,9 @@ struct Case<'a> {
 pub struct Dimms {
     capacity: Capacity,
     rows: Rows,
-    modes: FxHashMap<DimmId, Modes>,
+    modes: HashMap<DimmId, Modes>,
     /// Open faults, by name.
-    faults: FxHashMap<Uuid, Scope>,
+    faults: HashMap<Uuid, Scope>,
     evictions: u64,
     doubtful: u64,
 }
@@ -151,8 +151,8 @@ impl Dimms {
         Dimms {
             capacity,
             rows: Rows::default(),
-            modes: FxHashMap::default(),
-            faults: FxHashMap::default(),
+            modes: HashMap::default(),
+            faults: HashMap::default(),
             evictions: 0,
             doubtful: 0,
         }

@@ -6,7 +6,6 @@ mod counting;
 mod memory;
 mod places;
 mod processor;
-mod traces;
 
 use super::*;
 use crate::decide::Policy;
