@@ -208,6 +208,7 @@ pub fn healthy() -> Status {
             source("ras:memory_failure_event", SourceState::Absent),
         ],
         checks: vec![CheckView { name: "edac-sysfs".to_owned(), differs: 0 }],
+        evidence: TrackedView { tracked: 0, evicted: 0 },
         limits: LimitsView {
             memory_bytes: Used { used: 0, max: 4 << 20 },
             pages_today: Used { used: 0, max: 1024 },

@@ -50,6 +50,13 @@ fn render(status: &Status, ledger: &[IsolationView], known: &[FaultView], clock:
         );
         text += &format!("  {}\n", styled(WARN, &line));
     }
+    if status.evidence.evicted > 0 {
+        let line = format!(
+            "Evidence of {} was given up for want of room",
+            count(status.evidence.evicted, "component")
+        );
+        text += &format!("  {}\n", styled(WARN, &line));
+    }
     text += &limits(status);
     for conflict in &status.conflicts {
         text += &format!("{} {}\n", styled(WARN, "Conflict:"), one_line(conflict));

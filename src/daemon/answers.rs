@@ -6,7 +6,8 @@ use super::edac::EdacCheck;
 use super::requests::{Deed, Requests};
 use crate::api::views::{
     AttemptView, BootView, CheckView, Explanation, FaultView, Health, IsolatedView, IsolationView,
-    LimitsView, Mode, Saved, SourceState, SourceView, Status, Used, Verdict, WatchdogView,
+    LimitsView, Mode, Saved, SourceState, SourceView, Status, TrackedView, Used, Verdict,
+    WatchdogView,
 };
 use crate::api::{ActRequest, Answer, ApiError, Backlog, Handler, Resolution, TargetKind, Ticket};
 use crate::event::{timestamp, wall, Event};
@@ -42,6 +43,7 @@ impl Handler for Answers<'_> {
         let faults = memory.fault_figures();
         let usage = self.cycle.usage(self.now);
         let pages = lines(false, IsolationState::Isolated);
+        let (tracked, evicted) = self.cycle.evidence();
         let mut status = Status {
             schema: Status::SCHEMA,
             health: Health::Ok,
@@ -63,6 +65,8 @@ impl Handler for Answers<'_> {
             escalated: faults.escalated,
             sources: self.sources(),
             checks: self.checks(),
+            // A u64 holds what a usize counts on every Linux.
+            evidence: TrackedView { tracked: tracked as u64, evicted },
             limits: LimitsView {
                 memory_bytes: Used { used: usage.memory_used, max: usage.memory_max },
                 pages_today: used(usage.pages_today, usage.pages_per_day),

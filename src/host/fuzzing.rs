@@ -1,6 +1,8 @@
 //! The parsers of this module, as `fuzz/` calls them.
 
+use super::mpidr::Madt;
 use super::{cpuinfo, cpulist, smbios, uevents};
+use bulkhead_core::model::Bytes;
 
 /// A message of the kernel's about a device.
 pub fn uevent(message: &[u8]) {
@@ -13,7 +15,8 @@ pub fn text(text: &str) {
     let _ = cpuinfo::parse(text);
 }
 
-/// A table of SMBIOS structures.
-pub fn smbios(table: &[u8]) {
+/// SMBIOS structures, and a MADT.
+pub fn firmware_tables(table: &[u8]) {
     let _ = smbios::parse(table);
+    let _ = Madt::parse(Bytes(table.to_vec()));
 }

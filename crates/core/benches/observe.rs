@@ -1,20 +1,18 @@
-//! What a report costs analyze, and how much memory a page with evidence takes.
+//! What a report costs analyze.
 //!
 //! `cargo bench -p bulkhead-core`
 #![allow(missing_docs)]
 
+use bulkhead_core::analyze::dram::{Capacity, Dimms, DramRules, Sighting};
 use bulkhead_core::analyze::{Analyzer, Rules};
 use bulkhead_core::decide::Policy;
 use bulkhead_core::model::{
-    LoggedError, Machine, MceRecord, PageSize, PhysAddr, Record, Report, Source, Stamp, Time,
-    Vendor, Wall,
+    DimmId, DramPlace, LoggedError, Machine, MceRecord, PageSize, PhysAddr, Record, Report, Source,
+    Stamp, Time, Vendor, Wall,
 };
 use divan::counter::ItemsCount;
-use divan::{black_box, AllocProfiler, Bencher};
+use divan::{black_box, Bencher};
 use std::collections::BTreeMap;
-
-#[global_allocator]
-static ALLOC: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     divan::main();
@@ -38,8 +36,6 @@ fn machine() -> Machine {
     }
 }
 
-/// Two errors in an hour, so that a known page of these benchmarks stays below
-/// its threshold unless they mean it not to.
 fn analyzer() -> Analyzer {
     Analyzer::new(Rules::from(&Policy::default()))
 }
@@ -98,33 +94,39 @@ fn new_logged_pages(bencher: Bencher) {
     feed(bencher, &reports);
 }
 
-/// Errors of pages that have had one, of another source or long ago: none
-/// fires.
+/// Pages that err now and then, each time after its window: none fires.
 #[divan::bench(sample_count = 20, sample_size = 1)]
 fn known_pages(bencher: Bencher) {
+    let round = |n: u64| {
+        let at = move |page: u64| n * 25 * 3600 * SECOND + page * MICROSECOND;
+        (0..1_000).map(move |page| machine_check(scattered(page), at(page)))
+    };
+    let reports: Vec<_> = (0..50).flat_map(round).collect();
+    feed(bencher, &reports);
+}
+
+/// A third error of each of many pages that stay below their threshold.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn suspects(bencher: Bencher) {
     let machine = machine();
-    let rules = Rules {
-        page: bulkhead_core::decide::Threshold {
-            errors: 8,
-            ..Rules::from(&Policy::default()).page
-        },
-        ..Rules::from(&Policy::default())
+    let mut policy = Policy::default();
+    policy.page.threshold.errors = 8;
+    let round = |n: u64| -> Vec<Report> {
+        let at = |page: u64| n * 2 * SECOND + page * MICROSECOND;
+        (0..50_000).map(|page| machine_check(scattered(page), at(page))).collect()
     };
-    let reports = |from: u64| -> Vec<Report> {
-        (0..50_000).map(|n| machine_check(scattered(n), (from + n) * MICROSECOND)).collect()
-    };
-    let (first, second) = (reports(0), reports(2_000_000));
+    let (before, third) = ([round(0), round(1)].concat(), round(2));
     bencher
-        .counter(ItemsCount::new(second.len()))
+        .counter(ItemsCount::new(third.len()))
         .with_inputs(|| {
-            let mut analyzer = Analyzer::new(rules);
-            for report in &first {
+            let mut analyzer = Analyzer::new(Rules::from(&policy));
+            for report in &before {
                 analyzer.observe(report, &machine);
             }
             analyzer
         })
         .bench_local_values(|mut analyzer| {
-            for report in &second {
+            for report in &third {
                 black_box(analyzer.observe(report, &machine));
             }
             analyzer
@@ -144,4 +146,43 @@ fn a_million_distinct_pages(bencher: Bencher) {
     let reports: Vec<_> =
         (0..1_000_000).map(|n| machine_check(scattered(n), n * MICROSECOND)).collect();
     feed(bencher, &reports);
+}
+
+/// Errors at known places of 64 rows that do not fire, each at one column.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn known_places(bencher: Bencher) {
+    let dimm = DimmId { channel: Some(0), slot: Some(0), ..DimmId::default() };
+    let at = |n: u64| {
+        let row = scattered(n) % 64;
+        let place = DramPlace {
+            dimm,
+            rank: Some(0),
+            bank: Some((row % 32) as u16),
+            row: Some(row as u32),
+            column: Some(row as u32 * 8),
+            ..DramPlace::default()
+        };
+        (place, PhysAddr(row << 16))
+    };
+    let rules = DramRules { row: Policy::default().row, page_limit: 1024 };
+    let reports: Vec<_> =
+        (0..50_000).map(|n| (at(n), logged(scattered(n) % 64, n * MICROSECOND))).collect();
+    let feed = |dimms: &mut Dimms| {
+        for ((place, addr), report) in &reports {
+            let page = Some(PageSize::KIB_4.pfn(*addr));
+            let seen = Sighting { place, page, addr: Some(*addr), report };
+            black_box(dimms.observe(&seen, &rules, &|_, _| None));
+        }
+    };
+    bencher
+        .counter(ItemsCount::new(reports.len()))
+        .with_inputs(|| {
+            let mut dimms = Dimms::new(Capacity::default());
+            feed(&mut dimms);
+            dimms
+        })
+        .bench_local_values(|mut dimms| {
+            feed(&mut dimms);
+            dimms
+        });
 }

@@ -12,7 +12,7 @@ pub use fault::{AttemptView, EvidenceView, Explanation, FaultView, RuleView};
 pub use isolation::{ActReply, IsolationView};
 pub use status::{
     CheckView, Health, IsolatedView, LimitsView, Mode, Saved, SourceState, SourceView, Status,
-    Used, WatchdogView,
+    TrackedView, Used, WatchdogView,
 };
 
 #[cfg(test)]

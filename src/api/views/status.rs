@@ -88,6 +88,9 @@ pub struct Status {
     pub sources: Vec<SourceView>,
     /// Cross-checks of the sources.
     pub checks: Vec<CheckView>,
+    /// What errors have been seen of, below a fault or with one.
+    #[serde(default)]
+    pub evidence: TrackedView,
     /// What may still be taken.
     pub limits: LimitsView,
     /// The watchdog process.
@@ -133,6 +136,16 @@ pub struct CheckView {
     pub name: String,
     /// By how many errors the counts differ.
     pub differs: u64,
+}
+
+/// Evidence in memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackedView {
+    /// Components with evidence.
+    pub tracked: u64,
+    /// Components whose evidence was given up for want of room, since the
+    /// daemon started.
+    pub evicted: u64,
 }
 
 /// An amount in use and the most that may be.

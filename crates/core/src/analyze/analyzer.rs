@@ -2,7 +2,8 @@
 
 use super::book::Book;
 use super::dram::Sighting;
-use super::evidence::{Case, EvidenceKey, EvidenceState, Fired, Remembered, Taken, Took};
+use super::evidence::{Case, EvidenceKey, EvidenceState, Fired, Remembered, Took};
+use super::few::Few;
 use super::finding::{FaultUpdate, Finding, Response};
 use super::lead::Lead;
 use super::located::Located;
@@ -17,12 +18,23 @@ use std::fmt;
 use uuid::Uuid;
 
 /// Pages with evidence, at most. As many as all pages that the memory limit lets
-/// go on a host of 256 GiB; one that has more has lost whole DIMMs.
+/// go on a host of 256 GiB; one that has more has lost whole DIMMs. They take
+/// some 24 MiB at most: 6 for the pages, 16 for their reports, 1 for who told of
+/// what in the last second.
 pub const MAX_PAGES: usize = 65_536;
+
+/// Bytes of reports kept per page on average, at most: two of a machine check,
+/// or one that an EDAC driver describes at some length. Where they are longer
+/// there is room for fewer pages.
+const PAGE_BYTES: usize = 256;
 
 /// Other components with evidence, at most. Cores have a few each; the rest is
 /// named by what records say, which may be anything.
-pub const MAX_OTHERS: usize = 16_384;
+pub const MAX_OTHERS: usize = 4_096;
+
+/// As [`PAGE_BYTES`]: they keep up to [`Fault::MAX_EVIDENCE`] reports, but few
+/// are near their threshold.
+const OTHER_BYTES: usize = 1_024;
 
 /// Reports kept as evidence of a page before its rule fires. A page goes at its
 /// second error, and there may be many pages.
@@ -67,13 +79,14 @@ impl Analyzer {
     }
 
     /// With no evidence, and room for that of `pages` pages, 1 to 2^32 - 1. A
-    /// page takes some 240 bytes, and as much again as its reports have text.
+    /// page takes some 200 bytes if it has one report of a log, 360 on average
+    /// at most.
     pub fn with_capacity(rules: Rules, pages: usize) -> Analyzer {
         Analyzer {
             rules,
             located: Located::default(),
-            pages: Book::new(pages),
-            others: Book::new(MAX_OTHERS),
+            pages: Book::new(pages, PAGE_BYTES),
+            others: Book::new(MAX_OTHERS, OTHER_BYTES),
             cases: BTreeMap::new(),
         }
     }
@@ -106,18 +119,14 @@ impl Analyzer {
                 self.located.observe(&seen, &self.rules, machine, &mut out);
             }
         }
-        let taken = match (page, &lead) {
+        let fired = match (page, &lead) {
             (Some(pfn), lead) => self.page_erred(pfn, lead.as_ref(), report, &mut out),
             (None, Some(lead)) => self.change(&lead.key, |state| {
-                state.take(lead, report, report.errors, Fault::MAX_EVIDENCE)
+                state.take(lead, report, report.errors, Fault::MAX_EVIDENCE, &mut out.updated)
             }),
-            (None, None) => Taken::default(),
+            (None, None) => None,
         };
-        if let Some(update) = taken.update {
-            out.updated.reserve_exact(1);
-            out.updated.push(update);
-        }
-        if let (Some(fired), Some(lead)) = (taken.fired, lead) {
+        if let (Some(fired), Some(lead)) = (fired, lead) {
             out.findings.push(self.open(lead, fired, report, machine));
         }
         let horizon = self.rules.longest_window();
@@ -279,15 +288,13 @@ impl Analyzer {
         lead: Option<&Lead>,
         report: &Report,
         out: &mut Observed,
-    ) -> Taken {
+    ) -> Option<Fired> {
         let creditable = out.counted;
-        let (added, taken) = self.change_page(pfn, |state| {
+        self.change_page(pfn, |state| {
             let added = state.tell(report, creditable);
-            let taken = lead.map(|lead| state.take(lead, report, added.fresh, PAGE_EVIDENCE));
-            (added, taken.unwrap_or_default())
-        });
-        out.counted = added.credit;
-        taken
+            out.counted = added.credit;
+            state.take(lead?, report, added.fresh, PAGE_EVIDENCE, &mut out.updated)
+        })
     }
 
     /// Opens the fault that just fired.
@@ -424,7 +431,7 @@ impl Analyzer {
         }
     }
 
-    fn forget_cases(&mut self, evicted: Option<EvidenceState>) {
+    fn forget_cases(&mut self, evicted: Few<EvidenceState>) {
         for case in evicted.iter().flat_map(EvidenceState::cases) {
             self.cases.remove(&case.id);
         }

@@ -1,6 +1,7 @@
 //! All components with evidence, in bounded room.
 
 use super::evidence::EvidenceState;
+use super::few::Few;
 use super::queues::{Link, Queues};
 use crate::decide::Threshold;
 use crate::model::Time;
@@ -25,6 +26,9 @@ const TOLD: usize = 8_192;
 #[derive(Debug)]
 pub struct Book<K> {
     capacity: usize,
+    /// Most bytes of reports kept in all, and how many there are now.
+    room: u64,
+    kept: u64,
     /// Rows stay where they are; a place is used again.
     slots: Vec<Slot<K>>,
     free: Vec<u32>,
@@ -53,15 +57,20 @@ struct Slot<K> {
 struct Row<K> {
     key: K,
     state: EvidenceState,
+    /// Bytes of reports kept.
+    kept: u32,
     /// It was handed out before: whoever keeps it must hear of its end.
     is_known: bool,
 }
 
 impl<K: Clone + Eq + Hash> Book<K> {
-    /// Room for `capacity` rows, and for one at least.
-    pub fn new(capacity: usize) -> Book<K> {
+    /// Room for `capacity` rows, and for one at least, that keep `average` bytes
+    /// of reports each.
+    pub fn new(capacity: usize, average: usize) -> Book<K> {
         Book {
             capacity: capacity.clamp(1, Queues::MOST),
+            room: capacity.saturating_mul(average) as u64,
+            kept: 0,
             slots: Vec::new(),
             free: Vec::new(),
             places: HashTable::new(),
@@ -96,26 +105,35 @@ impl<K: Clone + Eq + Hash> Book<K> {
 
     /// Changes a row, a new one if there is none, in constant time. Its worth
     /// is judged by `threshold`'s window. A full book gives up its least
-    /// suspicious other row for a new one, and hands it out.
+    /// suspicious rows for it, and hands them out.
     pub fn change<R>(
         &mut self,
         key: &K,
         threshold: Threshold,
         change: impl FnOnce(&mut EvidenceState) -> R,
-    ) -> (R, Option<EvidenceState>) {
-        let (place, evicted) = self.place_of(key);
+    ) -> (R, Few<EvidenceState>) {
+        let mut evicted = Few::default();
+        let place = self.place_of(key, &mut evicted);
         self.mark(place);
-        let Some(Row { state, .. }) = self.row_mut(place) else {
+        let Some(row) = self.row_mut(place) else {
             // Not reached: the place was just found or made.
             return (change(&mut EvidenceState::default()), evicted);
         };
-        let result = change(state);
-        let held = !state.cases().is_empty();
-        let records = state.count(threshold, state.last);
-        let (last, has_tally) = (state.last, state.has_tally());
+        let result = change(&mut row.state);
+        let state = &row.state;
+        let kept = state.pieces.iter().fold(0u32, |n, piece| n.saturating_add(piece.bytes()));
+        let before = std::mem::replace(&mut row.kept, kept);
+        let held = !row.state.cases().is_empty();
+        let records = row.state.count(threshold, row.state.last);
+        let (last, has_tally) = (row.state.last, row.state.has_tally());
+        self.kept = (self.kept + u64::from(kept)).saturating_sub(u64::from(before));
         self.worth.put(&mut self.slots, place, held, records);
         if has_tally {
             self.remember_told(place, last);
+        }
+        while self.kept > self.room && self.len() > 1 {
+            let Some(state) = self.evict() else { break };
+            evicted.push(state);
         }
         (result, evicted)
     }
@@ -126,7 +144,7 @@ impl<K: Clone + Eq + Hash> Book<K> {
         key: &K,
         threshold: Threshold,
         row: EvidenceState,
-    ) -> Option<EvidenceState> {
+    ) -> Few<EvidenceState> {
         let ((), evicted) = self.change(key, threshold, |state| *state = row);
         if let Some(row) = self.find(key).and_then(|place| self.row_mut(place)) {
             row.is_known = true;
@@ -192,16 +210,16 @@ impl<K: Clone + Eq + Hash> Book<K> {
         self.places.find(self.hasher.hash_one(key), is).copied()
     }
 
-    /// The place of a row, made if there is none; and what it cost.
-    fn place_of(&mut self, key: &K) -> (u32, Option<EvidenceState>) {
+    /// The place of a row, made if there is none.
+    fn place_of(&mut self, key: &K, evicted: &mut Few<EvidenceState>) -> u32 {
         if let Some(place) = self.find(key) {
-            return (place, None);
+            return place;
         }
-        let evicted = match self.len() >= self.capacity {
-            true => self.evict(),
-            false => None,
-        };
-        let row = Row { key: key.clone(), state: EvidenceState::default(), is_known: false };
+        if self.len() >= self.capacity {
+            self.evict().into_iter().for_each(|state| evicted.push(state));
+        }
+        let (key, state) = (key.clone(), EvidenceState::default());
+        let row = Row { key, state, kept: 0, is_known: false };
         let place = match self.free.pop() {
             Some(place) => place,
             None => {
@@ -220,8 +238,8 @@ impl<K: Clone + Eq + Hash> Book<K> {
             let row = slots.get(*place as usize).and_then(|slot| slot.row.as_ref());
             row.map_or(0, |row| hasher.hash_one(&row.key))
         };
-        places.insert_unique(hasher.hash_one(key), place, hash);
-        (place, evicted)
+        places.insert_unique(hash(&place), place, hash);
+        place
     }
 
     fn evict(&mut self) -> Option<EvidenceState> {
@@ -234,6 +252,7 @@ impl<K: Clone + Eq + Hash> Book<K> {
         self.worth.remove(&mut self.slots, place);
         let row = self.slots.get_mut(place as usize)?.row.take()?;
         self.free.push(place);
+        self.kept = self.kept.saturating_sub(u64::from(row.kept));
         let hash = self.hasher.hash_one(&row.key);
         if let Ok(entry) = self.places.find_entry(hash, |other| *other == place) {
             entry.remove();

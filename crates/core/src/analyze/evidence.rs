@@ -198,15 +198,6 @@ pub struct Took {
     pub bank: Bank,
 }
 
-/// What a report did to a component.
-#[derive(Debug, Default)]
-pub(super) struct Taken {
-    /// An open fault that got more errors.
-    pub update: Option<FaultUpdate>,
-    /// Its rule fired.
-    pub fired: Option<Fired>,
-}
-
 /// The evidence that a rule fired on.
 #[derive(Debug)]
 pub(super) struct Fired {
@@ -217,15 +208,24 @@ pub(super) struct Fired {
 
 impl EvidenceState {
     /// Takes a report that adds `fresh` errors nobody told of before, under
-    /// `lead`'s rule, keeping up to `keep` reports as evidence.
-    pub(super) fn take(&mut self, lead: &Lead, report: &Report, fresh: u64, keep: usize) -> Taken {
+    /// `lead`'s rule, keeping up to `keep` reports as evidence. An open fault
+    /// that got more errors goes to `updated`; the answer is whether the rule
+    /// fired.
+    pub(super) fn take(
+        &mut self,
+        lead: &Lead,
+        report: &Report,
+        fresh: u64,
+        keep: usize,
+        updated: &mut Vec<FaultUpdate>,
+    ) -> Option<Fired> {
         self.last = self.last.max(report.last.at);
         if self.cpus() != lead.component.cpus() {
             self.change_rest(|rest| rest.cpus = lead.component.cpus().to_vec());
         }
-        let update = self.update_case(lead, report, fresh);
+        self.update_case(lead, report, fresh, updated);
         if self.held_by_case(lead) {
-            return Taken { update, fired: None };
+            return None;
         }
         self.expire(lead.threshold, report);
         if lead.rule.uncorrected() {
@@ -236,7 +236,7 @@ impl EvidenceState {
                 evidence: vec![evidence(report)],
             };
             self.restart();
-            return Taken { update, fired: Some(fired) };
+            return Some(fired);
         }
         if self.pieces.len() < keep {
             self.pieces.push(Piece::of(report, fresh));
@@ -250,8 +250,7 @@ impl EvidenceState {
             report.last.at,
             report.records,
         );
-        let fired = (full || lead.rule.at_once()).then(|| self.fire(report));
-        Taken { update, fired }
+        (full || lead.rule.at_once()).then(|| self.fire(report))
     }
 
     /// Counts the errors that `report` tells of, of which at most `creditable`
@@ -303,25 +302,33 @@ impl EvidenceState {
     }
 
     /// Adds to the open fault that these errors belong to, if one.
-    fn update_case(&mut self, lead: &Lead, report: &Report, fresh: u64) -> Option<FaultUpdate> {
-        let cases = &mut self.rest.as_mut()?.cases;
+    fn update_case(
+        &mut self,
+        lead: &Lead,
+        report: &Report,
+        fresh: u64,
+        updated: &mut Vec<FaultUpdate>,
+    ) {
+        let Some(Rest { cases, .. }) = self.rest.as_deref_mut() else { return };
         let uncorrected = lead.rule.uncorrected();
         // CEs belong to the CE fault, or else to the UE's.
         let case = match cases.iter().position(|c| c.uncorrected == uncorrected) {
             Some(i) => cases.get_mut(i),
             None if uncorrected => None,
             None => cases.first_mut(),
-        }?;
+        };
+        let Some(case) = case else { return };
         case.errors = case.errors.saturating_add(fresh);
         let room = case.evidence < Fault::MAX_EVIDENCE;
         case.evidence += usize::from(room);
-        Some(FaultUpdate {
+        updated.reserve_exact(1);
+        updated.push(FaultUpdate {
             fault: case.id,
             last: report.last,
             errors: case.errors,
             evidence: room.then(|| evidence(report)),
             cover: None,
-        })
+        });
     }
 
     /// An open fault keeps this rule from firing: the same one, or for CEs a

@@ -38,23 +38,24 @@ struct Span {
 impl Piece {
     /// Of `report`, which adds `fresh` errors nobody told of before.
     pub fn of(report: &Report, fresh: u64) -> Piece {
-        Piece::new(report.first, fresh, evidence(report))
+        let Report { source, first, last, records, errors, ref record, .. } = *report;
+        let span = Span::of(first.wall, Span { last: last.wall, records, errors, fresh });
+        match record {
+            Record::Mce(record) => Piece::Mce(source, Kept::new(first, span, record.clone())),
+            Record::MemoryController(record) => {
+                Piece::MemoryController(source, Kept::new(first, span, record.clone()))
+            }
+            Record::Logged(record) => Piece::Logged(source, Kept::new(first, span, *record)),
+            record => Piece::Other(source, Kept::new(first, span, record.clone())),
+        }
     }
 
     /// Of evidence whose first record was at `first`.
     pub fn new(first: Stamp, fresh: u64, evidence: Evidence) -> Piece {
         let Evidence { first: wall, last, records, errors, source, record } = evidence;
-        let first = Stamp { wall, ..first };
-        let plain = last == wall && (records, errors, fresh) == (1, 1, 1);
-        let span = (!plain).then(|| Box::new(Span { last, records, errors, fresh }));
-        match record {
-            Record::Mce(record) => Piece::Mce(source, Box::new(Kept { first, span, record })),
-            Record::MemoryController(record) => {
-                Piece::MemoryController(source, Box::new(Kept { first, span, record }))
-            }
-            Record::Logged(record) => Piece::Logged(source, Box::new(Kept { first, span, record })),
-            record => Piece::Other(source, Box::new(Kept { first, span, record })),
-        }
+        let stamp = |wall| Stamp { at: first.at, wall };
+        let (first, last) = (stamp(wall), stamp(last));
+        Piece::of(&Report { source, first, last, records, errors, decodes: 0, record }, fresh)
     }
 
     /// The first record's moment.
@@ -65,6 +66,17 @@ impl Piece {
     /// Errors that nobody had told of before.
     pub fn fresh(&self) -> u64 {
         self.head().1.map_or(1, |span| span.fresh)
+    }
+
+    /// Memory that it takes, in bytes.
+    pub fn bytes(&self) -> u32 {
+        let (fixed, text) = match self {
+            Piece::Mce(_, kept) => (size_of_val(&**kept), 0),
+            Piece::MemoryController(_, kept) => (size_of_val(&**kept), kept.record.heap_bytes()),
+            Piece::Logged(_, kept) => (size_of_val(&**kept), 0),
+            Piece::Other(_, kept) => (size_of_val(&**kept), kept.record.heap_bytes()),
+        };
+        u32::try_from(fixed.saturating_add(text)).unwrap_or(u32::MAX)
     }
 
     /// As a fault shows it.
@@ -89,7 +101,19 @@ impl Piece {
     }
 }
 
+impl Span {
+    /// `None` if `span` says no more than that there was one record at `first`.
+    fn of(first: Wall, span: Span) -> Option<Box<Span>> {
+        let plain = Span { last: first, records: 1, errors: 1, fresh: 1 };
+        (span != plain).then(|| Box::new(span))
+    }
+}
+
 impl<R> Kept<R> {
+    fn new(first: Stamp, span: Option<Box<Span>>, record: R) -> Box<Kept<R>> {
+        Box::new(Kept { first, span, record })
+    }
+
     fn head(&self) -> (Stamp, Option<&Span>) {
         (self.first, self.span.as_deref())
     }

@@ -2,7 +2,8 @@
 //! need is kept, so that a logged record can be diagnosed again.
 
 use super::{
-    ArmEvent, CpuId, CxlDram, CxlGeneralMedia, ExtlogMemEvent, LoggedError, NonStandardEvent, Pfn,
+    ArmEvent, CpuId, CxlDram, CxlGeneralMedia, CxlMedia, ExtlogMemEvent, LoggedError,
+    NonStandardEvent, Pfn,
 };
 use serde::{Deserialize, Serialize};
 
@@ -136,7 +137,41 @@ impl MceRecord {
     }
 }
 
+impl McEvent {
+    /// Memory that its texts take, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        let McEvent { msg, label, driver_detail, .. } = self;
+        [msg, label, driver_detail].iter().fold(0, |n, text| n.saturating_add(text.capacity()))
+    }
+}
+
 impl Record {
+    /// Memory that it takes beside itself, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        let sum = |parts: &[usize]| parts.iter().fold(0usize, |n, part| n.saturating_add(*part));
+        let media = |media: &CxlMedia| {
+            let CxlMedia { memdev, host, region_name, comp_id, .. } = media;
+            let texts = [memdev, host, region_name].map(String::capacity);
+            sum(&[sum(&texts), comp_id.0.capacity()])
+        };
+        match self {
+            Record::Mce(_) | Record::MemoryFailure(_) | Record::Logged(_) => 0,
+            Record::MemoryController(event) => event.heap_bytes(),
+            Record::Extlog(event) => sum(&[event.fru_text.capacity(), event.data.0.capacity()]),
+            Record::NonStandard(event) => sum(&[event.fru_text.capacity(), event.buf.0.capacity()]),
+            Record::Arm(event) => {
+                sum(&[&event.pei_buf, &event.ctx_buf, &event.oem_buf].map(|b| b.0.capacity()))
+            }
+            Record::CxlDram(event) => {
+                let cor_mask = event.cor_mask.0.capacity();
+                sum(&[size_of::<CxlDram>(), media(&event.media), cor_mask])
+            }
+            Record::CxlGeneralMedia(event) => {
+                sum(&[size_of::<CxlGeneralMedia>(), media(&event.media)])
+            }
+        }
+    }
+
     /// How many errors one such record stands for: `max(1, its count field)`.
     ///
     /// For machine checks the corrected-error count, MCi_STATUS bits 52:38

@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 const ADDR: u64 = 0x800_0000;
@@ -8,7 +9,7 @@ fn ce(at: u64) -> Report {
 }
 
 /// Another analyzer that starts from what the first one saved.
-fn restart(analyzer: &mut Analyzer, faults: &[Fault]) -> Analyzer {
+pub fn restart(analyzer: &mut Analyzer, faults: &[Fault]) -> Analyzer {
     let saved = serde_json::to_string(&analyzer.take_changes()).unwrap();
     let rows: Vec<(EvidenceKey, Option<Remembered>)> = serde_json::from_str(&saved).unwrap();
     let rows = rows.into_iter().filter_map(|(key, row)| Some((key, row?)));
@@ -183,6 +184,173 @@ fn a_full_book_gives_up_single_errors_before_suspects() {
     }
     assert_eq!(analyzer.evictions(), 101);
     assert_eq!(feed(&mut analyzer, &machine, [&page(0, HOUR)]).len(), 1);
+}
+
+#[test]
+fn an_open_fault_outlives_all_pages_without_one() {
+    let mut analyzer = Analyzer::with_capacity(rules(), 4);
+    let machine = machine();
+    let page = |n: u64, at| mce(dram(CE, ADDR + n * 4096), at);
+    let fault = feed(&mut analyzer, &machine, [&page(0, 0), &page(0, 1)]).remove(0).fault;
+    for n in 1..100 {
+        analyzer.observe(&page(n, n), &machine);
+    }
+    assert_eq!((analyzer.tracked(), analyzer.evictions()), (4, 96));
+    assert_eq!(analyzer.observe(&page(0, 200), &machine).updated[0].fault, fault.id);
+}
+
+#[test]
+fn of_equal_pages_the_one_that_was_touched_longest_ago_goes() {
+    let mut analyzer = Analyzer::with_capacity(rules(), 2);
+    let machine = machine();
+    let page = |n: u64, at| mce(dram(CE, ADDR + n * 4096), at);
+    feed(&mut analyzer, &machine, [&page(0, 0), &page(1, 1), &memory_failure(0x8000, 2)]);
+    analyzer.observe(&page(2, 3), &machine);
+    assert_eq!(feed(&mut analyzer, &machine, [&page(0, 4)]).len(), 1, "kept");
+    assert_eq!(feed(&mut analyzer, &machine, [&page(1, 5)]), [], "given up");
+}
+
+#[test]
+fn long_texts_leave_room_for_fewer_pages() {
+    let mut analyzer = Analyzer::with_capacity(rules(), 1_000);
+    let machine = machine();
+    for n in 0..1_000 {
+        let driver_detail = "x".repeat(10_000);
+        let event = McEvent { driver_detail, ..edac(ADDR + n * 4096) };
+        analyzer.observe(&mc_event(event, n), &machine);
+    }
+    assert_eq!(analyzer.tracked() as u64 + analyzer.evictions(), 1_000);
+    assert!(analyzer.tracked() < 30, "{}", analyzer.tracked());
+}
+
+#[test]
+fn pages_that_came_and_went_between_two_commits_leave_no_trace() {
+    let mut analyzer = Analyzer::with_capacity(rules(), 2);
+    let machine = machine();
+    let page = |n: u64| mce(dram(CE, ADDR + n * 4096), n);
+    feed(&mut analyzer, &machine, [&page(0), &page(1)]);
+    analyzer.take_changes();
+    for n in 2..100 {
+        analyzer.observe(&page(n), &machine);
+    }
+    let changes = analyzer.take_changes();
+    let pages: Vec<_> = changes.iter().map(|(key, row)| (key.clone(), row.is_some())).collect();
+    let key = |n: u64| EvidenceKey::Page(Pfn(0x8000 + n));
+    assert_eq!(pages.len(), 4, "{pages:?}");
+    for row in [(key(0), false), (key(1), false), (key(98), true), (key(99), true)] {
+        assert!(pages.contains(&row), "{row:?} in {pages:?}");
+    }
+}
+
+#[test]
+fn a_page_that_went_and_came_again_is_not_forgotten() {
+    let mut analyzer = Analyzer::with_capacity(rules(), 1);
+    let machine = machine();
+    let page = |n: u64| mce(dram(CE, ADDR + n * 4096), n);
+    analyzer.observe(&page(0), &machine);
+    analyzer.take_changes();
+    feed(&mut analyzer, &machine, [&page(1), &page(0)]);
+    let changes: BTreeMap<_, _> = analyzer.take_changes().into_iter().collect();
+    assert!(changes[&EvidenceKey::Page(Pfn(0x8000))].is_some());
+    assert_eq!(changes.len(), 1);
+}
+
+#[test]
+fn a_restart_into_less_room_keeps_the_latest_and_forgets_the_rest() {
+    let (mut before, machine) = (analyzer(), machine());
+    let page = |n: u64, at| mce(dram(CE, ADDR + n * 4096), at);
+    feed(&mut before, &machine, [&page(0, 9), &page(1, 8), &page(2, 7)]);
+    let rows = before.take_changes().into_iter().filter_map(|(key, row)| Some((key, row?)));
+    let mut after = Analyzer::with_capacity(rules(), 1);
+    after.restore(rows, std::iter::empty(), &machine);
+    let gone = after.take_changes().into_iter().filter(|(_, row)| row.is_none()).count();
+    assert_eq!((after.tracked(), gone), (1, 2));
+    assert_eq!(feed(&mut after, &machine, [&page(0, 10)]).len(), 1);
+}
+
+#[test]
+fn a_clock_that_came_back_wrong_makes_the_downtime_count_as_zero() {
+    use crate::model::time::Anchor;
+    let (mut before, machine) = (analyzer(), machine());
+    let last = stamp(0);
+    feed(&mut before, &machine, [&ce(0)]);
+    for (wall, fires) in [
+        (last.wall.0 - 1_000_000_000_000, true),
+        (last.wall.0 + 23 * HOUR as i64, true),
+        (last.wall.0 + 25 * HOUR as i64, false),
+    ] {
+        before.mark_all();
+        let mut after = restart(&mut before, &[]);
+        let anchor = Anchor::of_new_boot(SECOND, Wall(wall), Some(last.at));
+        let at = Stamp { at: anchor.time(2 * SECOND), wall: Wall(wall) };
+        let next = Report { first: at, last: at, ..ce(0) };
+        assert_eq!(feed(&mut after, &machine, [&next]).len(), usize::from(fires), "{wall}");
+    }
+}
+
+#[test]
+fn a_row_of_the_first_stored_form_can_be_read() {
+    let row = r#"{
+        "windows": {"mce_record": [[1700000000000000000, 1]], "mc_event": [],
+            "memory_failure": [], "log": []},
+        "tally": [{"first": 1700000000000000000, "last": 1700000000000000000, "errors": 1,
+            "credited": 1, "told": [1, 0, 0, 0]}],
+        "pieces": [{"first": {"at": 1700000000000000000, "wall": 1700000000000000000}, "fresh": 1,
+            "evidence": {"first": 1700000000000000000, "last": 1700000000000000000, "records": 1,
+                "errors": 1, "source": "mce:mce_record",
+                "record": {"mce": {"status": "0x8c0000000000009f", "addr": "0x8000000"}}}}],
+        "errors": 1, "last": 1700000000000000000, "cases": [], "cpus": []}"#;
+    let row: Remembered = serde_json::from_str(row).unwrap();
+    let (mut analyzer, machine) = (analyzer(), machine());
+    let rows = [(EvidenceKey::Page(Pfn(0x8000)), row)];
+    analyzer.restore(rows.into_iter(), std::iter::empty(), &machine);
+    let fault = feed(&mut analyzer, &machine, [&ce(HOUR)]).remove(0).fault;
+    assert_eq!((fault.first, fault.errors, fault.evidence.len()), (stamp(0), 2, 2));
+}
+
+#[test]
+fn who_told_of_an_error_is_remembered_over_a_restart() {
+    let (mut before, machine) = (analyzer(), machine());
+    assert_eq!(before.observe(&ce(0), &machine).counted, 1);
+    let mut after = restart(&mut before, &[]);
+    assert_eq!(after.observe(&mc_event(edac(ADDR), SECOND), &machine).counted, 0);
+}
+
+#[test]
+fn many_pages_told_of_by_one_source_and_then_by_the_other_count_once() {
+    let (mut analyzer, machine) = (analyzer(), machine());
+    let pages = || (0..8_000).map(|n| ADDR + n * 4096);
+    // As after a downtime: the errors lie far apart, and come source by source.
+    let at = |addr: u64| (addr - ADDR) / 4096 * SECOND;
+    let first: u64 =
+        pages().map(|p| analyzer.observe(&mce(dram(CE, p), at(p)), &machine).counted).sum();
+    let second: u64 =
+        pages().map(|p| analyzer.observe(&mc_event(edac(p), at(p)), &machine).counted).sum();
+    assert_eq!((first, second), (8_000, 0));
+}
+
+proptest! {
+    /// Whatever comes, in whatever order of time.
+    #[test]
+    fn a_small_book_forgets_and_never_invents(
+        reports in prop::collection::vec((0u64..8, 0u64..200, any::<bool>()), 1..120),
+    ) {
+        let (mut analyzer, machine) = (Analyzer::with_capacity(rules(), 3), machine());
+        let mut seen = Vec::new();
+        for (page, hour, of_edac) in reports {
+            let addr = ADDR + page * 4096;
+            let report = match of_edac {
+                true => mc_event(edac(addr), hour * HOUR),
+                false => mce(dram(CE, addr), hour * HOUR),
+            };
+            seen.push((page, of_edac, hour));
+            let near = |(p, e, h): &&(u64, bool, u64)| (*p, *e) == (page, of_edac) && h.abs_diff(hour) <= 24;
+            for _ in analyzer.observe(&report, &machine).findings {
+                prop_assert!(seen.iter().filter(near).count() >= 2);
+            }
+            prop_assert!(analyzer.tracked() <= 3);
+        }
+    }
 }
 
 #[test]

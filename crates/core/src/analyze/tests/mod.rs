@@ -4,6 +4,7 @@
 mod bookkeeping;
 mod counting;
 mod memory;
+mod places;
 mod processor;
 mod traces;
 
