@@ -10,6 +10,8 @@ pub mod fuzzing;
 mod keys;
 mod units;
 
+pub use units::size;
+
 use bulkhead_core::decide::Policy;
 use keys::{Layer, Places};
 use std::fmt;

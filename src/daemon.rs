@@ -13,6 +13,7 @@
 
 mod answers;
 mod cycle;
+mod dimms;
 mod edac;
 mod memory;
 mod options;
@@ -34,6 +35,7 @@ use anyhow::Context as _;
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{Stamp, Time};
 use cycle::Cycle;
+use dimms::LateDimms;
 use edac::EdacCheck;
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
@@ -75,6 +77,7 @@ struct Daemon {
     cycle: Cycle,
     requests: Requests,
     edac: EdacCheck,
+    late_dimms: LateDimms,
     /// Earlier boots, oldest first, as the store knew them at the start.
     boots: Vec<BootRow>,
     pace: Pace,
@@ -156,6 +159,9 @@ impl Daemon {
         self.drained = true;
         let states = self.monitor.states();
         for report in &batch.reports {
+            if self.late_dimms.call_for_a_look(report, &self.cycle.machine) {
+                self.read_machine();
+            }
             let via =
                 states.iter().find(|s| s.source == report.source).map_or(Via::File, |s| s.via);
             // A log is decided on in its own time: what would have been done then.

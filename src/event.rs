@@ -7,6 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+/// Longest line that is read, bytes, its newline included.
+pub const MAX_LINE: usize = 1 << 20;
+
 /// One line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
@@ -107,13 +110,17 @@ pub struct ReportLine {
     /// First and last record on Bulkhead's time line, ns.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub at: Option<[u64; 2]>,
+    /// What could not be used of it, and why; one sentence without a full stop.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub undecodable: Option<String>,
     /// The latest record.
     pub record: Record,
 }
 
 impl Event {
-    /// The line for `report`.
-    pub fn of_report(report: &Report, via: &str) -> Event {
+    /// The line for `report`, of which `undecodable` says what could not be
+    /// used.
+    pub fn of_report(report: &Report, via: &str, undecodable: Option<String>) -> Event {
         Event {
             time: timestamp(report.last.wall),
             body: Body::Report(ReportLine {
@@ -124,6 +131,7 @@ impl Event {
                 decodes: Some(report.decodes),
                 first: Some(timestamp(report.first.wall)),
                 at: Some([report.first.at.0, report.last.at.0]),
+                undecodable,
                 record: report.record.clone(),
             }),
         }
@@ -147,6 +155,22 @@ impl ReportLine {
             record: self.record,
         }
     }
+}
+
+/// The report in a line, if it holds one: other events, and empty lines, are
+/// passed over.
+///
+/// # Errors
+/// What is wrong with the line.
+pub fn report_in(line: &[u8]) -> Result<Option<Report>, String> {
+    if line.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    let event: Event = serde_json::from_slice(line).map_err(|e| e.to_string())?;
+    Ok(match event.body {
+        Body::Report(line) => Some(line.into_report(event.time)),
+        _ => None,
+    })
 }
 
 /// Wall time as a timestamp. Beyond the years that jiff knows (-9999 to 9999),
@@ -179,7 +203,7 @@ mod tests {
         let report = short.into_report(event.time);
         assert_eq!((report.records, report.errors), (1, 1));
 
-        let whole = serde_json::to_string(&Event::of_report(&report, "file")).unwrap();
+        let whole = serde_json::to_string(&Event::of_report(&report, "file", None)).unwrap();
         let event: Event = serde_json::from_str(&whole).unwrap();
         let Body::Report(line) = event.body else { panic!("not a report: {whole}") };
         assert_eq!(line.into_report(event.time), report);

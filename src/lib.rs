@@ -15,6 +15,8 @@ pub mod config;
 pub mod daemon;
 pub mod event;
 pub mod host;
+pub mod lines;
 pub mod log;
 pub mod monitor;
+pub mod replay;
 pub mod state;

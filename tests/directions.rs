@@ -14,11 +14,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("log", &[]),
     ("host", &[]),
-    ("monitor", &["event"]),
+    ("lines", &[]),
+    ("monitor", &["event", "lines"]),
+    ("replay", &["event", "lines"]),
     ("act", &["host"]),
     ("state", &["event"]),
     ("api", &["event"]),
-    ("cli", &["api", "config", "event"]),
+    ("cli", &["api", "config", "event", "replay"]),
     ("daemon", &["act", "api", "config", "event", "host", "log", "monitor", "state"]),
 ];
 

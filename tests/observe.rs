@@ -231,7 +231,7 @@ fn a_root_without_tracepoints_has_its_sources_absent() {
     let it = host.start_as(host.without_a_log());
     let status = it.json(&["status"]);
     let sources = status["sources"].as_array().unwrap();
-    assert_eq!(sources.len(), 3);
+    assert_eq!(sources.len(), 8);
     assert!(sources.iter().all(|source| source["state"] == "absent"), "{status}");
     assert_eq!(status["health"], "ok");
 }
@@ -311,6 +311,40 @@ fn the_json_of_status_and_faults_is_that_of_the_contract() {
     assert_eq!(it.ask(&["resolve", id, "--acquitted"]).status.code(), Some(0));
     assert_eq!(it.json(&["faults"])[0]["state"], "acquitted");
     assert_eq!(it.json(&["boots"])[0]["verdict"], "running");
+}
+
+#[test]
+fn a_dimm_of_a_driver_that_came_late_is_named_as_it_is_found_in_the_box() {
+    let host = Host::new();
+    let mut it = host.start();
+    let put = |path: &str, content: &[u8]| {
+        let path = host.path("root").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    };
+    put("sys/devices/system/edac/mc/mc2/dimm3/dimm_label", b"A7\n");
+    put("sys/devices/system/edac/mc/mc2/dimm3/dimm_location", b"channel 1 slot 0 \n");
+    put("sys/devices/system/edac/mc/mc2/dimm3/size", b"16384\n");
+    // A memory device: handle 0x1100, 16 GiB, strings 1 and 2 are its locator and serial number.
+    let mut device = [0; 0x22];
+    device[..4].copy_from_slice(&[17, 0x22, 0x00, 0x11]);
+    (device[0x0d], device[0x10], device[0x18]) = (0x40, 1, 2);
+    put("sys/firmware/dmi/tables/DMI", &[&device[..], b"A7\x0085A3F1\0\0"].concat());
+
+    let event = |second: u32| {
+        json!({
+            "time": format!("2026-01-02T03:04:{second:02}Z"), "event": "report", "source": "ras:mc_event",
+            "record": { "memory_controller": {
+                "address": "0x5000", "mc_index": 2, "top_layer": 1, "middle_layer": 0, "lower_layer": -1,
+                "label": "A7", "driver_detail": "err_code:0101:0090 socket:1 imc:0 rank:0 bg:2 ba:2 row:8d49 col:210",
+            } }
+        })
+        .to_string()
+            + "\n"
+    };
+    host.log(&(event(1) + &event(2)));
+    let fault = it.wait("a fault", |it| it.json(&["faults"]).as_array().unwrap().first().cloned());
+    assert_eq!(fault["fru"], "DIMM A7 (serial 85A3F1)");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::views::*;
 use bulkhead_core::model::{
     By, Component, CpuId, Evidence, Fault, FaultState, Isolation, IsolationState, McEvent,
-    PageSize, Pfn, Record, Rule, Severity, Source, Stamp, Target, Time, Undo, Wall,
+    PageSize, Pfn, Record, Rule, Severity, Source, Stamp, Target, Time, Undo, Urgency, Wall,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -39,6 +39,7 @@ pub fn page(pfn: u64, state: IsolationState) -> Isolation {
         asked: None,
         ue: None,
         together: Vec::new(),
+        urgency: Urgency::default(),
     }
 }
 
@@ -198,6 +199,7 @@ pub fn healthy() -> Status {
         pending: 0,
         failed: 0,
         refused: 0,
+        unlisted: 0,
         open_faults: 0,
         escalated: 0,
         sources: vec![
@@ -232,6 +234,7 @@ pub fn ailing() -> Status {
     status.limits.pages_today.used = 1;
     status.limits.cpus.used = 2;
     status.checks = vec![CheckView { name: "edac-sysfs".to_owned(), differs: 3 }];
+    status.evidence = TrackedView { tracked: 65_536, evicted: 7 };
     status.conflicts = vec!["rasdaemon offlines pages too; turn its policy off".to_owned()];
     status.last_boot = boots().pop().unwrap_or_default();
     status.health = status.assess();

@@ -57,7 +57,7 @@ impl Clock {
 }
 
 /// The largest unit that is there, cut off: a reader wants minutes or days.
-fn words(seconds: i64) -> String {
+pub(super) fn words(seconds: i64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{} min", seconds / 60),

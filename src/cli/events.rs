@@ -64,7 +64,10 @@ fn render(event: &Event, clock: &Clock) -> String {
 }
 
 fn reported(report: &ReportLine) -> String {
-    let what = record::line(&report.record);
+    let mut what = record::line(&report.record);
+    if let Some(why) = &report.undecodable {
+        what += &format!(" ({why})");
+    }
     match report.errors {
         Some(errors) if errors != 1 => {
             format!("{}: {}, the last: {what}", report.source, count(errors, "error"))
@@ -86,7 +89,7 @@ mod tests {
     fn report(source: Source, errors: u64, record: Record) -> Body {
         let (first, last) = (samples::stamp(-1), samples::stamp(0));
         let report = Report { source, first, last, records: errors, errors, decodes: 0, record };
-        Event::of_report(&report, "bpf").body
+        Event::of_report(&report, "bpf", None).body
     }
 
     #[test]

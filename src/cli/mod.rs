@@ -13,6 +13,7 @@ mod health;
 mod list;
 mod output;
 mod record;
+mod replay;
 mod resolve;
 mod status;
 mod table;
@@ -63,6 +64,11 @@ enum Command {
     ///
     /// Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
     Check(Json),
+    /// What would have been done about a log
+    ///
+    /// Runs the daemon's own diagnosis and decisions over a log, on the log's
+    /// own time and a made-up machine. Needs no daemon, and touches nothing.
+    Replay(replay::Arguments),
     /// The configuration
     #[command(subcommand)]
     Config(config_check::Command),
@@ -101,6 +107,7 @@ impl Cli {
             Command::Release(arguments) => act::release(|| self.connect(), arguments)?,
             Command::Resolve(arguments) => resolve::run(self.connect()?, arguments)?,
             Command::Boots(json) => boots::run(self.connect()?, json.json, &clock)?,
+            Command::Replay(arguments) => replay::run(arguments, &clock)?,
             Command::Config(command) => config_check::run(command)?,
             Command::Check(json) => return check::run(self.connect(), json.json),
         }

@@ -86,6 +86,16 @@ fn cper_severity(sev: u8) -> &'static str {
     }
 }
 
+/// Severity as GHES hands it on (include/acpi/ghes.h, GHES_SEV_*).
+fn ghes_severity(sev: u8) -> &'static str {
+    match sev {
+        0 => "informational",
+        1 => "corrected",
+        2 => "recoverable",
+        _ => "fatal",
+    }
+}
+
 fn extlog(event: &ExtlogMemEvent) -> String {
     let mut line = format!("firmware's {} memory error", cper_severity(event.sev));
     if event.pa != u64::MAX {
@@ -96,10 +106,10 @@ fn extlog(event: &ExtlogMemEvent) -> String {
 
 fn non_standard(event: &NonStandardEvent) -> String {
     let line = format!(
-        "firmware's section {} ({} bytes), {}",
+        "firmware's section {} ({} bytes), severity {}",
         event.sec_type,
-        event.buf.0.len(),
-        cper_severity(event.sev)
+        event.buf.len(),
+        event.sev
     );
     of_part(line, &event.fru_text)
 }
@@ -115,7 +125,7 @@ fn of_part(mut line: String, fru_text: &str) -> String {
 fn arm(event: &ArmEvent) -> String {
     let mut line = "ARM processor error".to_owned();
     if let Some(sev) = event.sev {
-        line = format!("{} {line}", cper_severity(sev));
+        line = format!("{} {line}", ghes_severity(sev));
     }
     match event.cpu {
         Some(cpu) if cpu >= 0 => line += &format!(" of CPU {cpu}"),
@@ -146,4 +156,69 @@ fn cxl_media(media: &CxlMedia) -> String {
         line += &format!(", address {hpa}");
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bulkhead_core::model::{Bytes, CxlGeneralMedia, PhysAddr};
+
+    #[test]
+    fn what_firmware_and_devices_tell_is_one_line_each() {
+        let media = CxlMedia {
+            memdev: "mem3".to_owned(),
+            log: 2,
+            dpa: 0x1000_0040,
+            hpa: Some(PhysAddr(0x2_0000_0040)),
+            ..CxlMedia::default()
+        };
+        let untranslated = CxlMedia { hpa: Some(PhysAddr(u64::MAX)), log: 0, ..media.clone() };
+        for (record, expected) in [
+            (
+                Record::Extlog(ExtlogMemEvent {
+                    sev: 2,
+                    pa: 0x8000_0000,
+                    fru_text: "DIMM A1 ".to_owned(),
+                    ..ExtlogMemEvent::default()
+                }),
+                "firmware's corrected memory error, address 0x80000000, DIMM A1",
+            ),
+            (Record::Extlog(ExtlogMemEvent::default()), "firmware's informational memory error"),
+            (
+                Record::NonStandard(NonStandardEvent {
+                    sev: 1,
+                    buf: Bytes(vec![1, 2]),
+                    ..NonStandardEvent::default()
+                }),
+                "firmware's section 00000000-0000-0000-0000-000000000000 (2 bytes), severity 1",
+            ),
+            (
+                Record::Arm(ArmEvent {
+                    mpidr: 0x100,
+                    sev: Some(1),
+                    cpu: Some(4),
+                    ..ArmEvent::default()
+                }),
+                "corrected ARM processor error of CPU 4, MPIDR 0x100, MIDR 0x0",
+            ),
+            (
+                Record::Arm(ArmEvent { cpu: Some(-1), ..ArmEvent::default() }),
+                "ARM processor error, MPIDR 0x0, MIDR 0x0",
+            ),
+            (
+                Record::CxlDram(Box::new(CxlDram { media, row: 7, ..CxlDram::default() })),
+                "CXL memory event of mem3 (failure log), device address 0x10000040, address \
+                 0x200000040, bank group 0, bank 0, row 7, column 0",
+            ),
+            (
+                Record::CxlGeneralMedia(Box::new(CxlGeneralMedia {
+                    media: untranslated,
+                    ..CxlGeneralMedia::default()
+                })),
+                "CXL memory event of mem3 (informational log), device address 0x10000040",
+            ),
+        ] {
+            assert_eq!(line(&record), expected);
+        }
+    }
 }

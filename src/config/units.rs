@@ -30,7 +30,7 @@ pub(super) fn time(text: &str) -> Option<Duration> {
 }
 
 /// `"64MiB"` in bytes. `None` for anything else.
-pub(super) fn size(text: &str) -> Option<u64> {
+pub fn size(text: &str) -> Option<u64> {
     let (n, unit) = number(text)?;
     let (_, bytes) = SIZES.iter().find(|(name, _)| *name == unit)?;
     n.checked_mul(*bytes)

@@ -38,18 +38,11 @@ pub struct Answers<'a> {
 impl Handler for Answers<'_> {
     fn status(&mut self) -> Status {
         let memory = &self.cycle.memory;
-        let in_state = |state: IsolationState| {
-            memory.ledger.values().filter(move |line| line.state == state).count() as u64
-        };
-        let isolated = |is_cpu: bool| {
-            let lines = memory.ledger.iter().filter(|(target, line)| {
-                line.state == IsolationState::Isolated && matches!(target, Target::Cpu(_)) == is_cpu
-            });
-            lines.count() as u64
-        };
-        let open = || memory.faults.values().filter(|fault| fault.is_open());
+        let lines = |is_cpu, state| memory.ledger.count(is_cpu, state) as u64;
+        let in_state = |state| lines(true, state) + lines(false, state);
+        let faults = memory.fault_figures();
         let usage = self.cycle.usage(self.now);
-        let pages = isolated(false);
+        let pages = lines(false, IsolationState::Isolated);
         let (tracked, evicted) = self.cycle.evidence();
         let mut status = Status {
             schema: Status::SCHEMA,
@@ -60,15 +53,16 @@ impl Handler for Answers<'_> {
             started: timestamp(self.started.wall),
             state: if memory.saved { Saved::Saved } else { Saved::NotSaved },
             isolated: IsolatedView {
-                cpus: isolated(true),
+                cpus: lines(true, IsolationState::Isolated),
                 pages,
                 memory_bytes: pages.saturating_mul(self.cycle.machine.page_size.bytes()),
             },
             pending: in_state(IsolationState::Wanted),
             failed: in_state(IsolationState::Failed),
             refused: in_state(IsolationState::Refused),
-            open_faults: open().count() as u64,
-            escalated: open().filter(|f| f.state == FaultState::Escalated).count() as u64,
+            unlisted: memory.ledger.forgotten(),
+            open_faults: faults.open,
+            escalated: faults.escalated,
             sources: self.sources(),
             checks: self.checks(),
             // A u64 holds what a usize counts on every Linux.
@@ -99,7 +93,7 @@ impl Handler for Answers<'_> {
             Some(TargetKind::Page) => matches!(target, Target::Page(_)),
         };
         let page_size = self.cycle.machine.page_size;
-        let lines = self.cycle.memory.ledger.range((from, Bound::Unbounded));
+        let lines = self.cycle.memory.ledger.lines().range((from, Bound::Unbounded));
         let lines = lines.filter(|(target, _)| wanted(target)).take(limit);
         lines.map(|(target, line)| (*target, IsolationView::of(line, page_size))).collect()
     }

@@ -8,7 +8,7 @@ use crate::state::Attempt;
 use bulkhead_core::analyze::{Analyzer, FaultUpdate, Finding, Observed, Rules};
 use bulkhead_core::decide::{self, Checks, Context, Decision, Order, Outcome, Plan, Policy};
 use bulkhead_core::model::{
-    Fault, FaultState, IsolationState, Machine, Record, Report, Source, Stamp, Target, Time,
+    Fault, FaultState, Group, IsolationState, Machine, Record, Report, Source, Stamp, Target, Time,
 };
 use uuid::Uuid;
 
@@ -52,6 +52,12 @@ impl Cycle {
 
     /// Compares what should be with what is, after a start.
     pub fn start(&mut self, same_boot: bool, now: Stamp) {
+        let page_size = self.machine.page_size;
+        let groups: Vec<Group> =
+            self.memory.faults.values().filter_map(|f| Group::of(f, page_size)).collect();
+        for group in groups {
+            self.memory.put_group(group);
+        }
         let ctx = context(&self.policy, &self.machine, &self.memory, now);
         let plan = decide::start(&ctx, &mut self.checks, same_boot);
         self.enter(plan, now);
@@ -67,17 +73,17 @@ impl Cycle {
         let Observed { counted, findings, updated, page, undecodable } =
             self.analyzer.observe(report, &self.machine);
         self.memory.count(report.source, via, counted);
+        if let Some(why) = &undecodable {
+            tracing::debug!(source = report.source.name(), "not used: {why}");
+        }
         if self.report_lines < MOST_REPORT_LINES {
             self.report_lines += 1;
-            self.memory.happened(Event::of_report(report, via));
+            self.memory.happened(Event::of_report(report, via, undecodable));
         } else {
             self.unlogged += 1;
         }
-        if let Some(why) = undecodable {
-            tracing::debug!(source = report.source.name(), "not used: {why}");
-        }
         for update in updated {
-            self.update(update);
+            self.update(update, now);
         }
         for finding in findings {
             self.found(&finding, now);
@@ -279,7 +285,7 @@ impl Cycle {
         self.enter(plan, now);
     }
 
-    fn update(&mut self, update: FaultUpdate) {
+    fn update(&mut self, update: FaultUpdate, now: Stamp) {
         let Some(mut fault) = self.memory.faults.get(&update.fault).cloned() else { return };
         fault.last = update.last;
         fault.errors = update.errors;
@@ -288,7 +294,15 @@ impl Cycle {
                 fault.evidence.push(evidence);
             }
         }
+        let grown = update.cover.is_some() && update.cover != fault.cover;
+        if !grown {
+            self.memory.put_fault(fault);
+            return;
+        }
+        fault.cover = update.cover;
+        let plan = decide::grown(&context(&self.policy, &self.machine, &self.memory, now), &fault);
         self.memory.put_fault(fault);
+        self.enter(plan, now);
     }
 
     /// Enters a plan into memory: lines first, then what becomes of the faults,
@@ -304,8 +318,16 @@ impl Cycle {
             }
             self.memory.put(line);
         }
+        for group in plan.groups {
+            self.memory.put_group(group);
+        }
+        self.memory.trim();
         for note in plan.faults {
             let Some(mut fault) = self.memory.faults.get(&note.fault).cloned() else { continue };
+            if !fault.is_open() {
+                // What an admin closed is not reopened by what it once took.
+                continue;
+            }
             let changed = fault.state != note.state;
             fault.state = note.state;
             fault.decision = note.decision;
@@ -368,3 +390,6 @@ fn context<'a>(
 ) -> Context<'a> {
     Context { policy, machine, ledger: &memory.ledger, now }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use crate::event::Event;
 use crate::state::{Attempt, BootRow, Change, Saved, SourceCount, StateError, Store};
-use bulkhead_core::model::{Fault, Isolation, Ledger, Source, Target};
+use bulkhead_core::model::{Fault, FaultState, Group, Isolation, Ledger, Source, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -23,8 +23,19 @@ pub struct Memory {
     pub boot: BootRow,
     /// The last commit succeeded.
     pub saved: bool,
+    figures: FaultFigures,
     unsaved: Unsaved,
     dropped: u64,
+}
+
+/// How many faults there are that no admin has closed. `status` asks often, and
+/// there may be many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FaultFigures {
+    /// All of them.
+    pub open: u64,
+    /// Those that a human must act on.
+    pub escalated: u64,
 }
 
 #[derive(Debug, Default)]
@@ -60,27 +71,57 @@ impl Memory {
             .drain(..)
             .filter_map(|c| Source::ALL.into_iter().find(|s| s.name() == c.source).map(|s| (s, c)))
             .collect();
-        Memory {
+        let mut memory = Memory {
             ledger: std::mem::take(&mut saved.ledger),
-            faults: saved.faults.drain(..).map(|f| (f.id, f)).collect(),
+            faults: BTreeMap::new(),
             counts,
             boot,
             saved: true,
+            figures: FaultFigures::default(),
             unsaved: Unsaved::default(),
             dropped: 0,
-        }
+        };
+        saved.faults.drain(..).for_each(|fault| memory.enter_fault(fault));
+        memory
     }
 
     /// Inserts or replaces a ledger line.
     pub fn put(&mut self, line: Isolation) {
         self.unsaved.isolations.insert(line.target);
-        self.ledger.insert(line.target, line);
+        self.ledger.insert(line);
+    }
+
+    /// Inserts, replaces, or ends the group of a fault. It follows from the
+    /// fault, and is not saved by itself.
+    pub fn put_group(&mut self, group: Group) {
+        self.ledger.put_group(group);
+    }
+
+    /// Forgets the lines that there is no room for.
+    pub fn trim(&mut self) {
+        self.unsaved.isolations.extend(self.ledger.trim());
     }
 
     /// Inserts or replaces a fault.
     pub fn put_fault(&mut self, fault: Fault) {
         self.unsaved.faults.insert(fault.id);
-        self.faults.insert(fault.id, fault);
+        self.enter_fault(fault);
+    }
+
+    fn enter_fault(&mut self, fault: Fault) {
+        let figures = &mut self.figures;
+        figures.open += u64::from(fault.is_open());
+        figures.escalated += u64::from(fault.state == FaultState::Escalated);
+        if let Some(old) = self.faults.insert(fault.id, fault) {
+            figures.open = figures.open.saturating_sub(u64::from(old.is_open()));
+            let escalated = u64::from(old.state == FaultState::Escalated);
+            figures.escalated = figures.escalated.saturating_sub(escalated);
+        }
+    }
+
+    /// How many faults are open.
+    pub fn fault_figures(&self) -> FaultFigures {
+        self.figures
     }
 
     /// Something was asked of the kernel, and answered.
@@ -136,9 +177,11 @@ impl Memory {
     /// # Errors
     /// What the store says; [`Memory::saved`] is false until a commit succeeds.
     pub fn commit(&mut self, store: &mut Store) -> Result<Vec<Event>, StateError> {
-        let lines = |targets: &BTreeSet<Target>| -> Vec<Isolation> {
-            targets.iter().filter_map(|t| self.ledger.get(t)).cloned().collect()
-        };
+        let changed = &self.unsaved.isolations;
+        let lines: Vec<Isolation> =
+            changed.iter().filter_map(|t| self.ledger.get(t)).cloned().collect();
+        let removed: Vec<Target> =
+            changed.iter().filter(|t| self.ledger.get(t).is_none()).copied().collect();
         let faults: Vec<Fault> =
             self.unsaved.faults.iter().filter_map(|id| self.faults.get(id)).cloned().collect();
         let counts: Vec<SourceCount> = self.counts.values().cloned().collect();
@@ -148,7 +191,8 @@ impl Memory {
             self.unsaved.cursors.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         let result = store.commit(&Change {
             machine: self.unsaved.machine.as_deref(),
-            isolations: &lines(&self.unsaved.isolations),
+            isolations: &lines,
+            removed: &removed,
             faults: &faults,
             attempts: &self.unsaved.attempts,
             events: &self.unsaved.events,
@@ -170,7 +214,7 @@ impl Memory {
 
     /// Everything must be written again: the store is a new one.
     pub fn mark_all(&mut self) {
-        self.unsaved.isolations.extend(self.ledger.keys());
+        self.unsaved.isolations.extend(self.ledger.values().map(|line| line.target));
         self.unsaved.faults.extend(self.faults.keys());
         self.unsaved.counts = true;
     }

@@ -1,6 +1,7 @@
 //! Start-up: everything that must be there before the first turn.
 
 use super::cycle::Cycle;
+use super::dimms::LateDimms;
 use super::edac::EdacCheck;
 use super::memory::Memory;
 use super::pace::Pace;
@@ -94,6 +95,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         cycle,
         requests: Requests::default(),
         edac,
+        late_dimms: LateDimms::default(),
         boots,
         pace: Pace::default(),
         drained: false,

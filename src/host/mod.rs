@@ -5,11 +5,16 @@ pub mod boot;
 pub mod clock;
 pub mod cpuinfo;
 pub mod cpulist;
+pub mod dimms;
 pub mod edac;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub mod mpidr;
 pub mod pageflags;
 pub mod root;
+pub mod smbios;
+#[cfg(test)]
+mod testing;
 pub mod topology;
 pub mod uevents;
 

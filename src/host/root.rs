@@ -41,9 +41,19 @@ impl Root {
     /// # Errors
     /// When it cannot be opened or read, or is longer than 16 MiB.
     pub fn read(&self, relative: &str) -> Result<String, HostError> {
+        let bytes = self.read_bytes(relative)?;
+        Ok(String::from_utf8(bytes)
+            .unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into()))
+    }
+
+    /// The bytes of a file.
+    ///
+    /// # Errors
+    /// As [`Root::read`].
+    pub fn read_bytes(&self, relative: &str) -> Result<Vec<u8>, HostError> {
         let path = self.path(relative);
         match read_whole(&path) {
-            Ok(text) => Ok(text),
+            Ok(bytes) => Ok(bytes),
             Err(cause) => Err(HostError { operation: "read", path, cause }),
         }
     }
@@ -91,12 +101,12 @@ impl HostError {
     }
 }
 
-fn read_whole(path: &Path) -> io::Result<String> {
+fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if File::open(path)?.take(MOST + 1).read_to_end(&mut bytes)? as u64 > MOST {
         return Err(io::Error::from_raw_os_error(libc::EFBIG));
     }
-    Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into()))
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 //! (drivers/base/topology.c, cacheinfo.c), and it leaves the lists of its
 //! siblings. What was known of it earlier in this boot stands in.
 
-use super::{cpuinfo, cpulist, HostError, Root};
+use super::mpidr::{self, Madt};
+use super::{cpuinfo, cpulist, dimms, HostError, Root};
 use bulkhead_core::model::{ApicId, Cpu, CpuId, Machine, PageSize, SocketId};
 use nix::unistd::{sysconf, SysconfVar};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,16 +32,21 @@ const UNKNOWN_CORE: u32 = u32::MAX;
 pub fn machine(root: &Root, known: Option<&Machine>) -> Result<Machine, HostError> {
     let info = cpuinfo::parse(&root.read("proc/cpuinfo").unwrap_or_default());
     let online = cpus_in(root, &format!("{CPUS}/online"));
+    // Only x86 has APIC ids to show, and only ARM has to ask firmware.
+    let madt = info.apic.is_empty().then(|| Madt::read(root));
     let mut cpus = BTreeMap::new();
     for id in present(root)? {
-        let apic = info.apic.get(&id).copied();
+        let apic = match &madt {
+            Some(madt) => mpidr::of(root, madt, id),
+            None => info.apic.get(&id).copied(),
+        };
         cpus.insert(id, cpu(root, id, online.as_ref(), apic));
     }
     if let Some(known) = known {
         remember(&mut cpus, &known.cpus);
     }
     Ok(Machine {
-        dimms: Vec::new(),
+        dimms: dimms::read(root, info.vendor),
         vendor: info.vendor,
         family: info.family,
         model: info.model,
@@ -187,43 +193,31 @@ fn numbered(name: &str, kind: &str) -> Option<u32> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::host::testing::Tree;
     use bulkhead_core::model::Vendor;
-    use std::fs;
 
     /// A host of two sockets with two cores of two threads each, numbered as
     /// firmware usually does: first all first threads, then all second ones.
     /// CPU 0 cannot be taken.
     struct Host {
-        dir: tempfile::TempDir,
-        root: Root,
+        tree: Tree,
     }
 
     impl Host {
         fn new() -> Host {
-            let dir = tempfile::tempdir().unwrap();
-            let host = Host { root: Root::new(dir.path()), dir };
-            host.write("proc/meminfo", "MemTotal:        2014328 kB\nMemFree: 1 kB\n");
-            host.write("sys/devices/system/cpu/present", "0-7\n");
+            let host = Host { tree: Tree::new() };
+            host.tree.write("proc/meminfo", "MemTotal:        2014328 kB\nMemFree: 1 kB\n");
+            host.tree.write("sys/devices/system/cpu/present", "0-7\n");
             for id in 0..8 {
-                host.write(&format!("sys/devices/system/cpu/cpu{id}/crash_notes"), "0");
-                host.write(&format!("sys/devices/system/cpu/cpu{id}/node{}/x", id / 2 % 2), "");
+                host.tree.write(&format!("sys/devices/system/cpu/cpu{id}/crash_notes"), "0");
+                host.tree
+                    .write(&format!("sys/devices/system/cpu/cpu{id}/node{}/x", id / 2 % 2), "");
                 if id > 0 {
-                    host.write(&format!("sys/devices/system/cpu/cpu{id}/online"), "1\n");
+                    host.tree.write(&format!("sys/devices/system/cpu/cpu{id}/online"), "1\n");
                 }
             }
             host.with_online(&[0, 1, 2, 3, 4, 5, 6, 7]);
             host
-        }
-
-        fn write(&self, file: &str, text: &str) {
-            let path = self.dir.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-
-        fn remove(&self, what: &str) {
-            let path = self.dir.path().join(what);
-            let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
         }
 
         /// Makes sysfs look as the kernel makes it with these CPUs on line.
@@ -234,23 +228,25 @@ mod tests {
                 on.join(",") + "\n"
             };
             let mut info = String::new();
-            self.write("sys/devices/system/cpu/online", &list(online));
+            self.tree.write("sys/devices/system/cpu/online", &list(online));
             for id in 0..8_u32 {
                 let dir = format!("sys/devices/system/cpu/cpu{id}");
                 if id > 0 {
                     let on = if online.contains(&id) { "1\n" } else { "0\n" };
-                    self.write(&format!("{dir}/online"), on);
+                    self.tree.write(&format!("{dir}/online"), on);
                 }
-                self.remove(&format!("{dir}/topology"));
-                self.remove(&format!("{dir}/cache"));
+                self.tree.remove(&format!("{dir}/topology"));
+                self.tree.remove(&format!("{dir}/cache"));
                 if !online.contains(&id) {
                     continue;
                 }
                 let socket = id / 2 % 2;
                 let first = id % 4;
-                self.write(&format!("{dir}/topology/physical_package_id"), &format!("{socket}\n"));
-                self.write(&format!("{dir}/topology/core_id"), &format!("{}\n", id % 2));
-                self.write(&format!("{dir}/topology/core_cpus_list"), &list(&[first, first + 4]));
+                self.tree
+                    .write(&format!("{dir}/topology/physical_package_id"), &format!("{socket}\n"));
+                self.tree.write(&format!("{dir}/topology/core_id"), &format!("{}\n", id % 2));
+                self.tree
+                    .write(&format!("{dir}/topology/core_cpus_list"), &list(&[first, first + 4]));
                 let package = [socket * 2, socket * 2 + 1, socket * 2 + 4, socket * 2 + 5];
                 for (index, level, kind, shared) in [
                     (0, 1, "Data", vec![first, first + 4]),
@@ -259,9 +255,9 @@ mod tests {
                     (3, 3, "Unified", package.to_vec()),
                 ] {
                     let cache = format!("{dir}/cache/index{index}");
-                    self.write(&format!("{cache}/level"), &format!("{level}\n"));
-                    self.write(&format!("{cache}/type"), &format!("{kind}\n"));
-                    self.write(&format!("{cache}/shared_cpu_list"), &list(&shared));
+                    self.tree.write(&format!("{cache}/level"), &format!("{level}\n"));
+                    self.tree.write(&format!("{cache}/type"), &format!("{kind}\n"));
+                    self.tree.write(&format!("{cache}/shared_cpu_list"), &list(&shared));
                 }
                 info += &format!(
                     "processor\t: {id}\nvendor_id\t: GenuineIntel\ncpu family\t: 6\n\
@@ -270,11 +266,11 @@ mod tests {
                     10 + id
                 );
             }
-            self.write("proc/cpuinfo", &info);
+            self.tree.write("proc/cpuinfo", &info);
         }
 
         fn machine(&self, known: Option<&Machine>) -> Machine {
-            machine(&self.root, known).unwrap()
+            machine(&self.tree.root, known).unwrap()
         }
     }
 
@@ -295,6 +291,16 @@ mod tests {
         assert_eq!(cpu.threads, set(&[3, 7]));
         assert_eq!(cpu.caches[&1], set(&[3, 7]), "the instruction cache is not the data cache");
         assert_eq!(cpu.caches[&3], set(&[2, 3, 6, 7]));
+    }
+
+    #[test]
+    fn an_arm_processor_is_known_by_its_mpidr() {
+        let host = Host::new();
+        host.tree.write("proc/cpuinfo", "processor\t: 0\nCPU implementer\t: 0x41\n");
+        host.tree.write("sys/devices/system/cpu/cpu5/of_node/reg", "\0\0\x01\x02");
+        let machine = host.machine(None);
+        assert_eq!(machine.by_apic(ApicId(0x102)).map(|cpu| cpu.id), Some(CpuId(5)));
+        assert_eq!(machine.cpus[&CpuId(0)].apic, None);
     }
 
     #[test]
@@ -331,7 +337,7 @@ mod tests {
         let host = Host::new();
         let before = host.machine(None);
         host.with_online(&[0, 1, 2, 3, 4, 5, 6]);
-        host.write("sys/devices/system/cpu/online", "0-7\n");
+        host.tree.write("sys/devices/system/cpu/online", "0-7\n");
         let after = host.machine(Some(&before));
         assert_eq!(after.cpus[&CpuId(7)], before.cpus[&CpuId(7)]);
         assert_eq!(after.cpus[&CpuId(3)].threads, set(&[3, 7]));
@@ -365,13 +371,13 @@ mod tests {
     fn what_is_missing_costs_no_more_than_what_it_says() {
         let host = Host::new();
         for gone in ["proc", "sys/devices/system/cpu/present", "sys/devices/system/cpu/online"] {
-            host.remove(gone);
+            host.tree.remove(gone);
         }
-        host.write("sys/devices/system/cpu/cpu5/online", "0\n");
-        host.write("sys/devices/system/cpu/cpu6/topology/physical_package_id", "-1\n");
-        host.write("sys/devices/system/cpu/cpu6/topology/core_cpus_list", "who knows\n");
-        host.write("sys/devices/system/cpu/cpu6/cache/index0/level", "\n");
-        host.write("sys/devices/system/cpu/cpufreq/x", "");
+        host.tree.write("sys/devices/system/cpu/cpu5/online", "0\n");
+        host.tree.write("sys/devices/system/cpu/cpu6/topology/physical_package_id", "-1\n");
+        host.tree.write("sys/devices/system/cpu/cpu6/topology/core_cpus_list", "who knows\n");
+        host.tree.write("sys/devices/system/cpu/cpu6/cache/index0/level", "\n");
+        host.tree.write("sys/devices/system/cpu/cpufreq/x", "");
         let machine = host.machine(None);
         assert_eq!((machine.vendor, machine.memory_bytes), (Vendor::Other, 0));
         assert_eq!(machine.cpus.len(), 8);

@@ -2,17 +2,15 @@
 //! read to the end, then followed.
 
 use super::{Drained, Note, SourceState, State, Via};
-use crate::event::{Body, Event};
+use crate::event::{self, MAX_LINE};
+use crate::lines::Lines;
 use bulkhead_core::model::{Report, Source};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::io::{self, BufReader, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-/// Longest line that is read, bytes, its newline included.
-const MAX_LINE: u64 = 1 << 20;
 
 /// Lines read in one drain, so that a long file cannot hold the daemon's loop.
 const MAX_LINES: usize = 10_000;
@@ -20,7 +18,7 @@ const MAX_LINES: usize = 10_000;
 /// A file that is read and followed.
 pub struct FileSource {
     path: PathBuf,
-    lines: BufReader<File>,
+    lines: Lines<BufReader<File>>,
     /// Turns readable when something is appended.
     inotify: Inotify,
     inode: u64,
@@ -62,7 +60,7 @@ impl FileSource {
             .map_or_else(Progress::default, |(_, progress)| progress);
         Ok(FileSource {
             path: path.to_owned(),
-            lines: BufReader::new(file),
+            lines: Lines::new(BufReader::new(file), MAX_LINE),
             inotify,
             inode,
             committed,
@@ -104,7 +102,7 @@ impl FileSource {
     fn read(&mut self, notes: &mut Vec<Note>) -> io::Result<(Vec<Report>, bool)> {
         // Before reading: what is appended from here on calls again.
         while self.inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
-        if self.lines.get_ref().metadata()?.len() < self.committed.offset {
+        if self.lines.get_ref().get_ref().metadata()?.len() < self.committed.offset {
             notes.push(Note::new(format!(
                 "{} is shorter than it was: read again from its start",
                 self.path.display()
@@ -112,17 +110,18 @@ impl FileSource {
             self.committed = Progress::default();
         }
         self.reached = self.committed;
-        self.lines.seek(SeekFrom::Start(self.reached.offset))?;
+        self.lines.get_mut().seek(SeekFrom::Start(self.reached.offset))?;
         let mut reports = Vec::new();
         let mut line = Vec::new();
         for _ in 0..MAX_LINES {
-            let Some((length, fits)) = self.next_line(&mut line)? else {
+            // A line without an end yet waits for its rest.
+            let Some(read) = self.lines.read(&mut line)?.filter(|read| read.ended) else {
                 return Ok((reports, false));
             };
-            self.reached.offset += length;
+            self.reached.offset += read.length;
             self.reached.line += 1;
-            let parsed = match fits {
-                true => parse(&line),
+            let parsed = match read.fits {
+                true => event::report_in(&line),
                 false => Err(format!("longer than {MAX_LINE} bytes")),
             };
             match parsed {
@@ -135,29 +134,6 @@ impl FileSource {
             }
         }
         Ok((reports, true))
-    }
-
-    /// The next whole line, its length in the file, and whether it fits;
-    /// `None` at the end, or where a line has no end yet.
-    fn next_line(&mut self, line: &mut Vec<u8>) -> io::Result<Option<(u64, bool)>> {
-        line.clear();
-        let mut length = 0;
-        loop {
-            let chunk = self.lines.fill_buf()?;
-            if chunk.is_empty() {
-                return Ok(None);
-            }
-            let end = chunk.iter().position(|b| *b == b'\n').map(|at| at + 1);
-            let taken = end.unwrap_or(chunk.len());
-            length += taken as u64;
-            if length <= MAX_LINE {
-                line.extend(chunk.get(..taken).unwrap_or_default());
-            }
-            self.lines.consume(taken);
-            if end.is_some() {
-                return Ok(Some((length, length <= MAX_LINE)));
-            }
-        }
     }
 }
 
@@ -179,18 +155,6 @@ impl Progress {
     fn to_cursor(self, inode: u64) -> String {
         format!("{inode}:{}:{}:{}", self.offset, self.line, self.lost)
     }
-}
-
-/// The report in a line, if it holds one: other events are skipped.
-pub(super) fn parse(line: &[u8]) -> Result<Option<Report>, String> {
-    if line.trim_ascii().is_empty() {
-        return Ok(None);
-    }
-    let event: Event = serde_json::from_slice(line).map_err(|e| e.to_string())?;
-    Ok(match event.body {
-        Body::Report(report) => Some(report.into_report(event.time)),
-        _ => None,
-    })
 }
 
 #[cfg(test)]
@@ -325,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_too_long_is_skipped_and_counted() {
-        let log = Log::new(&format!("{}\n{}", "x".repeat(MAX_LINE as usize), line(1)));
+        let log = Log::new(&format!("{}\n{}", "x".repeat(MAX_LINE), line(1)));
         let mut source = FileSource::open(&log.path(), None).unwrap();
         let (pfns, notes) = drain(&mut source);
         assert_eq!((pfns, notes.len()), (vec![1], 1));

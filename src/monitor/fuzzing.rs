@@ -14,8 +14,3 @@ pub fn record(format: &str, data: &[u8]) {
         fuzzing::record(source, format, data);
     }
 }
-
-/// A line of the event log.
-pub fn line(line: &[u8]) {
-    let _ = super::file::parse(line);
-}

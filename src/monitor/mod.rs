@@ -27,7 +27,7 @@ use tracefs::Tracefs;
 pub enum Choice {
     /// BPF; where that cannot be had, tracefs.
     Auto,
-    /// BPF or nothing.
+    /// BPF, and tracefs for nothing but what BPF does not serve.
     Bpf,
     /// tracefs or nothing.
     Tracefs,
@@ -225,31 +225,26 @@ impl Monitor {
     }
 
     /// Whatever is chosen, what the other way left behind is read and then
-    /// stopped: both would count the same errors.
+    /// stopped: both would count the same errors. Sources too rare to be worth
+    /// a program in the kernel are read through tracefs beside BPF.
     fn open_kernel(&mut self, choice: &Choice, saved_cursor: &dyn Fn(&str) -> Option<String>) {
         let count = *choice != Choice::Tracefs;
         let (bpf, opened) = Bpf::open(count, saved_cursor(channel::BPF_KEY), &mut self.notes);
-        let failures = match opened {
-            _ if !count => Source::ALL.map(|source| (source, String::new())).into(),
+        let mut failures: Vec<(Source, String)> = match opened {
+            _ if !count => bpf::SOURCES.map(|source| (source, String::new())).into(),
             Ok(()) => bpf.failures(),
-            Err(e) => Source::ALL.map(|source| (source, e.to_string())).into(),
+            Err(e) => bpf::SOURCES.map(|source| (source, e.to_string())).into(),
         };
         self.channels.push(Channel::new(Way::Bpf(Box::new(bpf))));
-        if failures.is_empty() || *choice == Choice::Bpf {
-            self.not_served(failures, Via::Bpf);
-            match Tracefs::retire() {
-                Ok(tracefs) => {
-                    self.channels.extend(tracefs.map(|t| Channel::new(Way::Tracefs(t))));
-                }
-                Err(e) => self.notes.push(Note::new(e.to_string())),
-            }
-            return;
+        if *choice == Choice::Bpf {
+            self.not_served(failures.drain(..), Via::Bpf);
         }
-        let sources: Vec<Source> = failures.iter().map(|(source, _)| *source).collect();
-        match Tracefs::open(&sources) {
-            Ok(tracefs) => {
-                self.channels.push(Channel::new(Way::Tracefs(tracefs)));
-                if let (Choice::Auto, Some((_, why))) = (choice, failures.first()) {
+        let fallback = failures.first().map(|(_, why)| why.clone()).filter(|why| !why.is_empty());
+        let rare = Source::ALL.into_iter().filter(|source| !bpf::SOURCES.contains(source));
+        failures.extend(rare.map(|source| (source, String::new())));
+        match self.open_tracefs(&failures) {
+            Ok(()) => {
+                if let Some(why) = fallback {
                     let text = format!("BPF cannot be used, so tracefs is read: {why}");
                     self.notes.push(Note::new(text));
                 }
@@ -262,6 +257,31 @@ impl Monitor {
                 self.not_served(both.collect::<Vec<_>>(), Via::Tracefs);
             }
         }
+    }
+
+    /// Reads those of `wanted` that this kernel has.
+    fn open_tracefs(&mut self, wanted: &[(Source, String)]) -> Result<(), tracefs::Error> {
+        let mut sources = Vec::new();
+        let mut absent = Vec::new();
+        for (source, _) in wanted {
+            match tracefs::has(*source)? {
+                true => sources.push(*source),
+                false => absent.push(SourceState {
+                    source: *source,
+                    via: Via::Tracefs,
+                    state: State::Absent,
+                    lost: 0,
+                    why: ABSENT.to_owned(),
+                }),
+            }
+        }
+        let tracefs = match sources.as_slice() {
+            [] => Tracefs::retire()?,
+            sources => Some(Tracefs::open(sources)?),
+        };
+        self.unserved.extend(absent);
+        self.channels.extend(tracefs.map(|t| Channel::new(Way::Tracefs(t))));
+        Ok(())
     }
 
     fn not_served(&mut self, failures: impl IntoIterator<Item = (Source, String)>, via: Via) {

@@ -81,9 +81,9 @@ fn load(db: &Connection, boot_id: &str, saved: &mut Saved) -> rusqlite::Result<(
     saved.same_boot = this.is_some();
     saved.last = saved.boots.iter().map(|boot| boot.last.at).max();
 
-    let ledger: Vec<Isolation> =
+    let lines: Vec<Isolation> =
         rows(db, "isolation", "SELECT body FROM isolation", &[], parse, notes)?;
-    saved.ledger = ledger.into_iter().map(|line| (line.target, line)).collect();
+    saved.ledger = lines.into_iter().collect();
     saved.faults = rows(db, "fault", "SELECT body FROM fault ORDER BY id", &[], parse, notes)?;
     let sql = "SELECT body, key FROM evidence ORDER BY key";
     saved.evidence = rows(db, "evidence", sql, &[], named, notes)?;

@@ -56,7 +56,8 @@ fn bpf_takes_over_what_tracefs_left(machine: Machine) -> Result<()> {
     ensure!(it.source("ras:mc_event")?["via"] == "bpf", "{}", it.status()?);
     vm.edac("ce n=5 addr=0")?;
     it.wait_reports(12)?;
-    ensure!(vm.run("ls /sys/kernel/tracing/instances")?.is_empty(), "the instance goes on filling");
+    let enabled = "cat /sys/kernel/tracing/instances/bulkhead/events/ras/mc_event/enable";
+    ensure!(vm.run(enabled)? == "0", "the instance goes on filling");
     Ok(())
 }
 

@@ -5,5 +5,6 @@
 //! log replay and the policy laboratory run the very same code.
 
 pub mod analyze;
+pub mod cycle;
 pub mod decide;
 pub mod model;

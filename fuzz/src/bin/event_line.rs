@@ -1,3 +1,3 @@
 //! A line of the event log.
 #![no_main]
-libfuzzer_sys::fuzz_target!(|line: &[u8]| bulkhead::monitor::fuzzing::line(line));
+libfuzzer_sys::fuzz_target!(|line: &[u8]| drop(bulkhead::event::report_in(line)));

@@ -76,6 +76,10 @@ pub struct Status {
     pub failed: u64,
     /// Isolations held back.
     pub refused: u64,
+    /// Of what was held back, how much found no room to be listed since the
+    /// daemon started.
+    #[serde(default)]
+    pub unlisted: u64,
     /// Faults that no admin has closed.
     pub open_faults: u64,
     /// Those of them that a human must act on.

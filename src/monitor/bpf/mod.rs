@@ -33,6 +33,9 @@ use std::fs;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
+/// What programs count. Other sources are too rare to be worth one.
+pub const SOURCES: [Source; 3] = [PROBES[0].source, PROBES[1].source, PROBES[2].source];
+
 /// Where the kernel's BPF file system is mounted.
 const BPFFS: &str = "/sys/fs/bpf";
 

@@ -42,6 +42,27 @@ impl Error {
     }
 }
 
+/// How much is expected, for each CPU that may ever be on line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// A few records a day.
+    Rare,
+    /// As many as an error storm brings.
+    Storm,
+}
+
+impl Room {
+    /// KiB of a buffer: a few hundred records of firmware's as they commonly
+    /// are, or what the kernel gives to a trace by default
+    /// (TRACE_BUF_SIZE_DEFAULT, kernel/trace/trace.c).
+    fn kib(self) -> u32 {
+        match self {
+            Room::Rare => 64,
+            Room::Storm => 1408,
+        }
+    }
+}
+
 /// The instance's directory.
 pub struct Instance {
     directory: PathBuf,
@@ -58,16 +79,16 @@ impl Instance {
     ///
     /// # Errors
     /// No tracefs, no privilege, or a kernel without instances or this clock.
-    pub fn find_or_make() -> Result<Instance, Error> {
+    pub fn find_or_make(room: Room) -> Result<Instance, Error> {
         let instances = Path::new(root().ok_or(Error::NoTracefs)?).join("instances");
         let directory = instances.join(NAME);
-        match DirBuilder::new().mode(0o700).create(&directory) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(Error::io("make", &directory)(e));
-            }
-            _ => {}
-        }
+        let made = match DirBuilder::new().mode(0o700).create(&directory) {
+            Ok(()) => true,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(e) => return Err(Error::io("make", &directory)(e)),
+        };
         let instance = Instance { directory };
+        instance.make_room(room, made)?;
         // Setting the clock empties the buffers, even if it is set already.
         if !instance.read("trace_clock")?.contains("[boot]") {
             instance.write("trace_clock", "boot")?;
@@ -80,6 +101,17 @@ impl Instance {
         Ok(instance)
     }
 
+    /// Buffers that shrink lose what is in them, so old ones only grow.
+    fn make_room(&self, room: Room, made: bool) -> Result<(), Error> {
+        const FILE: &str = "buffer_size_kb";
+        let least = room.kib();
+        let has = || Ok(self.read(FILE)?.trim().parse::<u32>().unwrap_or(u32::MAX));
+        match made && room == Room::Rare || has()? < least {
+            true => self.write(FILE, &least.to_string()),
+            false => Ok(()),
+        }
+    }
+
     /// Records `source`'s tracepoint and answers its `format` file; `None`
     /// where this kernel has no such tracepoint.
     ///
@@ -90,6 +122,17 @@ impl Instance {
         let format = self.read(&format!("{event}/format"))?;
         self.write(&format!("{event}/enable"), "1")?;
         Ok(Some(format))
+    }
+
+    /// Records `source`'s tracepoint no longer; what is in the buffers stays.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn disable(&self, source: Source) -> Result<(), Error> {
+        match self.event(source) {
+            Some(event) => self.write(&format!("{event}/enable"), "0"),
+            None => Ok(()),
+        }
     }
 
     /// The `format` file of `source`'s tracepoint.
@@ -161,23 +204,8 @@ impl Instance {
         fs::remove_dir(&self.directory).map_err(Error::io("remove", &self.directory))
     }
 
-    /// Directory of the tracepoint: the failure event has moved between
-    /// systems.
     fn event(&self, source: Source) -> Option<&'static str> {
-        let places: &[&str] = match source {
-            Source::MceRecord => &["events/mce/mce_record"],
-            Source::McEvent => &["events/ras/mc_event"],
-            Source::MemoryFailure => {
-                &["events/ras/memory_failure_event", "events/memory_failure/memory_failure_event"]
-            }
-            Source::ExtlogMemEvent => &["events/ras/extlog_mem_event"],
-            Source::NonStandardEvent => &["events/ras/non_standard_event"],
-            Source::ArmEvent => &["events/ras/arm_event"],
-            Source::CxlDram => &["events/cxl/cxl_dram"],
-            Source::CxlGeneralMedia => &["events/cxl/cxl_general_media"],
-            Source::Log => &[],
-        };
-        places.iter().copied().find(|place| self.directory.join(place).is_dir())
+        event(&self.directory, source)
     }
 
     /// Reads a file in large gulps: header_page answers a second read with its
@@ -203,6 +231,33 @@ impl Instance {
         let file = OpenOptions::new().write(true).open(&path);
         file.and_then(|mut f| f.write_all(value.as_bytes())).map_err(Error::io("write", &path))
     }
+}
+
+/// Whether this kernel has `source`'s tracepoint.
+///
+/// # Errors
+/// No tracefs.
+pub fn has(source: Source) -> Result<bool, Error> {
+    Ok(event(Path::new(root().ok_or(Error::NoTracefs)?), source).is_some())
+}
+
+/// Directory of the tracepoint, below tracefs or an instance: the failure event
+/// has moved between systems.
+fn event(directory: &Path, source: Source) -> Option<&'static str> {
+    let places: &[&str] = match source {
+        Source::MceRecord => &["events/mce/mce_record"],
+        Source::McEvent => &["events/ras/mc_event"],
+        Source::MemoryFailure => {
+            &["events/ras/memory_failure_event", "events/memory_failure/memory_failure_event"]
+        }
+        Source::ExtlogMemEvent => &["events/ras/extlog_mem_event"],
+        Source::NonStandardEvent => &["events/ras/non_standard_event"],
+        Source::ArmEvent => &["events/ras/arm_event"],
+        Source::CxlDram => &["events/cxl/cxl_dram"],
+        Source::CxlGeneralMedia => &["events/cxl/cxl_general_media"],
+        Source::Log => &[],
+    };
+    places.iter().copied().find(|place| directory.join(place).is_dir())
 }
 
 fn root() -> Option<&'static str> {

@@ -1,9 +1,11 @@
-//! The fallback: a private trace instance, read as raw binary pages.
+//! A private trace instance, read as raw binary pages: for what is too rare to
+//! be worth a BPF program, and the fallback for the rest.
 //!
 //! What is buffered while no daemon runs is read at the next start. Reading
 //! takes records out of the kernel at once: those that were read and not yet
 //! stored when the daemon is killed are gone. (The BPF source has no such gap.)
 
+mod consumer;
 mod firmware;
 mod format;
 #[cfg(fuzzing)]
@@ -13,13 +15,13 @@ mod page;
 mod record;
 mod tally;
 
-pub use instance::Error;
+pub use instance::{has, Error};
 
 use super::clock::Clock;
 use super::{Drained, Note, SourceState, State, Via, ABSENT};
 use bulkhead_core::model::{Report, Source};
 use format::HeaderPage;
-use instance::Instance;
+use instance::{Instance, Room};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use record::Decoder;
 use std::fs::File;
@@ -47,6 +49,8 @@ pub struct Tracefs {
     pending: Vec<Report>,
     /// Pages and records that could not be taken apart.
     unreadable: u64,
+    /// Held open for as long as extended error logs are wanted.
+    _consumer: Option<File>,
     /// Nothing is recorded any more.
     retired: bool,
     /// The last drain left nothing in the buffers.
@@ -61,6 +65,10 @@ struct Buffer {
 
 struct Probe {
     source: Source,
+    /// Recorded on, not only read until empty.
+    wanted: bool,
+    /// Why the kernel keeps silent, though the tracepoint is there.
+    silent: Option<String>,
     /// Or why not: absent, failed.
     decoder: Result<Decoder, (State, String)>,
     /// Records of its type that could not be taken apart.
@@ -69,18 +77,39 @@ struct Probe {
 
 impl Tracefs {
     /// Records `sources` from here on, beside what was recorded since an
-    /// earlier daemon ended.
+    /// earlier daemon ended. What that one recorded of others is stopped, and
+    /// read until it is empty.
     ///
     /// # Errors
     /// No tracefs, no privilege, or a kernel that is not understood.
     pub fn open(sources: &[Source]) -> Result<Tracefs, Error> {
-        let instance = Instance::find_or_make()?;
-        let probe = |source: &Source| match instance.enable(*source) {
-            Ok(format) => Probe::new(*source, format),
-            Err(e) => Probe::failed(*source, e.to_string()),
+        let room = match sources.iter().any(|source| super::bpf::SOURCES.contains(source)) {
+            true => Room::Storm,
+            false => Room::Rare,
         };
-        let probes = sources.iter().map(probe).collect();
-        Tracefs::with(instance, probes, false)
+        let instance = Instance::find_or_make(room)?;
+        let wanted = |source: &Source| sources.contains(source);
+        let others = Source::ALL.into_iter().filter(|source| !wanted(source));
+        for source in others.clone() {
+            instance.disable(source)?;
+        }
+        let left = others.map(|source| Probe { wanted: false, ..Probe::left(&instance, source) });
+        let mut probes: Vec<Probe> = left.collect();
+        let mut consumer = None;
+        for source in sources {
+            let mut probe = match instance.enable(*source) {
+                Ok(format) => Probe::new(*source, format),
+                Err(e) => Probe::failed(*source, e.to_string()),
+            };
+            if *source == Source::ExtlogMemEvent {
+                match consumer::announce() {
+                    Ok(file) => consumer = file,
+                    Err(why) => probe.silent = Some(why),
+                }
+            }
+            probes.push(probe);
+        }
+        Tracefs::with(instance, probes, consumer, false)
     }
 
     /// Stops what an earlier daemon left recording, and reads what there is;
@@ -91,15 +120,16 @@ impl Tracefs {
     pub fn retire() -> Result<Option<Tracefs>, Error> {
         let Some(instance) = Instance::find() else { return Ok(None) };
         instance.stop()?;
-        let probe = |source| match instance.format(source) {
-            Ok(format) => Probe::new(source, format),
-            Err(e) => Probe::failed(source, e.to_string()),
-        };
-        let probes = Source::ALL.map(probe).into();
-        Tracefs::with(instance, probes, true).map(Some)
+        let probes = Source::ALL.map(|source| Probe::left(&instance, source)).into();
+        Tracefs::with(instance, probes, None, true).map(Some)
     }
 
-    fn with(instance: Instance, probes: Vec<Probe>, retired: bool) -> Result<Tracefs, Error> {
+    fn with(
+        instance: Instance,
+        probes: Vec<Probe>,
+        consumer: Option<File>,
+        retired: bool,
+    ) -> Result<Tracefs, Error> {
         let header = instance.header_page()?;
         let failed = |source: nix::Error| Error::Io {
             operation: "watch",
@@ -122,6 +152,7 @@ impl Tracefs {
             epoll,
             pending: Vec::new(),
             unreadable: 0,
+            _consumer: consumer,
             retired,
             drained: false,
         })
@@ -190,7 +221,8 @@ impl Tracefs {
             return Vec::new();
         }
         let lost_by_all: u64 = self.buffers.iter().map(|b| b.lost).sum::<u64>() + self.unreadable;
-        self.probes.iter().map(|probe| probe.state(lost_by_all)).collect()
+        let wanted = self.probes.iter().filter(|probe| probe.wanted);
+        wanted.map(|probe| probe.state(lost_by_all)).collect()
     }
 
     fn take(
@@ -280,26 +312,35 @@ impl Probe {
             Some(text) => Decoder::new(source, &text).map_err(|why| (State::Failed, why)),
             None => Err((State::Absent, ABSENT.to_owned())),
         };
-        Probe { source, decoder, malformed: 0 }
+        Probe { source, wanted: true, silent: None, decoder, malformed: 0 }
+    }
+
+    /// For what is left in the buffers.
+    fn left(instance: &Instance, source: Source) -> Probe {
+        match instance.format(source) {
+            Ok(format) => Probe::new(source, format),
+            Err(e) => Probe::failed(source, e.to_string()),
+        }
     }
 
     fn failed(source: Source, why: String) -> Probe {
-        Probe { source, decoder: Err((State::Failed, why)), malformed: 0 }
+        Probe { decoder: Err((State::Failed, why)), ..Probe::new(source, None) }
     }
 
     /// Records that were lost in a buffer are of no known source, and count
     /// for each.
     fn state(&self, lost_by_all: u64) -> SourceState {
         let lost = lost_by_all + self.malformed;
-        let (state, why) = match &self.decoder {
-            Err((state, why)) => (*state, why.clone()),
-            Ok(_) if lost > 0 => (
+        let (state, why) = match (&self.decoder, &self.silent) {
+            (Err((state, why)), _) => (*state, why.clone()),
+            (Ok(_), Some(why)) => (State::Absent, why.clone()),
+            (Ok(_), None) if lost > 0 => (
                 State::Lossy,
                 format!(
                     "{lost} trace records, of whichever source, were overwritten or unreadable"
                 ),
             ),
-            Ok(_) => (State::Ok, String::new()),
+            (Ok(_), None) => (State::Ok, String::new()),
         };
         SourceState { source: self.source, via: Via::Tracefs, state, lost, why }
     }

@@ -189,7 +189,7 @@ fn replace(old: &mut Record, new: Record) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bulkhead_core::model::{McEvent, MceRecord, Time};
+    use bulkhead_core::model::{ExtlogMemEvent, McEvent, MceRecord, Time};
 
     fn mce(status: u64, vendor: u8) -> Record {
         Record::Mce(MceRecord { status, cpuvendor: vendor, ..Default::default() })
@@ -248,6 +248,17 @@ mod tests {
         let reports =
             count(vec![(0, 1, None, mce(deferred, 2)), (0, 2, None, mce(deferred ^ 1 << 44, 2))]);
         assert_eq!(reports.iter().map(|r| r.errors).collect::<Vec<_>>(), [1, 1]);
+    }
+
+    #[test]
+    fn records_of_firmware_are_one_report_but_for_their_numbers() {
+        let extlog = |err_seq, pa| {
+            let event = ExtlogMemEvent { err_seq, pa, ..ExtlogMemEvent::default() };
+            (0, err_seq.into(), None, Record::Extlog(event))
+        };
+        let reports = count(vec![extlog(1, 0x1000), extlog(2, 0x2000), extlog(3, 0x1000)]);
+        assert_eq!(reports.iter().map(|r| r.records).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(reports[0].record, extlog(3, 0x1000).3, "the latest is kept whole");
     }
 
     #[test]

@@ -6,15 +6,23 @@ use std::process::Command;
 
 use anyhow::{ensure, Context, Result};
 
+use super::kernel::cache;
+
 /// The package's own, which cargo has built for this test.
 const TESTED: &[&str] = &[env!("CARGO_BIN_EXE_bulkheadd"), env!("CARGO_BIN_EXE_bulkhead")];
 
 /// Packages of the workspace whose programs cargo does not build for a test of this package.
 const BESIDE: &[&str] = &["bulkhead-guest"];
 
+/// Of another package, below the cache: it writes databases that the tested programs read.
+const FETCHED: &str = "rasdaemon/usr/sbin/rasdaemon";
+
 /// Builds what is missing; all programs in the order above.
 pub fn programs() -> Result<Vec<PathBuf>> {
     let mut programs: Vec<_> = TESTED.iter().map(PathBuf::from).collect();
+    let fetched = cache().join(FETCHED);
+    ensure!(fetched.exists(), "no {}: run scripts/vm-setup", fetched.display());
+    programs.push(fetched);
     let profile = Path::new(TESTED[0]).parent().context("a program without a directory")?;
     let target = profile.parent().context("a profile without a target directory")?;
     let profile_name = match profile.file_name().and_then(|name| name.to_str()) {

@@ -26,6 +26,7 @@ const DIRECTORIES: &[&str] = &[
     "root",
     "etc/bulkhead",
     "var/lib/bulkhead",
+    "var/lib/rasdaemon",
     "sbin",
     "usr/sbin",
 ];

@@ -52,7 +52,8 @@ impl KernelFiles {
     }
 }
 
-fn cache() -> PathBuf {
+/// Where scripts/vm-setup puts what it fetches.
+pub(super) fn cache() -> PathBuf {
     match std::env::var_os("BULKHEAD_VM_CACHE") {
         Some(path) => path.into(),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/vm"),

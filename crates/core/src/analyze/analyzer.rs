@@ -1,16 +1,20 @@
 //! The engine: reports in, findings out, evidence kept between them.
 
 use super::book::Book;
-use super::evidence::{Case, EvidenceKey, EvidenceState, Fired, Took};
+use super::dram::Sighting;
+use super::evidence::{Case, EvidenceKey, EvidenceState, Fired, Remembered, Took};
 use super::few::Few;
 use super::finding::{FaultUpdate, Finding, Response};
 use super::lead::Lead;
+use super::located::Located;
+use super::part;
 use super::reading::{self, Reading};
 use super::rules::{RuleId, Rules, MEMORY_CE};
 use super::words;
 use crate::decide::Threshold;
-use crate::model::{Fault, FaultState, Machine, Pfn, Record, Report, Source, Target};
+use crate::model::{Fault, FaultState, Machine, Pfn, Record, Report, Source, Target, Time};
 use std::collections::BTreeMap;
+use std::fmt;
 use uuid::Uuid;
 
 /// Pages with evidence, at most. As many as all pages that the memory limit lets
@@ -43,6 +47,7 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6b1f_9b0e_52c7_4d0e_9a35_0c8e_71d4_2f6
 #[derive(Debug)]
 pub struct Analyzer {
     rules: Rules,
+    located: Located,
     pages: Book<Pfn>,
     others: Book<EvidenceKey>,
     /// Open faults, by what they are about.
@@ -79,6 +84,7 @@ impl Analyzer {
     pub fn with_capacity(rules: Rules, pages: usize) -> Analyzer {
         Analyzer {
             rules,
+            located: Located::default(),
             pages: Book::new(pages, PAGE_BYTES),
             others: Book::new(MAX_OTHERS, OTHER_BYTES),
             cases: BTreeMap::new(),
@@ -98,7 +104,7 @@ impl Analyzer {
             out.undecodable = Some(format!("a report of {} stands for no record", report.source));
             return out;
         }
-        let Reading { lead, page, unusable } =
+        let Reading { lead, page, addr, place, unusable } =
             reading::read(report.source, &report.record, machine, &self.rules);
         out.undecodable = unusable;
         out.page = page;
@@ -106,6 +112,12 @@ impl Analyzer {
         out.counted = creditable(report);
         if report.source == Source::McEvent && report.decodes > 0 {
             self.withdraw_placeless(report);
+        }
+        if let (Some(place), Some(lead)) = (&place, &lead) {
+            if !lead.rule.uncorrected() {
+                let seen = Sighting { place, page, addr, report };
+                self.located.observe(&seen, &self.rules, machine, &mut out);
+            }
         }
         let fired = match (page, &lead) {
             (Some(pfn), lead) => self.page_erred(pfn, lead.as_ref(), report, &mut out),
@@ -146,6 +158,7 @@ impl Analyzer {
     /// An admin closed `fault`: its component may fire anew, from an empty
     /// window, and it no longer speaks against its socket's other cores.
     pub fn closed(&mut self, fault: &Fault) {
+        self.located.closed(fault.id);
         let Some(key) = self.cases.remove(&fault.id) else { return };
         if self.get(&key).is_none() {
             return;
@@ -170,16 +183,27 @@ impl Analyzer {
     /// that no row knows is found again by its evidence.
     pub fn restore<'f>(
         &mut self,
-        rows: impl Iterator<Item = (EvidenceKey, EvidenceState)>,
+        rows: impl Iterator<Item = (EvidenceKey, Remembered)>,
         open_faults: impl Iterator<Item = &'f Fault>,
         machine: &Machine,
     ) {
         let mut open: BTreeMap<Uuid, &Fault> =
             open_faults.filter(|f| f.is_open()).map(|f| (f.id, f)).collect();
-        let mut rows: Vec<_> = rows.collect();
+        let located: Vec<&Fault> = open.values().copied().filter(|f| Located::owns(f)).collect();
+        open.retain(|_, fault| !Located::owns(fault));
+        let mut dram_rows = Vec::new();
+        let mut components = Vec::new();
+        for (key, remembered) in rows {
+            match (key, remembered) {
+                (EvidenceKey::Row(row), Remembered::Row(state)) => dram_rows.push((row, state)),
+                // A row's is of no use under another's name.
+                (EvidenceKey::Row(_), _) | (_, Remembered::Row(_)) => {}
+                (key, Remembered::Component(state)) => components.push((key, state)),
+            }
+        }
         // As they would have come: what is touched last is worth most.
-        rows.sort_by_key(|(_, state)| state.last);
-        for (key, mut state) in rows {
+        components.sort_by_key(|(_, state)| state.last);
+        for (key, mut state) in components {
             let before = state.cases().len();
             state.change_rest(|rest| {
                 rest.cases.retain_mut(|case| match open.remove(&case.id) {
@@ -205,16 +229,19 @@ impl Analyzer {
         for fault in open.into_values() {
             self.reopen(fault, machine);
         }
+        self.located.restore(dram_rows.into_iter(), located.into_iter());
     }
 
     /// What changed since the last call: a row's new content, or `None` where
     /// it is gone.
-    pub fn take_changes(&mut self) -> Vec<(EvidenceKey, Option<EvidenceState>)> {
+    pub fn take_changes(&mut self) -> Vec<(EvidenceKey, Option<Remembered>)> {
         let pages = self.pages.take_changes().into_iter();
         let mut changes: Vec<_> =
             pages.map(|(pfn, state)| (EvidenceKey::Page(pfn), state)).collect();
         changes.extend(self.others.take_changes());
-        changes
+        let components = changes.into_iter().map(|(k, v)| (k, v.map(Remembered::Component)));
+        let rows = self.located.take_changes().into_iter();
+        components.chain(rows.map(|(k, v)| (EvidenceKey::Row(k), v.map(Remembered::Row)))).collect()
     }
 
     /// All rows are to be handed out by the next [`Analyzer::take_changes`]:
@@ -222,6 +249,7 @@ impl Analyzer {
     pub fn mark_all(&mut self) {
         self.pages.mark_all();
         self.others.mark_all();
+        self.located.mark_all();
     }
 
     /// Pages with evidence.
@@ -231,12 +259,18 @@ impl Analyzer {
 
     /// Components with evidence.
     pub fn tracked(&self) -> usize {
-        self.pages.len() + self.others.len()
+        self.pages.len() + self.others.len() + self.located.rows()
     }
 
     /// Components whose evidence was given up for want of room.
     pub fn evictions(&self) -> u64 {
-        self.pages.evictions() + self.others.evictions()
+        self.pages.evictions() + self.others.evictions() + self.located.evictions()
+    }
+
+    /// Reports whose place in DRAM and address contradicted what was known of
+    /// either: they count for their page alone.
+    pub fn doubtful(&self) -> u64 {
+        self.located.doubtful()
     }
 
     /// A report of a page, which may be of errors that another source told of.
@@ -256,7 +290,14 @@ impl Analyzer {
     }
 
     /// Opens the fault that just fired.
-    fn open(&mut self, lead: Lead, fired: Fired, report: &Report, machine: &Machine) -> Finding {
+    fn open(
+        &mut self,
+        mut lead: Lead,
+        fired: Fired,
+        report: &Report,
+        machine: &Machine,
+    ) -> Finding {
+        lead.fru = lead.fru.or_else(|| part::named_by(&report.record, machine));
         let response = match lead.took {
             Some(took) if self.is_cascade(&took) => Response::Escalate,
             _ => lead.response.clone(),
@@ -264,7 +305,7 @@ impl Analyzer {
         let took = lead.took.filter(|_| matches!(response, Response::TakeCpus(_)));
         let summary = words::summary(&lead, fired.errors, machine);
         let fault = Fault {
-            id: identity(&lead, &fired),
+            id: fault_id(&lead.key, lead.rule, fired.first.at),
             component: lead.component.clone(),
             rule: lead.rule.with(lead.threshold),
             severity: lead.severity(),
@@ -405,9 +446,9 @@ fn creditable(report: &Report) -> u64 {
     u64::try_from(share).unwrap_or(report.errors)
 }
 
-/// The same log finds the same fault: its name is made of the component, the
+/// The same log finds the same fault: its name is made of the component's, the
 /// rule and the moment of the first record.
-fn identity(lead: &Lead, fired: &Fired) -> Uuid {
-    let name = format!("{}|{}|{}", lead.key, lead.rule.name(), fired.first.at.0);
+pub(super) fn fault_id(component: &dyn fmt::Display, rule: RuleId, first: Time) -> Uuid {
+    let name = format!("{component}|{}|{}", rule.name(), first.0);
     Uuid::new_v5(&NAMESPACE, name.as_bytes())
 }

@@ -1,5 +1,6 @@
 //! What is remembered of one component between its errors.
 
+use super::dram::{Row, RowKey};
 use super::few::Few;
 use super::finding::FaultUpdate;
 use super::lead::Lead;
@@ -51,6 +52,18 @@ pub enum EvidenceKey {
         /// UEs are kept apart.
         uncorrected: bool,
     },
+    /// A row of DRAM.
+    Row(RowKey),
+}
+
+/// What is kept under an [`EvidenceKey`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Remembered {
+    /// Of a row of DRAM.
+    Row(Row),
+    /// Of any other component.
+    Component(EvidenceState),
 }
 
 /// A core, by its first hardware thread.
@@ -106,6 +119,7 @@ impl fmt::Display for EvidenceKey {
                 }
                 write!(f, "/{}/{label}", outcome(*uncorrected))
             }
+            EvidenceKey::Row(row) => row.fmt(f),
         }
     }
 }

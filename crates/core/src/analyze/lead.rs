@@ -1,12 +1,12 @@
 //! What a single record points at: a component, the rule that watches it, and
 //! what it calls for if the rule fires.
 
+use super::culprit;
 use super::evidence::{EvidenceKey, Part, Took};
 use super::finding::Response;
 use super::mce::bank::{Bank, SharedUnit, Unit};
 use super::mce::code::{Code, Level};
 use super::mce::{MachineCheck, Outcome};
-use super::place;
 use super::rules::{RuleId, Rules, MEMORY_CE};
 use crate::decide::Threshold;
 use crate::model::{
@@ -37,7 +37,9 @@ impl Lead {
     pub fn severity(&self) -> Severity {
         match self.rule {
             RuleId::PageUe | RuleId::MemoryUe | RuleId::CpuUe => Severity::Critical,
-            RuleId::PageCe | RuleId::MemoryCe => Severity::Minor,
+            RuleId::PageCe | RuleId::PageThreshold | RuleId::MemoryCe | RuleId::MemoryThreshold => {
+                Severity::Minor
+            }
             _ => Severity::Major,
         }
     }
@@ -81,8 +83,8 @@ pub fn processor(
     check: &MachineCheck,
     machine: &Machine,
     rules: &Rules,
-) -> (Lead, Option<place::Doubt>) {
-    let culprit = place::culprit(record, machine);
+) -> (Lead, Option<culprit::Doubt>) {
+    let culprit = culprit::culprit(record, machine);
     let place = Place {
         socket: culprit.as_ref().map_or(SocketId(record.socketid), |cpu| cpu.socket),
         number: record.bank,
@@ -132,7 +134,7 @@ impl Place<'_> {
             Part::Tlb(level) => (Component::Tlb { cpus: cpus.clone(), level, holds }, 0),
             Part::Internal | Part::Uncorrected => (Component::Cpu { cpus: cpus.clone() }, 0),
         };
-        let core = place::core_id(&cpu.threads, cpu, self.machine);
+        let core = culprit::core_id(&cpu.threads, cpu, self.machine);
         let (response, took) = if height <= self.rules.cpu.max_cache_level {
             let took = Took { socket: self.socket, core, bank: check.bank };
             (Response::TakeCpus(cpus), Some(took))
@@ -163,7 +165,7 @@ impl Place<'_> {
         let (Code::Cache(_, holds), Some((cpu, set))) = (check.code, sharing) else {
             return reported;
         };
-        let core = place::core_id(set, cpu, self.machine);
+        let core = culprit::core_id(set, cpu, self.machine);
         let key =
             EvidenceKey::Core { socket: self.socket, core, part: Part::Cache(CacheLevel::L3) };
         if self.rules.cpu.max_cache_level < height(CacheLevel::L3) {
@@ -224,7 +226,7 @@ impl Place<'_> {
             (_, Bank::Core(_), Some(cpu)) => (
                 EvidenceKey::Core {
                     socket: self.socket,
-                    core: place::core_id(&cpu.threads, cpu, self.machine),
+                    core: culprit::core_id(&cpu.threads, cpu, self.machine),
                     part: Part::Uncorrected,
                 },
                 Component::Cpu { cpus: cpu.threads.iter().copied().collect() },

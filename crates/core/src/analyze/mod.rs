@@ -7,14 +7,20 @@
 //! ```
 
 mod analyzer;
+mod arm;
 mod book;
+mod cper;
+mod culprit;
+mod cxl;
+pub mod dram;
 mod evidence;
 mod few;
 pub mod finding;
 mod lead;
+mod located;
 pub mod mce;
+mod part;
 mod piece;
-mod place;
 mod queues;
 mod reading;
 mod rules;
@@ -23,8 +29,11 @@ pub mod serd;
 mod tally;
 mod words;
 
+use analyzer::fault_id;
+
 pub use analyzer::{Analyzer, Observed, MAX_OTHERS, MAX_PAGES};
-pub use evidence::{Case, CoreId, EvidenceKey, EvidenceState, Part, Took};
+pub use arm::MPIDR_AFFINITY;
+pub use evidence::{Case, CoreId, EvidenceKey, EvidenceState, Part, Remembered, Took};
 pub use finding::{FaultUpdate, Finding, Response};
 pub use rules::{RuleId, Rules, MEMORY_CE};
 

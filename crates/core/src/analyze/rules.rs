@@ -1,6 +1,6 @@
 //! The rules by name, and the numbers they run on.
 
-use crate::decide::{CpuPolicy, Policy, Threshold};
+use crate::decide::{CpuPolicy, Limits, Policy, RowPolicy, Threshold};
 use crate::model::Rule;
 use std::time::Duration;
 
@@ -12,17 +12,28 @@ pub const MEMORY_CE: Threshold =
     Threshold { errors: 12, window: Duration::from_secs(24 * 60 * 60) };
 
 /// The numbers analyze runs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rules {
     /// Corrected errors of one page.
     pub page: Threshold,
+    /// Corrected errors of one row of DRAM; its window is that of all fault
+    /// modes of a DIMM.
+    pub row: RowPolicy,
+    /// How much may be given up, for the outlook of a fault that nothing
+    /// contains.
+    pub limits: Limits,
     /// Corrected errors of processors.
     pub cpu: CpuPolicy,
 }
 
 impl From<&Policy> for Rules {
     fn from(policy: &Policy) -> Self {
-        Rules { page: policy.page.threshold, cpu: policy.cpu }
+        Rules {
+            page: policy.page.threshold,
+            row: policy.row,
+            limits: policy.limits,
+            cpu: policy.cpu,
+        }
     }
 }
 
@@ -34,14 +45,18 @@ impl Rules {
 }
 
 /// A rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RuleId {
     /// N CEs on a page.
     PageCe,
+    /// The device's own threshold of CEs was passed on a page.
+    PageThreshold,
     /// A UE on a page.
     PageUe,
     /// Many CEs of memory without a known page.
     MemoryCe,
+    /// The device's own threshold of CEs was passed, without a known page.
+    MemoryThreshold,
     /// A UE of memory without a known page.
     MemoryUe,
     /// N CEs of one level of a core's caches.
@@ -62,15 +77,54 @@ pub enum RuleId {
     BankUnknown,
     /// N CEs of a bus or interconnect.
     Bus,
+    /// N CEs at M columns of a row of DRAM.
+    RowCe,
+    /// CEs in several rows of one column of a bank of DRAM.
+    ColumnCe,
+    /// Several faulty rows and columns of a bank of DRAM.
+    BankCe,
+    /// Several faulty banks of a rank of a DIMM.
+    RankCe,
+    /// Faulty banks in several ranks of a DIMM.
+    ManyBanks,
+    /// A CE with more than one DQ and more than one beat.
+    DimmBits,
 }
 
 impl RuleId {
+    /// Every rule.
+    pub const ALL: [RuleId; 21] = [
+        RuleId::PageCe,
+        RuleId::PageUe,
+        RuleId::PageThreshold,
+        RuleId::MemoryCe,
+        RuleId::MemoryUe,
+        RuleId::MemoryThreshold,
+        RuleId::RowCe,
+        RuleId::ColumnCe,
+        RuleId::BankCe,
+        RuleId::RankCe,
+        RuleId::ManyBanks,
+        RuleId::DimmBits,
+        RuleId::CpuCache,
+        RuleId::CpuTlb,
+        RuleId::CpuInternal,
+        RuleId::CpuThreshold,
+        RuleId::CpuUe,
+        RuleId::CacheShared,
+        RuleId::BankShared,
+        RuleId::BankUnknown,
+        RuleId::Bus,
+    ];
+
     /// The stable name.
     pub fn name(self) -> &'static str {
         match self {
             RuleId::PageCe => "page-ce",
+            RuleId::PageThreshold => "page-threshold",
             RuleId::PageUe => "page-ue",
             RuleId::MemoryCe => "memory-ce",
+            RuleId::MemoryThreshold => "memory-threshold",
             RuleId::MemoryUe => "memory-ue",
             RuleId::CpuCache => "cpu-cache",
             RuleId::CpuTlb => "cpu-tlb",
@@ -81,12 +135,50 @@ impl RuleId {
             RuleId::BankShared => "bank-shared",
             RuleId::BankUnknown => "bank-unknown",
             RuleId::Bus => "bus",
+            RuleId::RowCe => "row-ce",
+            RuleId::ColumnCe => "column-ce",
+            RuleId::BankCe => "bank-ce",
+            RuleId::RankCe => "rank-ce",
+            RuleId::ManyBanks => "many-banks",
+            RuleId::DimmBits => "dimm-bits",
+        }
+    }
+
+    /// The stable number, under which docs/diagnosis.md tells of it.
+    pub fn number(self) -> &'static str {
+        match self {
+            RuleId::PageCe => "P1",
+            RuleId::PageUe => "P2",
+            RuleId::PageThreshold => "P3",
+            RuleId::MemoryCe => "M1",
+            RuleId::MemoryUe => "M2",
+            RuleId::MemoryThreshold => "M3",
+            RuleId::RowCe => "D1",
+            RuleId::ColumnCe => "D2",
+            RuleId::BankCe => "D3",
+            RuleId::RankCe => "D4",
+            RuleId::ManyBanks => "D5",
+            RuleId::DimmBits => "D6",
+            RuleId::CpuCache => "C1",
+            RuleId::CpuTlb => "C2",
+            RuleId::CpuInternal => "C3",
+            RuleId::CpuThreshold => "C4",
+            RuleId::CpuUe => "C5",
+            RuleId::CacheShared => "S1",
+            RuleId::BankShared => "S2",
+            RuleId::BankUnknown => "S3",
+            RuleId::Bus => "S4",
         }
     }
 
     /// It fires at the first error.
     pub fn at_once(self) -> bool {
-        matches!(self, RuleId::PageUe | RuleId::MemoryUe | RuleId::CpuUe | RuleId::CpuThreshold)
+        self.uncorrected() || self.by_hardware()
+    }
+
+    /// The hardware's own count of CEs passed the hardware's own threshold.
+    pub fn by_hardware(self) -> bool {
+        matches!(self, RuleId::PageThreshold | RuleId::MemoryThreshold | RuleId::CpuThreshold)
     }
 
     /// It is about uncorrected errors.
@@ -122,6 +214,17 @@ pub fn span(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_rule_is_told_of_under_its_number_and_name() {
+        let text = include_str!("../../../../docs/diagnosis.md");
+        let headings: Vec<&str> = text.lines().filter(|line| line.starts_with("### ")).collect();
+        let told: Vec<String> = RuleId::ALL
+            .iter()
+            .map(|rule| format!("### {} `{}`", rule.number(), rule.name()))
+            .collect();
+        assert_eq!(headings, told);
+    }
 
     #[test]
     fn spans_read_as_in_the_configuration() {

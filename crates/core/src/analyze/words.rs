@@ -12,7 +12,7 @@ pub(super) fn summary(lead: &Lead, errors: u64, machine: &Machine) -> String {
         RuleId::PageUe | RuleId::MemoryUe | RuleId::CpuUe => {
             format!("An uncorrected error in {what}")
         }
-        RuleId::CpuThreshold => {
+        rule if rule.by_hardware() => {
             format!("The hardware says that the corrected errors in {what} passed its threshold")
         }
         _ => {
@@ -53,8 +53,7 @@ pub(super) fn decision(summary: &str, lead: &Lead, response: &Response) -> Strin
 
 /// What the admin should do: one sentence.
 pub(super) fn advice(lead: &Lead, response: &Response) -> String {
-    let part =
-        lead.fru.as_deref().map_or_else(|| "the DIMM".to_owned(), |fru| format!("DIMM {fru}"));
+    let part = lead.fru.as_deref().unwrap_or("the DIMM");
     match (response, lead.rule) {
         (Response::TakePage(_), _) => {
             format!("Nothing for a single page; if more pages follow, plan to replace {part}.")
@@ -65,7 +64,7 @@ pub(super) fn advice(lead: &Lead, response: &Response) -> String {
         (Response::TakeCpus(_), _) => "Plan to replace the processor; until then the host runs \
                                        with fewer CPUs."
             .to_owned(),
-        (_, RuleId::MemoryCe) => {
+        (_, RuleId::MemoryCe | RuleId::MemoryThreshold) => {
             format!(
                 "Find out by the platform's own log where they lie, and plan to replace {part}."
             )

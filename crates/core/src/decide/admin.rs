@@ -1,8 +1,8 @@
 //! What an admin asks for.
 
 use super::budget::PageBudget;
-use super::{cpu, guard, page, retry, settle, ue, Cause, Context, Order, Plan};
-use crate::model::{Asked, By, Isolation, IsolationState, Target};
+use super::{cpu, group, page, retry, settle, ue, Cause, Context, Order, Plan};
+use crate::model::{Asked, By, Group, Isolation, IsolationState, Target};
 use std::collections::BTreeSet;
 use thiserror::Error;
 use uuid::Uuid;
@@ -30,7 +30,7 @@ pub fn isolate(ctx: &Context, target: Target, reason: Option<&str>) -> Result<Pl
             }
             IsolationState::Wanted | IsolationState::Failed if take => return Ok(Plan::default()),
             // Given back, or released while it was being taken.
-            _ if guard::is_under_way(line) => {
+            _ if line.is_under_way() => {
                 return Err(Refusal {
                     why: format!("Another order for {name} is under way: ask again after it."),
                 })
@@ -43,7 +43,7 @@ pub fn isolate(ctx: &Context, target: Target, reason: Option<&str>) -> Result<Pl
         None => format!("An admin asked to take {name}."),
     };
     let fault = old.and_then(|line| line.fault);
-    let cause = Cause { by: By::Admin, fault, why };
+    let cause = Cause::plain(By::Admin, fault, why);
     let mut plan = Plan::default();
     match target {
         Target::Page(pfn) => {
@@ -58,7 +58,7 @@ pub fn isolate(ctx: &Context, target: Target, reason: Option<&str>) -> Result<Pl
     // Held back: the admin is told, and nothing is kept for later.
     match plan.isolations.iter().find(|line| line.state == IsolationState::Refused) {
         Some(line) => Err(Refusal { why: line.why.clone() }),
-        None => Ok(plan),
+        None => Ok(group::told(ctx, plan)),
     }
 }
 
@@ -97,7 +97,7 @@ pub fn release(ctx: &Context, target: Target) -> Result<Plan, Refusal> {
         retry::released(ctx, &mut plan, on);
     }
     if off.is_empty() {
-        return Ok(plan);
+        return Ok(group::told(ctx, plan));
     }
     if ctx.policy.observe {
         return Err(Refusal {
@@ -105,7 +105,7 @@ pub fn release(ctx: &Context, target: Target) -> Result<Plan, Refusal> {
         });
     }
     give(&mut plan, off);
-    Ok(plan)
+    Ok(group::told(ctx, plan))
 }
 
 /// The line, and of its core those that we hold: what somebody else took off
@@ -140,26 +140,37 @@ fn give(plan: &mut Plan, mut lines: Vec<Isolation>) {
     plan.isolations.extend(lines);
 }
 
-/// An admin closed a fault: what it still asked for is no longer wanted. What
-/// is out of service stays so until it is released, and an uncorrected error
-/// stays known.
+/// An admin closed a fault: what it still asked for is no longer wanted, unless
+/// another open fault covers it. What is out of service stays so until it is
+/// released, and an uncorrected error stays known.
 pub fn closed(ctx: &Context, fault: Uuid) -> Plan {
-    let lines: Vec<Isolation> = ctx
-        .ledger
-        .values()
-        .filter(|line| line.fault == Some(fault) && !ue::has_ue(line))
-        .filter(|line| {
-            !matches!(
-                line.state,
-                IsolationState::Isolated | IsolationState::Released | IsolationState::Stale
-            )
-        })
-        // The fault is closed, and released lines would reopen it.
-        .map(|line| Isolation { fault: None, ..line.clone() })
-        .collect();
     let mut plan = Plan::default();
-    if !lines.is_empty() {
-        retry::released(ctx, &mut plan, lines);
+    if let Some((group, _)) = ctx.ledger.group(fault) {
+        plan.groups.push(Group { pages: Vec::new(), ..group.clone() });
     }
-    plan
+    let asked_for = ctx.ledger.of_fault(fault).filter(|line| {
+        let open = !matches!(
+            line.state,
+            IsolationState::Isolated | IsolationState::Released | IsolationState::Stale
+        );
+        open && !ue::has_ue(line)
+    });
+    let (theirs, nobodys): (Vec<_>, Vec<_>) = asked_for
+        .map(|line| (line, other_group(ctx, line, fault)))
+        // The fault is closed, and released lines would reopen it.
+        .map(|(line, other)| Isolation { fault: other, ..line.clone() })
+        .partition(|line| line.fault.is_some());
+    plan.isolations.extend(theirs);
+    if !nobodys.is_empty() {
+        retry::released(ctx, &mut plan, nobodys);
+    }
+    group::told(ctx, plan)
+}
+
+/// Another fault that covers the page of `line`.
+fn other_group(ctx: &Context, line: &Isolation, fault: Uuid) -> Option<Uuid> {
+    match line.target {
+        Target::Page(pfn) => ctx.ledger.covering(pfn).find(|other| *other != fault),
+        Target::Cpu(_) => None,
+    }
 }

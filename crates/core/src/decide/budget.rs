@@ -1,60 +1,68 @@
 //! The limits on pages: memory in all, and pages a day.
 
-use super::guard::{is_cpu, is_observed, is_ours, may_go, Held};
+use super::guard::Held;
 use super::Context;
-use crate::model::{By, IsolationState, Time};
+use crate::model::ledger::nth;
+use crate::model::{Stamp, Time};
 use std::time::Duration;
 
 /// The window of `limits.pages_per_day`.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Room for pages, counted once and then used up page by page.
+/// Room for pages: what the ledger's lines leave of it, used up page by page.
 pub(super) struct PageBudget {
     page_bytes: u64,
     pub(super) memory_used: u64,
     pub(super) memory_max: u64,
     pub(super) per_day: usize,
-    /// When each place of the last 24 h was taken, oldest first.
-    pub(super) slots: Vec<Time>,
+    /// Places of the last 24 h that are taken.
+    pub(super) today: usize,
+    /// Of these, taken by what may go at any moment.
+    going: usize,
     /// Lines that wait for a place of the day.
     waiting: usize,
 }
 
 impl PageBudget {
     pub(super) fn of(ctx: &Context) -> PageBudget {
-        let mut budget = PageBudget {
-            page_bytes: ctx.machine.page_size.bytes(),
-            memory_used: 0,
+        let page_bytes = ctx.machine.page_size.bytes();
+        let pages = ctx.ledger.pages();
+        let ours = u64::try_from(pages.ours(ctx.policy.observe)).unwrap_or(u64::MAX);
+        let (taken, observed) = pages.places(ctx.policy.observe, |at| is_over(ctx, at));
+        PageBudget {
+            page_bytes,
+            memory_used: ours.saturating_mul(page_bytes),
             memory_max: ctx.policy.limits.memory_bytes(ctx.machine.memory_bytes),
             per_day: usize::try_from(ctx.policy.limits.pages_per_day).unwrap_or(usize::MAX),
-            slots: Vec::new(),
-            waiting: 0,
-        };
-        for line in ctx.ledger.values().filter(|line| !is_cpu(line)) {
-            if is_ours(ctx, line) {
-                budget.memory_used = budget.memory_used.saturating_add(budget.page_bytes);
-            }
-            let slot = if line.by != By::Kernel && may_go(line) {
-                Some(ctx.now.at)
-            } else if is_observed(ctx, line) {
-                Some(line.since.at)
-            } else {
-                line.taken.map(|taken| taken.at)
-            };
-            budget.slots.extend(slot.filter(|at| ctx.now.at.since(*at) < DAY));
-            if line.state == IsolationState::Refused
-                && line.next_try.is_some_and(|next| next.at > ctx.now.at)
-            {
-                budget.waiting += 1;
-            }
+            today: taken.len() + observed.len() + pages.going(),
+            going: pages.going(),
+            waiting: pages.alarms(ctx.now.at),
         }
-        budget.slots.sort_unstable();
-        budget
+    }
+
+    /// There is room for one more page.
+    pub(super) fn has_room(&self) -> bool {
+        self.has_memory() && self.today < self.per_day
+    }
+
+    /// Somebody is to be tried when a place of the day comes free.
+    pub(super) fn has_alarm(&self) -> bool {
+        self.waiting > 0
+    }
+
+    /// One of those that wait for a place of the day has room now.
+    pub(super) fn alarm_passed_on(&mut self) {
+        self.waiting = self.waiting.saturating_sub(1);
+    }
+
+    /// There is room for one more page but for the day's.
+    pub(super) fn has_memory(&self) -> bool {
+        self.memory_used.saturating_add(self.page_bytes) <= self.memory_max
     }
 
     /// Takes the room for one more page, if there is any.
     pub(super) fn take(&mut self, ctx: &Context) -> Result<(), Held> {
-        if self.memory_used.saturating_add(self.page_bytes) > self.memory_max {
+        if !self.has_memory() {
             return Err(Held {
                 why: format!(
                     "The limit of {} bytes of memory (limits.memory) leaves no room for it.",
@@ -66,9 +74,7 @@ impl PageBudget {
                 next_try: None,
             });
         }
-        if self.slots.len() >= self.per_day {
-            let next_try = self.next_place().map(|at| ctx.now.after(at.since(ctx.now.at)));
-            self.waiting += 1;
+        if self.today >= self.per_day {
             return Err(Held {
                 why: format!(
                     "The limit of {} pages in 24 hours (limits.pages_per_day) is used up.",
@@ -76,22 +82,38 @@ impl PageBudget {
                 ),
                 next: "Look why so many pages fail at once: a module may be failing as a whole."
                     .to_owned(),
-                next_try,
+                next_try: self.next_place(ctx),
             });
         }
         self.memory_used = self.memory_used.saturating_add(self.page_bytes);
-        self.slots.push(ctx.now.at);
+        self.today += 1;
+        self.going += 1;
         Ok(())
     }
 
-    /// When a place comes free for one more, behind those that wait already:
-    /// each place is free a day after it was taken, and a day after that again.
-    fn next_place(&self) -> Option<Time> {
-        let rank = (self.slots.len() - self.per_day.min(self.slots.len())) + self.waiting;
-        let index = rank.checked_rem(self.slots.len())?;
-        let days = u32::try_from(rank / self.slots.len()).unwrap_or(u32::MAX).saturating_add(1);
-        (self.per_day > 0).then_some(self.slots.get(index)?.after(DAY.saturating_mul(days)))
+    /// When a place comes free for one more, behind those that wait already,
+    /// among which it is counted from now on: each place is free a day after it
+    /// was taken, and a day after that again.
+    pub(super) fn next_place(&mut self, ctx: &Context) -> Option<Stamp> {
+        let rank = self.today.saturating_sub(self.per_day).saturating_add(self.waiting);
+        self.waiting = self.waiting.saturating_add(1);
+        let index = rank.checked_rem(self.today)?;
+        let days = u32::try_from(rank / self.today).unwrap_or(u32::MAX).saturating_add(1);
+        let (taken, observed) =
+            ctx.ledger.pages().places(ctx.policy.observe, |at| is_over(ctx, at));
+        // What may go at any moment takes its place now, later than the others.
+        let place = match index < self.today.saturating_sub(self.going) {
+            true => nth(taken, observed, index)?,
+            false => ctx.now.at,
+        };
+        let free = place.after(DAY.saturating_mul(days));
+        (self.per_day > 0).then(|| ctx.now.after(free.since(ctx.now.at)))
     }
+}
+
+/// A place of the day that was taken `at` is free again.
+fn is_over(ctx: &Context, at: Time) -> bool {
+    ctx.now.at.since(at) >= DAY
 }
 
 #[cfg(test)]
@@ -99,7 +121,7 @@ mod tests {
     use super::super::testing::{machine, Desk};
     use super::super::{Amount, Cause, Policy};
     use super::*;
-    use crate::model::{Isolation, Pfn, Target};
+    use crate::model::{By, Isolation, IsolationState, Pfn, Target};
     use proptest::prelude::*;
 
     const PAGE: u64 = 4096;
@@ -114,11 +136,11 @@ mod tests {
     /// Enters page `pfn` as taken by us now.
     fn enter(desk: &mut Desk, pfn: u64) {
         let target = Target::Page(Pfn(pfn));
-        let cause = Cause { by: By::Bulkhead, fault: None, why: String::new() };
+        let cause = Cause::plain(By::Bulkhead, None, String::new());
         let line = desk.ctx().fresh(target, &cause);
         let state = IsolationState::Isolated;
         let line = Isolation { state, taken: Some(desk.now), ..line };
-        desk.ledger.insert(target, line);
+        desk.ledger.insert(line);
     }
 
     proptest! {

@@ -38,7 +38,7 @@ pub(super) fn found(ctx: &Context, cpus: &[CpuId], cause: &Cause) -> Plan {
 }
 
 fn is_under_way(ctx: &Context, cpu: CpuId) -> bool {
-    ctx.ledger.get(&Target::Cpu(cpu)).is_some_and(guard::is_under_way)
+    ctx.ledger.get(&Target::Cpu(cpu)).is_some_and(Isolation::is_under_way)
 }
 
 /// Those of `set` that are neither off nor being taken wait for the order that
@@ -51,7 +51,7 @@ fn hold_rest(ctx: &Context, plan: &mut Plan, set: &BTreeSet<CpuId>, cause: &Caus
     };
     let rest = set.iter().filter(|cpu| !settled_or_trying(cpu));
     let (asked, mut lines): (Vec<Isolation>, Vec<Isolation>) =
-        rest.map(|cpu| member(ctx, *cpu, set, cause)).partition(guard::is_under_way);
+        rest.map(|cpu| member(ctx, *cpu, set, cause)).partition(Isolation::is_under_way);
     if lines.is_empty() {
         lines = asked;
         for line in &mut lines {
@@ -212,10 +212,11 @@ pub(super) fn again(ctx: &Context, plan: &mut Plan, line: &Isolation) {
             let targets: Vec<Target> = set.iter().map(|cpu| Target::Cpu(*cpu)).collect();
             let why = retry::there_is_room(&targets_name(ctx, &targets));
             let mut trial = Plan::default();
-            take(ctx, &mut trial, &set, &Cause { by: line.by, fault: line.fault, why });
-            let still_held = trial.isolations.iter().all(guard::waits_for_room);
+            let cause = Cause { by: line.by, fault: line.fault, why, urgency: line.urgency };
+            take(ctx, &mut trial, &set, &cause);
+            let still_held = trial.isolations.iter().all(guard::waits_for_an_event);
             // Still held back is no news, and no line to write.
-            if !(guard::waits_for_room(line) && still_held) {
+            if !(guard::waits_for_an_event(line) && still_held) {
                 plan.extend(trial);
             }
         }

@@ -39,30 +39,16 @@ pub fn usage(ctx: &Context) -> Usage {
     Usage {
         memory_used: pages.memory_used,
         memory_max: pages.memory_max,
-        pages_today: pages.slots.len(),
+        pages_today: pages.today,
         pages_per_day: pages.per_day,
-        cpus_used: ctx.ledger.values().filter(|l| is_cpu(l) && is_ours(ctx, l)).count(),
+        cpus_used: ctx.ledger.cpus().filter(|line| is_ours(ctx, line)).count(),
         cpus_max: ctx.policy.limits.cpus(ctx.machine.cpus.len()),
     }
 }
 
-/// An order to take it may have an effect yet, or is about to go out.
-pub(super) fn may_go(line: &Isolation) -> bool {
-    line.state == IsolationState::Wanted
-        || line.asked.is_some_and(|asked| asked.is_take() || asked == Asked::Unsure)
-}
-
-/// An order for it is out.
-pub(super) fn is_under_way(line: &Isolation) -> bool {
-    line.asked.is_some_and(Asked::is_under_way)
-}
-
 /// A limit or guard holds it back, and no clock tells until when.
-pub(super) fn waits_for_room(line: &Isolation) -> bool {
-    line.state == IsolationState::Refused
-        && line.next_try.is_none()
-        && line.failures == 0
-        && line.by != By::Kernel
+pub(super) fn waits_for_an_event(line: &Isolation) -> bool {
+    line.waits_for_room() && line.next_try.is_none()
 }
 
 /// What counts against the limits in all: what we took and is not back yet,
@@ -80,15 +66,11 @@ pub(super) fn is_ours(ctx: &Context, line: &Isolation) -> bool {
 
 /// Has its room already, and needs no other to be asked for again.
 pub(super) fn is_spoken_for(ctx: &Context, line: &Isolation) -> bool {
-    line.by != By::Kernel && (may_go(line) || is_observed(ctx, line))
+    line.by != By::Kernel && (line.may_go() || is_observed(ctx, line))
 }
 
 pub(super) fn is_observed(ctx: &Context, line: &Isolation) -> bool {
     ctx.policy.observe && line.state == IsolationState::Observed
-}
-
-pub(super) fn is_cpu(line: &Isolation) -> bool {
-    matches!(line.target, Target::Cpu(_))
 }
 
 /// Whether the kernel of this machine can have such a page at all.
@@ -168,7 +150,7 @@ fn some_stay(ctx: &Context, set: &BTreeSet<CpuId>) -> Result<(), Held> {
 /// On line, and not about to go: what may come back is not counted on.
 fn stays(ctx: &Context, cpu: CpuId) -> bool {
     ctx.ledger.get(&Target::Cpu(cpu)).is_none_or(|line| {
-        line.state != IsolationState::Isolated && !may_go(line) && !is_observed(ctx, line)
+        line.state != IsolationState::Isolated && !line.may_go() && !is_observed(ctx, line)
     })
 }
 
@@ -178,7 +160,7 @@ fn within_share(ctx: &Context, set: &BTreeSet<CpuId>, order: &[CpuId]) -> Result
     // on top: each once.
     let used = ctx
         .ledger
-        .values()
+        .cpus()
         .filter(|line| is_ours(ctx, line))
         .filter(|line| matches!(line.target, Target::Cpu(cpu) if !order.contains(&cpu)))
         .count();
@@ -198,10 +180,10 @@ fn within_share(ctx: &Context, set: &BTreeSet<CpuId>, order: &[CpuId]) -> Result
 fn interval_over(ctx: &Context, set: &BTreeSet<CpuId>) -> Result<(), Held> {
     let last = ctx
         .ledger
-        .values()
+        .cpus()
         .filter(|line| matches!(line.target, Target::Cpu(cpu) if !set.contains(&cpu)))
         .filter_map(|line| {
-            if may_go(line) {
+            if line.may_go() {
                 Some(ctx.now.at)
             } else if is_observed(ctx, line) {
                 Some(line.since.at)

@@ -2,7 +2,7 @@
 
 use super::retry::{self, not_taken};
 use super::settle::{settle, targets_name, Verdict};
-use super::{guard, page, ue, Answer, Cause, Checks, Context, DecisionKind, Outcome, Plan};
+use super::{page, ue, Answer, Cause, Checks, Context, DecisionKind, Outcome, Plan};
 use crate::model::{Asked, By, FaultState, Isolation, IsolationState, Pfn, Target};
 
 /// A page had a corrected error: the kernel's own collector may have taken it,
@@ -23,7 +23,7 @@ pub(super) fn looked(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
     let Some(line) = ctx.ledger.get(&target) else {
         if matches!(outcome.answer, Answer::Off | Answer::WasOff) {
             let why = String::new();
-            let line = ctx.fresh(target, &Cause { by: By::Kernel, fault: None, why });
+            let line = ctx.fresh(target, &Cause::plain(By::Kernel, None, why));
             kernel_took(ctx, &mut plan, line);
         }
         return plan;
@@ -32,7 +32,7 @@ pub(super) fn looked(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
     // looks run beside the writes. Nor does one beside an order under way, whose
     // own answer tells.
     let changed = line.ue.map_or(line.since.at, |ue| ue.at.max(line.since.at));
-    if outcome.time.at < changed || guard::is_under_way(line) {
+    if outcome.time.at < changed || line.is_under_way() {
         return plan;
     }
     let line = line.clone();
@@ -71,7 +71,7 @@ fn seen_on(ctx: &Context, plan: &mut Plan, line: Isolation, pfn: Pfn) {
             // Back by hand, and with an uncorrected error since.
             let page = targets_name(ctx, &[Target::Page(pfn)]);
             let why = format!("An uncorrected error came after {page} was brought back.");
-            plan.extend(ue::ensure(ctx, pfn, &Cause { by: By::Kernel, fault, why }));
+            plan.extend(ue::ensure(ctx, pfn, &Cause::plain(By::Kernel, fault, why)));
         }
     } else if ue::awaits_look(&line) {
         ue::memory_failure_missed(ctx, plan, line, pfn);

@@ -11,6 +11,7 @@ mod admin;
 mod budget;
 mod checks;
 mod cpu;
+mod group;
 mod guard;
 mod look;
 mod page;
@@ -19,6 +20,9 @@ pub mod plan;
 pub mod policy;
 mod reconcile;
 mod retry;
+mod room;
+#[cfg(test)]
+mod row_stories;
 mod settle;
 #[cfg(test)]
 mod simulation;
@@ -34,6 +38,7 @@ pub use checks::Checks;
 pub use cpu::cpu_changed;
 pub use guard::{usage, Usage};
 pub use look::touched;
+pub use pages::grown;
 pub use plan::{Answer, Decision, DecisionKind, FaultNote, Order, Outcome, Plan};
 pub use policy::{Amount, CpuPolicy, Limits, PagePolicy, Policy, RowPolicy, Threshold, UePolicy};
 pub use reconcile::start;
@@ -42,7 +47,8 @@ pub use ue::page_reported_failed;
 
 use crate::analyze::{Finding, Response};
 use crate::model::{By, Fault, FaultState, Isolation, IsolationState, Ledger, Machine, Severity};
-use crate::model::{Stamp, Target};
+use crate::model::{Stamp, Target, Urgency};
+use budget::PageBudget;
 use uuid::Uuid;
 
 /// All that a decision looks at.
@@ -63,6 +69,24 @@ struct Cause {
     by: By,
     fault: Option<Uuid>,
     why: String,
+    urgency: Urgency,
+}
+
+impl Cause {
+    /// Of no urgency of its own.
+    fn plain(by: By, fault: Option<Uuid>, why: String) -> Cause {
+        Cause { by, fault, why, urgency: Urgency::default() }
+    }
+
+    /// `fault`, found by errors on what is to be taken.
+    fn of(fault: &Fault) -> Cause {
+        Cause {
+            by: By::Bulkhead,
+            fault: Some(fault.id),
+            why: settle::because(fault),
+            urgency: Urgency { severity: fault.severity, seen: true },
+        }
+    }
 }
 
 impl Context<'_> {
@@ -84,6 +108,7 @@ impl Context<'_> {
             asked: old.and_then(|line| line.asked),
             ue: old.and_then(|line| line.ue),
             together: Vec::new(),
+            urgency: old.map_or(cause.urgency, |line| line.urgency.and(cause.urgency)),
         }
     }
 }
@@ -91,15 +116,20 @@ impl Context<'_> {
 /// What follows from a fault that just fired.
 pub fn found(ctx: &Context, finding: &Finding) -> Plan {
     let fault = &finding.fault;
-    let cause = Cause { by: By::Bulkhead, fault: Some(fault.id), why: settle::because(fault) };
-    match &finding.response {
-        Response::TakePage(pfn) => page::found(ctx, *pfn, &cause),
-        Response::TakePages(pages) => pages::found(ctx, pages, &cause),
+    let cause = Cause::of(fault);
+    let plan = match &finding.response {
+        Response::TakePage(pfn) => {
+            let mut plan = Plan::default();
+            page::found(ctx, &mut PageBudget::of(ctx), &mut plan, *pfn, &cause);
+            plan
+        }
+        Response::TakePages(pages) => pages::found(ctx, fault, pages),
         Response::EnsureFailedPage(pfn) => ue::ensure_failed(ctx, *pfn, &cause),
         Response::TakeCpus(cpus) => cpu::found(ctx, cpus, &cause),
         Response::Report => told(ctx, fault, DecisionKind::Reported, FaultState::Open),
         Response::Escalate => told(ctx, fault, DecisionKind::Escalated, FaultState::Escalated),
-    }
+    };
+    group::told(ctx, plan)
 }
 
 /// A fault with nothing to take: say so.
@@ -134,11 +164,12 @@ fn told(ctx: &Context, fault: &Fault, kind: DecisionKind, state: FaultState) -> 
 
 /// What follows from an order that was answered, in time or late.
 pub fn answered(ctx: &Context, outcome: &Outcome) -> Plan {
-    match &outcome.order {
+    let plan = match &outcome.order {
         Order::SoftOffline(pfn) | Order::HardOffline(pfn) => page::taken(ctx, *pfn, outcome),
         Order::Inspect(pfn) => look::looked(ctx, *pfn, outcome),
         Order::Unpoison(pfn) => page::given(ctx, *pfn, outcome),
         Order::TakeCpus(cpus) => cpu::taken(ctx, cpus, outcome),
         Order::GiveCpus(cpus) => cpu::given(ctx, cpus, outcome),
-    }
+    };
+    group::told(ctx, plan)
 }

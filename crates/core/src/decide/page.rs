@@ -10,19 +10,28 @@ use super::ue::{ensure, has_ue, ue_sentence};
 use super::{Answer, Cause, Context, DecisionKind, Order, Outcome, Plan};
 use crate::model::{Asked, By, FaultState, Isolation, IsolationState, Pfn, Target, Undo};
 
-/// A fault calls for the page.
-pub(super) fn found(ctx: &Context, pfn: Pfn, cause: &Cause) -> Plan {
-    let mut plan = Plan::default();
+/// A fault calls for the page, by itself or among others.
+pub(super) fn found(
+    ctx: &Context,
+    budget: &mut PageBudget,
+    plan: &mut Plan,
+    pfn: Pfn,
+    cause: &Cause,
+) {
     let target = Target::Page(pfn);
     let Some(line) = ctx.ledger.get(&target) else {
         let line = ctx.fresh(target, cause);
-        take(ctx, &mut PageBudget::of(ctx), &mut plan, line, pfn, cause.why.clone());
-        return plan;
+        take(ctx, budget, plan, line, pfn, cause.why.clone());
+        return;
+    };
+    let with_cause = |line: &Isolation| Isolation {
+        fault: cause.fault,
+        urgency: line.urgency.and(cause.urgency),
+        ..line.clone()
     };
     match line.state {
         IsolationState::Isolated => {
-            let line = Isolation { fault: cause.fault, ..line.clone() };
-            already_off(ctx, &mut plan, vec![line], cause);
+            already_off(ctx, plan, vec![with_cause(line)], cause);
             // Errors on a page that is off may be late ones, or somebody gave
             // it back unseen.
             plan.orders.push(Order::Inspect(pfn));
@@ -32,7 +41,7 @@ pub(super) fn found(ctx: &Context, pfn: Pfn, cause: &Cause) -> Plan {
             let state = line.state;
             settle(
                 ctx,
-                &mut plan,
+                plan,
                 vec![line],
                 Verdict {
                     state,
@@ -47,15 +56,13 @@ pub(super) fn found(ctx: &Context, pfn: Pfn, cause: &Cause) -> Plan {
         }
         // Being taken; a failed one at its own pace.
         IsolationState::Wanted | IsolationState::Failed => {
-            let line = Isolation { fault: cause.fault, ..line.clone() };
-            being_taken(ctx, &mut plan, vec![line], cause);
+            being_taken(ctx, plan, vec![with_cause(line)], cause);
         }
         _ => {
             let line = ctx.fresh(target, cause);
-            take(ctx, &mut PageBudget::of(ctx), &mut plan, line, pfn, cause.why.clone());
+            take(ctx, budget, plan, line, pfn, cause.why.clone());
         }
     }
-    plan
 }
 
 /// Orders the page off if the limits leave room, which an order under way has.
@@ -68,13 +75,20 @@ pub(super) fn take(
     pfn: Pfn,
     why: String,
 ) {
-    let room = if !guard::page_exists(ctx.machine, pfn) {
-        Err(Held {
+    if !guard::page_exists(ctx.machine, pfn) {
+        let held = Held {
             why: "The machine has no such address.".to_owned(),
             next: "Nothing can be taken here: look at the source of the report.".to_owned(),
             next_try: None,
-        })
-    } else if ctx.ledger.get(&line.target).is_some_and(|old| guard::is_spoken_for(ctx, old)) {
+        };
+        let mut refused = Plan::default();
+        hold(ctx, &mut refused, vec![line], held);
+        // It waits for no room.
+        refused.isolations.iter_mut().for_each(|line| line.failures = 1);
+        plan.extend(refused);
+        return;
+    }
+    let room = if ctx.ledger.get(&line.target).is_some_and(|old| guard::is_spoken_for(ctx, old)) {
         Ok(())
     } else {
         budget.take(ctx)
@@ -85,7 +99,7 @@ pub(super) fn take(
         Ok(()) => {
             // Released and wanted again while the first order is under way:
             // its answer serves.
-            let under_way = guard::is_under_way(&line);
+            let under_way = line.is_under_way();
             order(ctx, plan, vec![line], why);
             if !under_way {
                 plan.orders.push(Order::SoftOffline(pfn));
@@ -103,7 +117,7 @@ pub(super) fn taken(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
         // A late answer on a line that is gone: what is off is listed.
         if off {
             let why = String::new();
-            let line = ctx.fresh(target, &Cause { by: By::Bulkhead, fault: None, why });
+            let line = ctx.fresh(target, &Cause::plain(By::Bulkhead, None, why));
             is_off(ctx, &mut plan, line, outcome);
         }
         return plan;
@@ -188,7 +202,7 @@ pub(super) fn given(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
             // Nobody looked since: somebody may have given it back before us.
             let page = targets_name(ctx, &[target]);
             let why = format!("An uncorrected error was reported while {page} was given back.");
-            plan.extend(ensure(ctx, pfn, &Cause { by: By::Kernel, fault, why }));
+            plan.extend(ensure(ctx, pfn, &Cause::plain(By::Kernel, fault, why)));
         }
         return plan;
     }

@@ -1,6 +1,6 @@
 //! What decide hands to act, and what act answers.
 
-use crate::model::{CpuId, FaultState, Isolation, Ledger, Pfn, Stamp, Target};
+use crate::model::{CpuId, FaultState, Group, Isolation, Ledger, Pfn, Stamp, Target};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -140,6 +140,9 @@ pub struct FaultNote {
 pub struct Plan {
     /// Ledger lines to insert or replace.
     pub isolations: Vec<Isolation>,
+    /// Pages that stand or fall as one fault: to insert, to replace, or to end.
+    #[serde(default)]
+    pub groups: Vec<Group>,
     /// What becomes of faults.
     pub faults: Vec<FaultNote>,
     /// What to ask of the kernel.
@@ -152,14 +155,22 @@ impl Plan {
     /// Adds all of `other`.
     pub fn extend(&mut self, other: Plan) {
         self.isolations.extend(other.isolations);
+        self.groups.extend(other.groups);
         self.faults.extend(other.faults);
         self.orders.extend(other.orders);
         self.decisions.extend(other.decisions);
     }
 
-    /// Enters the lines into `ledger`. Every plan is entered before the next
+    /// Enters the lines and groups into `ledger`, and answers the targets whose
+    /// lines it forgot for want of room. Every plan is entered before the next
     /// one is made: a plan counts only what the ledger holds.
-    pub fn record(&self, ledger: &mut Ledger) {
-        ledger.extend(self.isolations.iter().map(|line| (line.target, line.clone())));
+    pub fn record(&self, ledger: &mut Ledger) -> Vec<Target> {
+        for line in &self.isolations {
+            ledger.insert(line.clone());
+        }
+        for group in &self.groups {
+            ledger.put_group(group.clone());
+        }
+        ledger.trim()
     }
 }

@@ -1,7 +1,9 @@
 //! What should be against what is, after a (re)start.
 
 use super::settle::{settle, targets_name, Verdict};
-use super::{cpu, guard, retry, Checks, Context, Decision, DecisionKind, FaultNote, Order, Plan};
+use super::{
+    cpu, group, guard, retry, Checks, Context, Decision, DecisionKind, FaultNote, Order, Plan,
+};
 use crate::model::{Asked, By, CpuId, FaultState, Isolation, IsolationState, Pfn, Target, Undo};
 use std::collections::BTreeSet;
 
@@ -33,7 +35,7 @@ pub fn start(ctx: &Context, checks: &mut Checks, same_boot: bool) -> Plan {
     if !back.is_empty() {
         plan.orders.push(Order::GiveCpus(back));
     }
-    plan
+    group::told(ctx, plan)
 }
 
 fn resume_page(ctx: &Context, plan: &mut Plan, line: &Isolation, pfn: Pfn) {
@@ -57,7 +59,7 @@ fn resume(ctx: &Context, plan: &mut Plan, line: &Isolation, mut next: Isolation)
         IsolationState::Observed => !ctx.policy.observe,
         IsolationState::Isolated | IsolationState::Stale | IsolationState::Released => false,
     };
-    if due && !guard::waits_for_room(line) {
+    if due && !guard::waits_for_an_event(line) {
         next.next_try = Some(ctx.now);
     }
     if next != *line {
@@ -178,6 +180,9 @@ fn new_boot(ctx: &Context) -> Plan {
             }
         }
         reopened.extend(line.fault);
+        if let Target::Page(pfn) = line.target {
+            reopened.extend(ctx.ledger.covering(pfn));
+        }
     }
     for fault in reopened {
         plan.faults.push(FaultNote {

@@ -3,7 +3,9 @@
 use super::budget::PageBudget;
 use super::guard;
 use super::settle::{settle, targets_name, Verdict};
-use super::{cpu, page, ue, Answer, Checks, Context, DecisionKind, Order, Outcome, Plan};
+use super::{
+    cpu, group, page, room, ue, Answer, Checks, Context, DecisionKind, Order, Outcome, Plan,
+};
 use crate::model::{
     Asked, By, FaultState, Isolation, IsolationState, Ledger, Pfn, Stamp, Target, Time,
 };
@@ -27,8 +29,7 @@ fn backoff(failures: u32) -> Duration {
 
 /// When [`due`] has something to do next; a moment that has passed means now.
 pub fn next_due(ledger: &Ledger, checks: &Checks) -> Option<Time> {
-    let lines = ledger.values().filter_map(|line| line.next_try).map(|next| next.at).min();
-    lines.into_iter().chain(checks.next()).min()
+    ledger.next_try().into_iter().chain(checks.next()).min()
 }
 
 /// What is due now: looks, retries, and what a limit held back and now finds
@@ -41,9 +42,8 @@ pub fn due(ctx: &Context, checks: &mut Checks) -> Plan {
     let mut left = MOST - plan.orders.len();
     let mut pages = PageBudget::of(ctx);
     let mut cpus_decided = false;
-    let is_due = |line: &Isolation| line.next_try.is_some_and(|next| next.at <= ctx.now.at);
-    let timed = ctx.ledger.values().filter(|line| is_due(line));
-    let held = ctx.ledger.values().filter(|line| guard::waits_for_room(line));
+    let timed = ctx.ledger.due(ctx.now.at).filter(|line| !room::is_queued(line));
+    let held = ctx.ledger.cpus().filter(|line| guard::waits_for_an_event(line));
     for line in timed.chain(held) {
         if left == 0 {
             break;
@@ -62,7 +62,8 @@ pub fn due(ctx: &Context, checks: &mut Checks) -> Plan {
             left -= 1;
         }
     }
-    plan
+    room::fill(ctx, &mut pages, &mut plan, left);
+    group::told(ctx, plan)
 }
 
 fn page_again(ctx: &Context, budget: &mut PageBudget, plan: &mut Plan, line: &Isolation, pfn: Pfn) {
@@ -70,7 +71,7 @@ fn page_again(ctx: &Context, budget: &mut PageBudget, plan: &mut Plan, line: &Is
     match line.state {
         // An uncorrected error was reported on it, and the look that tells
         // whether it is still off did not answer.
-        IsolationState::Isolated if line.ue.is_some() && !guard::is_under_way(&line) => {
+        IsolationState::Isolated if line.ue.is_some() && !line.is_under_way() => {
             line.next_try = Some(ctx.now.after(HOURLY));
             plan.isolations.push(line);
             plan.orders.push(Order::Inspect(pfn));
@@ -89,14 +90,8 @@ fn page_again(ctx: &Context, budget: &mut PageBudget, plan: &mut Plan, line: &Is
             plan.orders.push(Order::Inspect(pfn));
         }
         _ => {
-            let held = guard::waits_for_room(&line);
             let name = targets_name(ctx, &[line.target]);
-            let mut trial = Plan::default();
-            page::take(ctx, budget, &mut trial, line, pfn, there_is_room(&name));
-            // Still held back is no news, and no line to write.
-            if !(held && trial.orders.is_empty() && !ctx.policy.observe) {
-                plan.extend(trial);
-            }
+            page::take(ctx, budget, plan, line, pfn, there_is_room(&name));
         }
     }
 }

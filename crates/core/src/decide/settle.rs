@@ -63,10 +63,13 @@ fn told_differs(old: &Isolation, new: &Isolation) -> bool {
         != (new.state, new.by, new.fault, new.release, &new.why)
 }
 
-/// `page 0x8000000`, `CPU 3` or `CPUs 1,3 (one core)`.
+/// `page 0x8000000`, `24 pages`, `CPU 3` or `CPUs 1,3 (one core)`.
 pub(super) fn targets_name(ctx: &Context, targets: &[Target]) -> String {
     if let [Target::Page(pfn)] = targets {
         return format!("page {}", ctx.machine.page_size.addr(*pfn));
+    }
+    if matches!(targets, [Target::Page(_), ..]) {
+        return format!("{} pages", targets.len());
     }
     let cpus: Vec<CpuId> = targets
         .iter()

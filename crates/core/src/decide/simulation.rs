@@ -4,7 +4,9 @@
 //! The rails are checked against the host's own books, which share nothing
 //! with the code under test. `PROPTEST_CASES` scales the number of histories.
 
-use super::testing::{finding, machine, outcome, Desk};
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use super::testing::{finding, machine, outcome, row, Desk};
 use super::*;
 use crate::analyze::Response;
 use crate::model::*;
@@ -15,10 +17,16 @@ use std::time::Duration;
 const PAGES: u64 = 12;
 const MEMORY_PAGES: usize = 6;
 const PER_DAY: usize = 4;
+const ROWS: u32 = 3;
 
 #[derive(Debug, Clone)]
 enum Step {
     FindPage(u64),
+    /// A row of four pages; neighbours share one.
+    FindRow(u32),
+    /// A row that was found covers so many pages more.
+    Grow(u32, u64),
+    CloseRow(u32),
     FindUe(u64),
     ReportFailed(u64),
     FindCore(u32),
@@ -45,6 +53,9 @@ fn step() -> impl Strategy<Value = Step> {
     let cpu = 0u32..16;
     prop_oneof![
         4 => page.clone().prop_map(Step::FindPage),
+        2 => (0..ROWS).prop_map(Step::FindRow),
+        1 => (0..ROWS, 1u64..3).prop_map(|(row, more)| Step::Grow(row, more)),
+        1 => (0..ROWS).prop_map(Step::CloseRow),
         1 => page.clone().prop_map(Step::FindUe),
         1 => page.clone().prop_map(Step::ReportFailed),
         4 => cpu.clone().prop_map(Step::FindCore),
@@ -83,6 +94,8 @@ struct Host {
     ue: BTreeSet<Pfn>,
     /// Of these, given back since, which a look will tell.
     unpoisoned: BTreeSet<Pfn>,
+    /// Rows that were found and not closed.
+    rows: BTreeMap<u32, Fault>,
 }
 
 impl Host {
@@ -101,6 +114,7 @@ impl Host {
             cores_taken: BTreeMap::new(),
             ue: BTreeSet::new(),
             unpoisoned: BTreeSet::new(),
+            rows: BTreeMap::new(),
         }
     }
 
@@ -364,7 +378,67 @@ impl Host {
         self.follow(plan);
     }
 
+    fn find_row(&mut self, number: u32) {
+        let first = u64::from(number) * 3;
+        let fault = row(number, first..first + 4);
+        let response = Response::TakePages(fault.cover.as_ref().unwrap().pages.clone());
+        let finding = Finding { fault: fault.clone(), response };
+        self.rows.insert(number, fault);
+        let plan = found(&self.desk.ctx(), &finding);
+        self.follow(plan);
+    }
+
+    fn grow(&mut self, number: u32, more: u64) {
+        let Some(fault) = self.rows.get_mut(&number) else { return };
+        let pages = &mut fault.cover.as_mut().unwrap().pages;
+        let next = pages.last().unwrap().0 + 1;
+        pages.extend((next..next + more).filter(|pfn| *pfn < PAGES).map(Pfn));
+        let fault = fault.clone();
+        let plan = grown(&self.desk.ctx(), &fault);
+        self.follow(plan);
+        let (group, _) = self.desk.ledger.group(fault.id).unwrap();
+        assert_eq!(Some(&group.pages), fault.cover.as_ref().map(|cover| &cover.pages));
+    }
+
+    fn close_row(&mut self, number: u32) {
+        let Some(fault) = self.rows.remove(&number) else { return };
+        let plan = closed(&self.desk.ctx(), fault.id);
+        self.follow(plan);
+        assert!(self.desk.ledger.group(fault.id).is_none());
+    }
+
+    /// What was said last of each row is true of its pages.
+    fn rows_stand_as_told(&self) {
+        for fault in self.rows.values() {
+            let pages = &fault.cover.as_ref().unwrap().pages;
+            let lines: Vec<_> =
+                pages.iter().map(|pfn| &self.desk.ledger[&Target::Page(*pfn)]).collect();
+            let off = |line: &&Isolation| {
+                line.state == IsolationState::Isolated && line.asked != Some(Asked::Give)
+            };
+            let expected = if lines.iter().all(off) {
+                FaultState::Isolated
+            } else if lines.iter().any(|line| line.state == IsolationState::Refused) {
+                FaultState::Escalated
+            } else {
+                FaultState::Open
+            };
+            assert_eq!(self.desk.states[&fault.id], expected, "{lines:#?}");
+        }
+    }
+
+    /// All that the next run has is the lines and the faults.
+    fn reread(&mut self) {
+        let mut ledger: Ledger = self.desk.ledger.values().cloned().collect();
+        for fault in self.rows.values() {
+            ledger.put_group(Group::of(fault, self.desk.machine.page_size).unwrap());
+        }
+        assert_eq!(ledger, self.desk.ledger);
+        self.desk.ledger = ledger;
+    }
+
     fn restart(&mut self, same_boot: bool) {
+        self.reread();
         self.desk.checks = Checks::default();
         let (ctx, checks) = self.desk.split();
         let plan = start(&ctx, checks, same_boot);
@@ -375,6 +449,9 @@ impl Host {
         let cpus = self.desk.machine.cpus.len() as u32;
         match *step {
             Step::FindPage(p) => self.find(Response::TakePage(Pfn(p))),
+            Step::FindRow(number) => self.find_row(number),
+            Step::Grow(number, more) => self.grow(number, more),
+            Step::CloseRow(number) => self.close_row(number),
             Step::FindUe(p) => {
                 self.uncorrected(Pfn(p));
                 self.find(Response::EnsureFailedPage(Pfn(p)));
@@ -516,6 +593,7 @@ impl Host {
             let next = next_due(&self.desk.ledger, &self.desk.checks);
             if next.is_none_or(|next| next > self.now()) {
                 self.knows_what_is_out();
+                self.rows_stand_as_told();
                 return;
             }
         }
@@ -543,7 +621,7 @@ impl Host {
             let over = matches!(line.state, IsolationState::Released | IsolationState::Stale);
             assert!(!(over && line.ue.is_some()), "an error nobody waits for: {line:?}");
             let isolated = line.state == IsolationState::Isolated;
-            assert!(!(isolated && guard::may_go(line)), "off, and to be taken: {line:?}");
+            assert!(!(isolated && line.may_go()), "off, and to be taken: {line:?}");
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{answered, due, found, Answer, Checks, Context, Order, Outcome, Plan, Policy};
 use crate::analyze::{Finding, Response};
 use crate::model::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -49,12 +49,15 @@ pub struct Desk {
     pub ledger: Ledger,
     pub checks: Checks,
     pub now: Stamp,
+    /// What became of each fault.
+    pub states: BTreeMap<Uuid, FaultState>,
 }
 
 impl Desk {
     pub fn new(policy: Policy, machine: Machine) -> Desk {
         let now = stamp(Time(0).after(Duration::from_secs(1_000_000)));
-        Desk { policy, machine, ledger: Ledger::new(), checks: Checks::default(), now }
+        let (ledger, checks) = (Ledger::new(), Checks::default());
+        Desk { policy, machine, ledger, checks, now, states: BTreeMap::new() }
     }
 
     pub fn ctx(&self) -> Context<'_> {
@@ -68,12 +71,13 @@ impl Desk {
 
     /// The context beside the checks, which some calls change.
     pub fn split(&mut self) -> (Context<'_>, &mut Checks) {
-        let Desk { policy, machine, ledger, checks, now } = self;
+        let Desk { policy, machine, ledger, checks, now, .. } = self;
         (Context { policy, machine, ledger, now: *now }, checks)
     }
 
     pub fn enter(&mut self, plan: Plan) -> Plan {
         plan.record(&mut self.ledger);
+        self.states.extend(plan.faults.iter().map(|note| (note.fault, note.state)));
         plan
     }
 
@@ -83,6 +87,13 @@ impl Desk {
 
     pub fn find(&mut self, response: Response) -> Plan {
         let plan = found(&self.ctx(), &finding(response));
+        self.enter(plan)
+    }
+
+    pub fn find_row(&mut self, fault: &Fault) -> Plan {
+        let pages = fault.cover.iter().flat_map(|cover| cover.pages.clone()).collect();
+        let response = Response::TakePages(pages);
+        let plan = found(&self.ctx(), &Finding { fault: fault.clone(), response });
         self.enter(plan)
     }
 
@@ -117,6 +128,17 @@ impl Desk {
 
 pub fn outcome(order: Order, answer: Answer, time: Stamp) -> Outcome {
     Outcome { order, answer, time, asked: "asked".into(), answered: format!("{answer:?}") }
+}
+
+/// Row `number` fails, all of whose pages had errors.
+pub fn row(number: u32, pages: std::ops::Range<u64>) -> Fault {
+    let place = DramPlace { row: Some(number), ..DramPlace::default() };
+    Fault {
+        id: Uuid::from_u128(u128::from(number) + 1),
+        component: Component::Row { place, label: "A1".into() },
+        cover: Some(Cover { by: CoverBy::Seen, pages: pages.map(Pfn).collect() }),
+        ..finding(Response::Report).fault
+    }
 }
 
 /// One fault per response: the same one fires under the same name.

@@ -6,7 +6,7 @@
 
 use super::settle::{settle, targets_name, Verdict};
 use super::steps::{already_off, observe, order};
-use super::{guard, Cause, Checks, Context, DecisionKind, Order, Plan, UePolicy};
+use super::{group, Cause, Checks, Context, DecisionKind, Order, Plan, UePolicy};
 use crate::model::{Asked, By, FaultState, Isolation, IsolationState, MemoryFailure, Pfn, Target};
 
 /// An uncorrected error is known on it, and it is not out of service yet.
@@ -86,7 +86,7 @@ pub fn page_reported_failed(ctx: &Context, failure: &MemoryFailure) -> Plan {
     }
     let page = targets_name(ctx, &[Target::Page(failure.pfn)]);
     let why = format!("The kernel reported an uncorrected error on {page}.");
-    ensure_failed(ctx, failure.pfn, &Cause { by: By::Kernel, fault: None, why })
+    group::told(ctx, ensure_failed(ctx, failure.pfn, &Cause::plain(By::Kernel, None, why)))
 }
 
 /// The second is over, and the look that tells was ordered.
@@ -94,7 +94,7 @@ pub(super) fn awaits_look(line: &Isolation) -> bool {
     has_ue(line)
         && matches!(line.state, IsolationState::Wanted | IsolationState::Failed)
         && line.next_try.is_none()
-        && !guard::is_under_way(line)
+        && !line.is_under_way()
 }
 
 /// A page with an uncorrected error that memory_failure() did not take.

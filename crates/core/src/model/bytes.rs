@@ -9,9 +9,38 @@ use std::fmt;
 pub struct Bytes(pub Vec<u8>);
 
 impl Bytes {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// There are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The byte at `offset`; `None` beyond the end.
+    pub fn u8_at(&self, offset: usize) -> Option<u8> {
+        self.array_at(offset).map(u8::from_le_bytes)
+    }
+
+    /// The little-endian number at `offset`, aligned or not.
+    pub fn u16_at(&self, offset: usize) -> Option<u16> {
+        self.array_at(offset).map(u16::from_le_bytes)
+    }
+
+    /// Likewise.
+    pub fn u32_at(&self, offset: usize) -> Option<u32> {
+        self.array_at(offset).map(u32::from_le_bytes)
+    }
+
+    /// Likewise.
+    pub fn u64_at(&self, offset: usize) -> Option<u64> {
+        self.array_at(offset).map(u64::from_le_bytes)
+    }
+
+    fn array_at<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.0.get(offset..offset.checked_add(N)?)?.try_into().ok()
     }
 }
 
@@ -66,6 +95,17 @@ mod tests {
         for bad in [r#""0""#, r#""0g""#, r#""+1""#, r#""0x00""#, r#""äö""#, "1"] {
             assert!(serde_json::from_str::<Bytes>(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn numbers_are_little_endian_and_never_read_beyond_the_end() {
+        let bytes = Bytes((1..=9).collect());
+        assert_eq!((bytes.u8_at(8), bytes.u16_at(7)), (Some(9), Some(0x0908)));
+        assert_eq!(bytes.u64_at(1), Some(0x0908_0706_0504_0302));
+        assert_eq!(
+            (bytes.u16_at(8), bytes.u32_at(6), bytes.u64_at(usize::MAX)),
+            (None, None, None)
+        );
     }
 
     proptest! {

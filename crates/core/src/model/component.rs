@@ -169,6 +169,7 @@ impl fmt::Display for Inside<'_> {
             ("bank", place.bank.map(u32::from)),
             ("bank group", place.bank_group.map(u32::from)),
             ("device", place.device.map(u32::from)),
+            ("sub-rank", place.sub_rank.map(u32::from)),
             ("rank", place.rank.map(u32::from)),
         ];
         for (i, (name, value)) in
@@ -237,6 +238,9 @@ impl fmt::Display for Component {
                 write!(f, "memory {label} (mc{mc})")
             }
             Component::Memory { controller: Some(mc), .. } => write!(f, "memory of mc{mc}"),
+            Component::Memory { controller: None, label } if !label.is_empty() => {
+                write!(f, "memory {label}")
+            }
             Component::Memory { controller: None, .. } => f.write_str("memory, place unknown"),
         }
     }

@@ -62,6 +62,10 @@ pub struct DramPlace {
     /// Rank of the DIMM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rank: Option<u16>,
+    /// Die of a 3D-stacked rank (its chip id, C0 to C2): each has rows of its
+    /// own under the same numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_rank: Option<u16>,
     /// Bank group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bank_group: Option<u16>,

@@ -42,8 +42,9 @@ pub struct NonStandardEvent {
     pub fru_id: Uuid,
     /// The part to replace, in words; may be empty.
     pub fru_text: String,
-    /// As [`ExtlogMemEvent::sev`]; some kernels hand on the severity of GHES
-    /// instead, which differs.
+    /// Severity, in the numbers of whoever handed it on: GHES
+    /// (drivers/acpi/apei/ghes.c) has 0 none, 1 corrected, 2 recoverable,
+    /// 3 panic; the extended error log those of [`ExtlogMemEvent::sev`].
     pub sev: u8,
     /// The section.
     pub buf: Bytes,
@@ -77,12 +78,69 @@ pub struct ArmEvent {
     /// What the vendor adds.
     #[serde(skip_serializing_if = "Bytes::is_empty")]
     pub oem_buf: Bytes,
-    /// As [`NonStandardEvent::sev`].
+    /// Severity in the numbers of GHES: 0 none, 1 corrected, 2 recoverable,
+    /// 3 panic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sev: Option<u8>,
     /// The kernel's number of the processor; -1 unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<i32>,
+}
+
+/// An ARM processor error information structure (UEFI 2.10 N.2.4.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArmErrorInfo {
+    /// Which of the fields below mean something: bit 0 `multiple_error`,
+    /// 1 `flags`, 2 `error_info`, 3 the virtual, 4 the physical address.
+    pub validation_bits: u16,
+    /// Bit 1 cache, 2 TLB, 3 bus, 4 micro-architectural error.
+    pub kind: u8,
+    /// 0 one error, 1 several, above that how many.
+    pub multiple_error: u16,
+    /// Bit 0 first, 1 last error, 2 propagated, 3 overflow.
+    pub flags: u8,
+    /// More, by kind.
+    pub error_info: u64,
+    /// Physical address.
+    pub physical_fault_addr: u64,
+}
+
+impl ArmErrorInfo {
+    /// Bytes of the structure.
+    const SIZE: usize = 32;
+
+    fn parse(bytes: &[u8]) -> Option<ArmErrorInfo> {
+        let bytes = Bytes(bytes.to_vec());
+        Some(ArmErrorInfo {
+            validation_bits: bytes.u16_at(2)?,
+            kind: bytes.u8_at(4)?,
+            multiple_error: bytes.u16_at(5)?,
+            flags: bytes.u8_at(7)?,
+            error_info: bytes.u64_at(8)?,
+            physical_fault_addr: bytes.u64_at(24)?,
+        })
+    }
+
+    /// How many errors it stands for, at least.
+    fn errors(&self) -> u64 {
+        match self.validation_bits & 1 {
+            0 => 1,
+            _ => u64::from(self.multiple_error).max(1),
+        }
+    }
+}
+
+impl ArmEvent {
+    /// Its error information structures; what is left of a buffer that ends in
+    /// the middle of one is passed over.
+    pub fn infos(&self) -> impl Iterator<Item = ArmErrorInfo> + '_ {
+        self.pei_buf.0.chunks_exact(ArmErrorInfo::SIZE).filter_map(ArmErrorInfo::parse)
+    }
+
+    /// How many errors it stands for.
+    pub fn errors(&self) -> u64 {
+        self.infos().map(|info| info.errors()).sum::<u64>().max(1)
+    }
 }
 
 impl Default for ExtlogMemEvent {

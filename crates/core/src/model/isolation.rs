@@ -1,8 +1,7 @@
 //! What is out of service, or should be.
 
-use super::{CpuId, PageSize, Pfn, Stamp};
+use super::{CpuId, PageSize, Pfn, Severity, Stamp};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// What is taken: the unit of the ledger.
@@ -126,6 +125,32 @@ pub enum Undo {
     NextBoot,
 }
 
+/// How soon something should go when there is not room for all: the most
+/// urgent is the greatest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Urgency {
+    /// Of the gravest fault behind it.
+    pub severity: Severity,
+    /// Errors were seen on it; without that it only lies where more are to be
+    /// expected.
+    pub seen: bool,
+}
+
+impl Urgency {
+    /// Of what both call for.
+    pub fn and(self, other: Urgency) -> Urgency {
+        Urgency { severity: self.severity.max(other.severity), seen: self.seen || other.seen }
+    }
+}
+
+impl Default for Urgency {
+    /// Of a line from before urgency was kept: of a page, or a core, with
+    /// errors of its own.
+    fn default() -> Self {
+        Urgency { severity: Severity::Minor, seen: true }
+    }
+}
+
 /// One line of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Isolation {
@@ -165,7 +190,25 @@ pub struct Isolation {
     /// CPUs that go or stay together with this one, itself included; empty for
     /// pages.
     pub together: Vec<CpuId>,
+    /// How soon it should go when there is not room for all.
+    #[serde(default)]
+    pub urgency: Urgency,
 }
 
-/// All isolations known, one per target.
-pub type Ledger = BTreeMap<Target, Isolation>;
+impl Isolation {
+    /// An order to take it may have an effect yet, or is about to go out.
+    pub fn may_go(&self) -> bool {
+        self.state == IsolationState::Wanted
+            || self.asked.is_some_and(|asked| asked.is_take() || asked == Asked::Unsure)
+    }
+
+    /// An order for it is out.
+    pub fn is_under_way(&self) -> bool {
+        self.asked.is_some_and(Asked::is_under_way)
+    }
+
+    /// A limit or guard holds it back, whether or not a clock tells until when.
+    pub fn waits_for_room(&self) -> bool {
+        self.state == IsolationState::Refused && self.failures == 0 && self.by != By::Kernel
+    }
+}

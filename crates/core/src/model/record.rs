@@ -180,12 +180,12 @@ impl Record {
         match self {
             Record::Mce(mce) if mce.cpuvendor == 0 => ((mce.status >> 38) & 0x7fff).max(1),
             Record::MemoryController(event) => u64::from(event.error_count).max(1),
+            Record::Arm(event) => event.errors(),
             // What CXL counts is a running total of the device, no error of this record.
             Record::Mce(_)
             | Record::MemoryFailure(_)
             | Record::Extlog(_)
             | Record::NonStandard(_)
-            | Record::Arm(_)
             | Record::CxlDram(_)
             | Record::CxlGeneralMedia(_)
             | Record::Logged(_) => 1,

@@ -1,10 +1,11 @@
-//! The architectural error code, MCACOD.
+//! What kind of error it is, as far as rules ask.
 
+use super::mcacod::{Form, Mcacod};
 use crate::model::CacheKind;
 
-/// What an MCACOD says, by Intel SDM vol. 3B, "Simple Error Codes" and
-/// "Compound Error Codes". AMD's compound codes (APM vol. 2, "Machine-Check
-/// Error Codes") share the forms of cache, TLB, bus and internal errors.
+pub use super::mcacod::Level;
+
+/// The class of an MCACOD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     /// No error is reported.
@@ -26,74 +27,32 @@ pub enum Code {
     Other,
 }
 
-/// LL: the level of a cache or TLB.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// The core's innermost.
-    L0,
-    /// Level 1.
-    L1,
-    /// Level 2.
-    L2,
-    /// Not said.
-    Generic,
-}
-
-/// Bit 12, F: corrected-error filtering, says nothing on what the error is.
-const FILTERED: u16 = 1 << 12;
-
 impl Code {
-    /// Reads an MCACOD. The highest set bit tells the form, so the order of the
-    /// tests is that of the forms from the top.
+    /// What a rule needs of an MCACOD.
     pub fn of(mcacod: u16) -> Code {
-        match mcacod {
-            0x0000 => return Code::None,
-            // Unclassified, microcode ROM parity, FRC, internal parity.
-            0x0001 | 0x0002 | 0x0004 | 0x0005 => return Code::Internal,
-            // External, SMM handler violation: no fault of this core.
-            0x0003 | 0x0006 => return Code::Other,
-            _ => {}
-        }
-        let code = mcacod & !FILTERED;
-        let level = Level::of(code);
-        let holds = kind(code);
-        match code {
-            // 000F 1PPT RRRR IILL
-            _ if code & 0xe800 == 0x0800 => Code::Bus,
-            // 0000 01xx xxxx xxxx, of which 0x0400 is the internal timer
-            _ if mcacod & 0xfc00 == 0x0400 => Code::Internal,
-            // 000F 0010 1MMM CCCC
-            _ if code & 0xff80 == 0x0280 => Code::NearMemory,
-            // 000F 0001 RRRR TTLL
-            _ if code & 0xff00 == 0x0100 => Code::Cache(level, holds),
-            // 000F 0000 1MMM CCCC
-            _ if code & 0xff80 == 0x0080 => Code::Memory,
-            // 000F 0000 0001 TTLL
-            _ if code & 0xfff0 == 0x0010 => Code::Tlb(level, holds),
-            // 000F 0000 0000 11LL
-            _ if code & 0xfffc == 0x000c => Code::Cache(level, CacheKind::Generic),
-            _ => Code::Other,
+        match Mcacod::of(mcacod).form {
+            Form::NoError => Code::None,
+            Form::Unclassified
+            | Form::MicrocodeRom
+            | Form::Frc
+            | Form::InternalParity
+            | Form::InternalTimer
+            | Form::Internal => Code::Internal,
+            // No fault of this core.
+            Form::External | Form::SmmHandler | Form::Undefined => Code::Other,
+            Form::AnyCache { level } => Code::Cache(level, CacheKind::Generic),
+            Form::Cache { holds, level, .. } => Code::Cache(level, known(holds)),
+            Form::Tlb { holds, level } => Code::Tlb(level, known(holds)),
+            Form::Memory(_) => Code::Memory,
+            Form::NearMemory(_) => Code::NearMemory,
+            Form::Bus { .. } => Code::Bus,
         }
     }
 }
 
-impl Level {
-    fn of(code: u16) -> Level {
-        match code & 3 {
-            0 => Level::L0,
-            1 => Level::L1,
-            2 => Level::L2,
-            _ => Level::Generic,
-        }
-    }
-}
-
-fn kind(code: u16) -> CacheKind {
-    match (code >> 2) & 3 {
-        0 => CacheKind::Instruction,
-        1 => CacheKind::Data,
-        _ => CacheKind::Generic,
-    }
+/// The reserved transaction type says as little as the generic one.
+fn known(holds: Option<CacheKind>) -> CacheKind {
+    holds.unwrap_or(CacheKind::Generic)
 }
 
 #[cfg(test)]

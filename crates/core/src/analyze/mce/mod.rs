@@ -3,15 +3,21 @@
 pub mod amd;
 pub mod bank;
 pub mod code;
+mod describe;
 pub mod intel;
+pub mod mcacod;
+pub mod severity;
 pub mod status;
 
 use crate::model::{Machine, MceRecord, Pfn, PhysAddr, Vendor};
 use bank::{Bank, SharedUnit};
 use code::Code;
+use status::Threshold;
 use thiserror::Error;
 
 pub use bank::Unit;
+pub use describe::describe;
+pub use severity::Severity;
 
 /// What became of the error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +32,9 @@ pub enum Outcome {
 /// A record, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineCheck {
-    /// CE or UE.
+    /// How bad it is.
+    pub severity: Severity,
+    /// CE or UE, by its severity.
     pub outcome: Outcome,
     /// What kind of error.
     pub code: Code,
@@ -36,6 +44,9 @@ pub struct MachineCheck {
     pub page: Option<Pfn>,
     /// A cache's corrected errors passed the hardware's own threshold.
     pub yellow: bool,
+    /// Corrected errors since the bank was read last, 0 to 32767, as Intel's
+    /// status word counts them; `None` where it does not.
+    pub count: Option<u16>,
 }
 
 /// Why a record could not be used.
@@ -92,7 +103,8 @@ pub fn decode(record: &MceRecord, machine: &Machine) -> Result<MachineCheck, Unu
     if machine.vendor != Vendor::Other && vendor != machine.vendor {
         return Err(Unusable::OtherVendor { record: vendor, host: machine.vendor });
     }
-    let (family, model) = signature(record, machine);
+    let signature = signature(record, machine);
+    let (family, model) = signature;
     let bank = match vendor {
         Vendor::Intel => intel::bank(family, model, number),
         Vendor::Amd => amd::bank(family, record.ipid),
@@ -102,11 +114,8 @@ pub fn decode(record: &MceRecord, machine: &Machine) -> Result<MachineCheck, Unu
         Vendor::Amd => amd_code(record.status, family, number, bank),
         Vendor::Intel | Vendor::Other => Code::of(status::mcacod(record.status)),
     };
-    let deferred = vendor == Vendor::Amd && record.status & status::AMD_DEFERRED != 0;
-    let outcome = match record.status & status::UC != 0 || deferred {
-        true => Outcome::Uncorrected,
-        false => Outcome::Corrected,
-    };
+    let severity = Severity::of(record, vendor, signature);
+    let outcome = severity.outcome();
     match (code, outcome) {
         (Code::None, _) => return Err(Unusable::NoError(number)),
         (Code::Other, Outcome::Corrected) => {
@@ -116,6 +125,7 @@ pub fn decode(record: &MceRecord, machine: &Machine) -> Result<MachineCheck, Unu
         _ => {}
     }
     Ok(MachineCheck {
+        severity,
         outcome,
         code,
         bank,
@@ -125,8 +135,9 @@ pub fn decode(record: &MceRecord, machine: &Machine) -> Result<MachineCheck, Unu
         yellow: vendor == Vendor::Intel
             && outcome == Outcome::Corrected
             && matches!(code, Code::Cache(..))
-            && has_threshold_status(record, family, model)
-            && status::is_yellow(record.status),
+            && has_threshold_status(record, signature)
+            && status::threshold(record.status) == Threshold::Yellow,
+        count: (vendor == Vendor::Intel).then(|| status::corrected_count(record)).flatten(),
     })
 }
 
@@ -151,15 +162,15 @@ fn vendor(cpuvendor: u8) -> Vendor {
 
 /// Firmware's memory error, as APEI passes it on.
 fn apei(record: &MceRecord, machine: &Machine) -> MachineCheck {
+    let severity = Severity::of_apei(record);
     MachineCheck {
-        outcome: match record.status & status::UC != 0 {
-            true => Outcome::Uncorrected,
-            false => Outcome::Corrected,
-        },
+        severity,
+        outcome: severity.outcome(),
         code: Code::Memory,
         bank: Bank::Shared(SharedUnit::MemoryController),
         page: usable_page(record, machine),
         yellow: false,
+        count: None,
     }
 }
 
@@ -208,6 +219,9 @@ pub fn page_of(addr: u64, machine: &Machine) -> Option<Pfn> {
 /// 3B, "Enhanced Cache Error Reporting": since Core Duo). The second half is
 /// for hypervisors, which show a made-up MCG_CAP (QEMU's lacks TES_P) and pass
 /// the status word on as it was raised.
-fn has_threshold_status(record: &MceRecord, family: u32, model: u32) -> bool {
+fn has_threshold_status(record: &MceRecord, (family, model): (u32, u32)) -> bool {
     record.mcgcap & status::MCG_TES_P != 0 || intel::is_known(family, model)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@ use crate::model::MceRecord;
 
 /// MCi_STATUS: the bank holds a record.
 pub const VAL: u64 = 1 << 63;
+/// MCi_STATUS: at least one more error came before this one was read.
+pub const OVER: u64 = 1 << 62;
 /// MCi_STATUS: uncorrected.
 pub const UC: u64 = 1 << 61;
 /// MCi_STATUS: MCi_MISC holds something.
@@ -16,10 +18,20 @@ pub const MISCV: u64 = 1 << 59;
 pub const ADDRV: u64 = 1 << 58;
 /// MCi_STATUS: the processor's context may be corrupt.
 pub const PCC: u64 = 1 << 57;
+/// MCi_STATUS on Intel with [`MCG_SER_P`]: signalled by an exception.
+pub const S: u64 = 1 << 56;
+/// MCi_STATUS on Intel with [`MCG_SER_P`]: software must act.
+pub const AR: u64 = 1 << 55;
 /// MCi_STATUS on AMD: uncorrected, not consumed yet.
 pub const AMD_DEFERRED: u64 = 1 << 44;
+/// MCi_STATUS on AMD: poisoned data was consumed.
+pub const AMD_POISON: u64 = 1 << 43;
+/// MCG_CAP: MCi_STATUS bits 52:38 count corrected errors.
+pub const MCG_CMCI_P: u64 = 1 << 10;
 /// MCG_CAP: MCi_STATUS bits 54:53 are the threshold-based error status.
 pub const MCG_TES_P: u64 = 1 << 11;
+/// MCG_CAP: software error recovery, MCi_STATUS bits 56 and 55 are S and AR.
+pub const MCG_SER_P: u64 = 1 << 24;
 
 /// The bank number under which APEI passes firmware's memory errors on
 /// (arch/x86/kernel/cpu/mce/apei.c): a physical address in Intel's format on
@@ -29,10 +41,41 @@ pub const APEI_BANK: u8 = 255;
 /// MCE_EXTENDED_BANK).
 pub const FIRST_SOFTWARE_BANK: u8 = 128;
 
-/// MCi_STATUS bits 54:53 say that a cache's corrected errors passed its
-/// threshold (10 binary, "yellow").
-pub fn is_yellow(status: u64) -> bool {
-    (status >> 53) & 3 == 2
+/// MCi_STATUS bits 54:53, where they are the threshold-based error status (SDM
+/// vol. 3B, "Enhanced Cache Error Reporting").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threshold {
+    /// 0: not tracked.
+    None,
+    /// 1: the cache's corrected errors are below its threshold.
+    Green,
+    /// 2: they passed it.
+    Yellow,
+    /// 3, not defined.
+    Reserved,
+}
+
+/// The threshold-based error status of `status`.
+pub fn threshold(status: u64) -> Threshold {
+    match (status >> 53) & 3 {
+        0 => Threshold::None,
+        1 => Threshold::Green,
+        2 => Threshold::Yellow,
+        _ => Threshold::Reserved,
+    }
+}
+
+/// Intel's corrected-error count, MCi_STATUS bits 52:38; `None` where the record
+/// is of an uncorrected error, which the field does not count, or MCG_CAP says
+/// that the bits are something else. May be 0.
+pub fn corrected_count(record: &MceRecord) -> Option<u16> {
+    let counts = record.mcgcap == 0 || record.mcgcap & MCG_CMCI_P != 0;
+    (counts && record.status & UC == 0).then_some(((record.status >> 38) & 0x7fff) as u16)
+}
+
+/// Intel's model-specific error code, MSCOD, MCi_STATUS bits 31:16.
+pub fn mscod(status: u64) -> u16 {
+    ((status >> 16) & 0xffff) as u16
 }
 
 /// MCACOD, MCi_STATUS bits 15:0.
@@ -55,19 +98,62 @@ pub fn family_model(eax: u32) -> (u32, u32) {
     (family, extended + model)
 }
 
+/// What kind of address MCi_ADDR holds: Intel's MCi_MISC bits 8:6 (SDM vol. 3B,
+/// "IA32_MCi_MISC MSRs").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressMode {
+    /// 0.
+    SegmentOffset,
+    /// 1.
+    Linear,
+    /// 2.
+    Physical,
+    /// 3: of a memory module.
+    Memory,
+    /// 7.
+    Generic,
+    /// 4 to 6.
+    Reserved,
+}
+
+/// MCi_ADDR with what MCi_MISC says of it, on processors that follow Intel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address {
+    /// The register; bits below `lsb` mean nothing.
+    pub value: u64,
+    /// Its kind and its lowest valid bit (0 to 63); `None` where MISCV is clear.
+    pub kind: Option<(AddressMode, u8)>,
+}
+
+/// The address of a record, if it has one (ADDRV).
+pub fn address(record: &MceRecord) -> Option<Address> {
+    if record.status & ADDRV == 0 {
+        return None;
+    }
+    let mode = match (record.misc >> 6) & 7 {
+        0 => AddressMode::SegmentOffset,
+        1 => AddressMode::Linear,
+        2 => AddressMode::Physical,
+        3 => AddressMode::Memory,
+        7 => AddressMode::Generic,
+        _ => AddressMode::Reserved,
+    };
+    let lsb = (record.misc & 0x3f) as u8;
+    let kind = (record.status & MISCV != 0).then_some((mode, lsb));
+    Some(Address { value: record.addr, kind })
+}
+
 /// The physical address in MCi_ADDR, if MCi_MISC says that it is one and its
 /// grain is a page (`shift` = log2 of its bytes) or less.
 ///
 /// The test of the kernel's intel_mce_usable_address(): MISCV, address mode
-/// (MISC bits 8:6) 2 = physical, LSB (bits 5:0) within a page. An LSB of 0
-/// claims a single byte and is as good as any. Address 0 is refused although
-/// ADDRV vouches for it: the kernel never hands out page 0 on x86, and a zero
-/// is what an unfilled register reads.
+/// physical, LSB within a page. An LSB of 0 claims a single byte and is as good
+/// as any. Address 0 is refused although ADDRV vouches for it: the kernel never
+/// hands out page 0 on x86, and a zero is what an unfilled register reads.
 pub fn physical_address(record: &MceRecord, shift: u8) -> Option<u64> {
-    let mode = (record.misc >> 6) & 7;
-    let lsb = record.misc & 0x3f;
-    let valid = record.status & (ADDRV | MISCV) == ADDRV | MISCV;
-    (valid && mode == 2 && lsb <= u64::from(shift) && record.addr != 0).then_some(record.addr)
+    let Address { value, kind } = address(record)?;
+    let (mode, lsb) = kind?;
+    (mode == AddressMode::Physical && lsb <= shift && value != 0).then_some(value)
 }
 
 #[cfg(test)]

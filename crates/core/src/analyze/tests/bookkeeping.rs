@@ -11,7 +11,7 @@ fn ce(at: u64) -> Report {
 /// Another analyzer that starts from what the first one saved.
 fn restart(analyzer: &mut Analyzer, faults: &[Fault]) -> Analyzer {
     let saved = serde_json::to_string(&analyzer.take_changes()).unwrap();
-    let rows: Vec<(EvidenceKey, Option<EvidenceState>)> = serde_json::from_str(&saved).unwrap();
+    let rows: Vec<(EvidenceKey, Option<Remembered>)> = serde_json::from_str(&saved).unwrap();
     let rows = rows.into_iter().filter_map(|(key, row)| Some((key, row?)));
     let mut next = Analyzer::new(rules());
     next.restore(rows, faults.iter(), &machine());
@@ -300,7 +300,7 @@ fn a_row_of_the_first_stored_form_can_be_read() {
                 "errors": 1, "source": "mce:mce_record",
                 "record": {"mce": {"status": "0x8c0000000000009f", "addr": "0x8000000"}}}}],
         "errors": 1, "last": 1700000000000000000, "cases": [], "cpus": []}"#;
-    let row: EvidenceState = serde_json::from_str(row).unwrap();
+    let row: Remembered = serde_json::from_str(row).unwrap();
     let (mut analyzer, machine) = (analyzer(), machine());
     let rows = [(EvidenceKey::Page(Pfn(0x8000)), row)];
     analyzer.restore(rows.into_iter(), std::iter::empty(), &machine);

@@ -83,10 +83,47 @@ fn mc_event_alone_takes_the_page_and_names_the_dimm() {
 }
 
 #[test]
-fn a_label_of_several_dimms_names_none_to_replace() {
+fn a_label_of_several_dimms_names_them_all() {
     let event = McEvent { label: "DIMM_A or DIMM_B".into(), ..edac(ADDR) };
     let findings = fired(&[aggregate(mc_event(event, 0), 2, 1)]);
-    assert_eq!(findings[0].fault.fru, None);
+    assert_eq!(findings[0].fault.fru.as_deref(), Some("DIMM_A or DIMM_B"));
+}
+
+#[test]
+fn a_label_that_says_unknown_names_no_dimm() {
+    for label in ["", "any memory", "unknown memory", "unknown label"] {
+        let event = McEvent { label: label.into(), ..edac(ADDR) };
+        let findings = fired(&[aggregate(mc_event(event, 0), 2, 1)]);
+        assert_eq!(findings[0].fault.fru, None, "{label}");
+    }
+}
+
+#[test]
+fn a_dimm_that_the_host_knows_is_named_as_it_is_found_in_the_box() {
+    let at = |slot| DimmId {
+        controller: Some(0),
+        channel: Some(1),
+        slot: Some(slot),
+        ..DimmId::default()
+    };
+    let dimm = |slot, locator: &str| Dimm {
+        id: Some(at(slot)),
+        locator: Some(locator.into()),
+        serial: Some("2f31".into()),
+        part: Some("M393A4K40".into()),
+        ..Dimm::default()
+    };
+    let host = Machine { dimms: vec![dimm(0, "A1"), dimm(1, "A2")], ..machine() };
+    let event = McEvent {
+        top_layer: 1,
+        middle_layer: 1,
+        driver_detail: "err_code:0101:0090 socket:0 imc:0 rank:0 bg:2 ba:2 row:8d49 col:210".into(),
+        ..edac(ADDR)
+    };
+    let findings = feed(&mut analyzer(), &host, [&aggregate(mc_event(event, 0), 2, 1)]);
+    let part = "DIMM A2 (serial 2f31, part M393A4K40)";
+    assert_eq!(findings[0].fault.fru.as_deref(), Some(part));
+    assert!(findings[0].fault.advice.contains(part), "{}", findings[0].fault.advice);
 }
 
 #[test]

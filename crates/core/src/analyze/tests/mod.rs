@@ -5,6 +5,7 @@ mod bookkeeping;
 mod counting;
 mod memory;
 mod processor;
+mod traces;
 
 use super::*;
 use crate::decide::Policy;

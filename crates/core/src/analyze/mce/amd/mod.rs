@@ -1,49 +1,36 @@
 //! AMD's and Hygon's banks.
 
-use super::bank::{Bank, SharedUnit, Unit};
+pub mod errors;
+pub mod legacy;
+pub mod smca;
+
+use super::bank::{Bank, SharedUnit};
+use smca::BankType;
 
 /// The first family with Scalable MCA, whose IPID register names each bank's
 /// type (AMD PPR for family 17h, "MCA_IPID").
 const FIRST_SMCA_FAMILY: u32 = 0x17;
 
-/// (hardware id, MCA type) of MCA_IPID, and what that is.
-///
-/// From smca_hwid_mcatypes[] in arch/x86/kernel/cpu/mce/amd.c. A pair that is
-/// not here is not known to be anybody's.
-const TYPES: [(u16, u16, Bank); 13] = [
-    (0xb0, 0x0, Bank::Core(Unit::DataCache)),
-    (0xb0, 0x10, Bank::Core(Unit::DataCache)),
-    (0xb0, 0x1, Bank::Core(Unit::InstructionFetch)),
-    (0xb0, 0x2, Bank::Core(Unit::L2Cache)),
-    (0xb0, 0x3, Bank::Core(Unit::Decode)),
-    (0xb0, 0x5, Bank::Core(Unit::Execution)),
-    (0xb0, 0x6, Bank::Core(Unit::FloatingPoint)),
-    (0xb0, 0x7, Bank::Shared(SharedUnit::LastLevelCache)),
-    (0x2e, 0x0, Bank::Shared(SharedUnit::Other)), // coherent station
-    (0x2e, 0x1, Bank::Shared(SharedUnit::Other)), // PIE
-    (0x2e, 0x2, Bank::Shared(SharedUnit::Other)), // coherent station, second kind
-    (0x96, 0x0, Bank::Shared(SharedUnit::MemoryController)),
-    (0x96, 0x1, Bank::Shared(SharedUnit::MemoryController)),
-];
-
-/// Whose the bank with this MCA_IPID is: hardware id in bits 43:32, MCA type in
-/// bits 63:48. A hypervisor that raises errors with an IPID of 0 names none.
+/// Whose the bank with this MCA_IPID is.
 pub fn bank(family: u32, ipid: u64) -> Bank {
-    if family < FIRST_SMCA_FAMILY {
-        return Bank::Unknown;
-    }
-    let (hwid, mcatype) = ((ipid >> 32) & 0xfff, ipid >> 48);
-    TYPES
-        .iter()
-        .find(|(h, t, _)| u64::from(*h) == hwid && u64::from(*t) == mcatype)
-        .map_or(Bank::Unknown, |(_, _, bank)| *bank)
+    bank_type(family, ipid).map_or(Bank::Unknown, BankType::bank)
+}
+
+/// What kind of bank this MCA_IPID names.
+pub fn bank_type(family: u32, ipid: u64) -> Option<BankType> {
+    (!is_before_smca(family)).then(|| BankType::of(ipid)).flatten()
+}
+
+/// The family names its banks by number, not by IPID.
+pub fn is_before_smca(family: u32) -> bool {
+    family < FIRST_SMCA_FAMILY
 }
 
 /// The error is one of DRAM: amd_mce_is_memory_error() of the kernel. With
 /// SMCA a memory controller's extended code 0 (DRAM ECC); before it, the north
 /// bridge's (bank 4) extended code 8.
 pub fn is_memory(family: u32, number: u8, bank: Bank, extended_code: u8) -> bool {
-    if family < FIRST_SMCA_FAMILY {
+    if is_before_smca(family) {
         number == 4 && extended_code == 8
     } else {
         bank == Bank::Shared(SharedUnit::MemoryController) && extended_code == 0
@@ -52,6 +39,7 @@ pub fn is_memory(family: u32, number: u8, bank: Bank, extended_code: u8) -> bool
 
 #[cfg(test)]
 mod tests {
+    use super::super::bank::Unit;
     use super::*;
 
     fn ipid(hwid: u64, mcatype: u64) -> u64 {

@@ -20,7 +20,7 @@
  *	label=TEXT   a word for edac_mc_handle_error()'s msg ("test")
  *	detail=TEXT  driver_detail
  *
- * A write returns once every error has been raised.
+ * A write returns once every error has been raised. firmware.c has more commands.
  */
 #include <linux/completion.h>
 #include <linux/cpu.h>
@@ -34,6 +34,8 @@
 #include <linux/smp.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
+
+#include "raise.h"
 
 #define NAME "bulkhead_test"
 #define CHANNELS 2
@@ -127,19 +129,27 @@ static int raise_from_here(struct burst *b)
 	return 0;
 }
 
+int raise_set_number(const struct raise_key *keys, size_t n, const char *key, const char *value)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (!strcmp(key, keys[i].key))
+			/* A physical address fits either way, and layers may be negative. */
+			return *value == '-' ? kstrtos64(value, 0, keys[i].value) : kstrtou64(value, 0, keys[i].value);
+	return -EINVAL;
+}
+
 static int parse(char *line, struct burst *b)
 {
-	const struct {
-		const char *key;
-		void *value;
-	} keys[] = {
+	const struct raise_key keys[] = {
 		{ "addr", &b->addr },   { "n", &b->n },	        { "pages", &b->pages }, { "syndrome", &b->syndrome },
 		{ "batch", &b->batch }, { "gap", &b->gap },     { "count", &b->count }, { "top", &b->top },
 		{ "mid", &b->mid },     { "irq", &b->irq },
 	};
 	char *detail = strstr(line, "detail=");
 	char *word, *value;
-	int i, err;
+	int err;
 
 	if (detail) {
 		*detail = '\0';
@@ -164,13 +174,7 @@ static int parse(char *line, struct burst *b)
 			b->label = value;
 			continue;
 		}
-		for (i = 0; i < ARRAY_SIZE(keys); i++)
-			if (!strcmp(word, keys[i].key))
-				break;
-		if (i == ARRAY_SIZE(keys))
-			return -EINVAL;
-		/* All fields are 64 bits wide; a physical address fits either way, and layers may be negative. */
-		err = *value == '-' ? kstrtos64(value, 0, keys[i].value) : kstrtou64(value, 0, keys[i].value);
+		err = raise_set_number(keys, ARRAY_SIZE(keys), word, value);
 		if (err)
 			return err;
 	}
@@ -194,9 +198,13 @@ static ssize_t raise_write(struct file *file, const char __user *from, size_t si
 	if (IS_ERR(line))
 		return PTR_ERR(line);
 	strreplace(line, '\n', '\0');
+	err = raise_firmware(line);
+	if (err != -ENOENT)
+		goto out;
 	err = parse(line, &b);
 	if (!err && b.n)
 		err = b.irq < 0 ? raise_from_here(&b) : raise_from_interrupts(&b);
+out:
 	kfree(line);
 	return err ? err : size;
 }

@@ -1,0 +1,424 @@
+//! Fault modes of DIMMs: cells, rows, columns, banks, ranks.
+//!
+//! What counts is the geometry of distinct places, never the volume: one cell
+//! can give thousands of errors and be harmless to all but its page, while two
+//! errors at two columns of a row may be the beginning of the end of that row.
+//! docs/diagnosis.md tells every rule with its numbers and their sources.
+//!
+//! ```text
+//!  Sighting ─▶ rows (per row: distinct columns, SERD) ─▶ modes (per DIMM: what is
+//!   place,      consistency of place and address          open; wider out of narrower)
+//!   address                                         ─▶ findings (faults, words)
+//! ```
+
+mod findings;
+mod keys;
+pub mod map;
+mod modes;
+mod opening;
+pub mod place;
+mod rate;
+mod row;
+mod rows;
+mod scope;
+#[cfg(test)]
+mod tests;
+
+pub(super) use findings::finding;
+pub use keys::{BankKey, RowKey};
+pub use modes::Mode;
+pub use rate::Rate;
+pub use row::Row;
+pub use scope::Scope;
+
+use crate::analyze::finding::FaultUpdate;
+use crate::decide::RowPolicy;
+use crate::model::{CoverBy, DimmId, DramPlace, Fault, Pfn, PhysAddr, Report};
+use keys::CellKey;
+use modes::Modes;
+use row::{Device, Line, Took};
+use rows::{Rows, Slot};
+use rustc_hash::FxHashMap;
+use uuid::Uuid;
+
+/// How much is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// Rows in all.
+    pub rows: usize,
+    /// Rows of one bank, so that a failing one does not cost the others their
+    /// places.
+    pub rows_per_bank: usize,
+    /// Columns of one row.
+    pub columns: usize,
+    /// DIMMs with open modes. Names of DIMMs come out of reports, which may say
+    /// anything; a host has a few dozen.
+    pub dimms: usize,
+}
+
+impl Default for Capacity {
+    /// About 20 MiB at worst: 8,192 rows of two raw records each, 64 rows of a
+    /// bank (three that are faulty make the bank faulty), 64 columns of a row
+    /// (a row of 1,024 columns has 128 lines), 1,024 DIMMs.
+    fn default() -> Self {
+        Capacity { rows: 8_192, rows_per_bank: 64, columns: 64, dimms: 1_024 }
+    }
+}
+
+/// The numbers that the modes are found by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DramRules {
+    /// N errors at M columns in T; T is the window of all modes.
+    pub row: RowPolicy,
+    /// Pages that may be given up in all, for the outlook.
+    pub page_limit: u64,
+}
+
+/// A report of corrected errors that says where in the DRAM they were.
+#[derive(Debug, Clone, Copy)]
+pub struct Sighting<'a> {
+    /// Where.
+    pub place: &'a DramPlace,
+    /// The page, where it has a usable address of it.
+    pub page: Option<Pfn>,
+    /// The system physical address, where it is good to a 64-byte line.
+    pub addr: Option<PhysAddr>,
+    /// The report.
+    pub report: &'a Report,
+}
+
+/// How far a sighting's place is trusted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// It agrees with what is known.
+    Good,
+    /// Rank, bank, row or column is missing, or no DIMM is named: no geometry.
+    #[default]
+    Incomplete,
+    /// Its address is known to be of another place, or its place at another
+    /// address: the two registers may be of different errors. It is evidence of
+    /// its page only.
+    Doubtful,
+    /// There is no room for another DIMM.
+    NoRoom,
+}
+
+/// What a sighting came to.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// How far its place is trusted.
+    pub trust: Trust,
+    /// Place and address were seen together for the first time, and agree with
+    /// all that is known: worth learning the address mapping from.
+    pub learned: bool,
+    /// New modes, narrower before wider.
+    pub opened: Vec<Mode>,
+    /// Open faults that got more errors, or cover more: the row's own, the
+    /// widest that takes it in, and that of the bit patterns.
+    pub updates: [Option<FaultUpdate>; 3],
+}
+
+/// Answers what the whole row of a place is known to cover; the addresses are
+/// those that errors were seen at.
+pub type WholeRow<'a> = &'a dyn Fn(&DramPlace, &[PhysAddr]) -> Option<(CoverBy, Vec<Pfn>)>;
+
+/// A sighting, and all that judging it takes.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    seen: &'a Sighting<'a>,
+    cell: CellKey,
+    rules: &'a DramRules,
+    whole_row: WholeRow<'a>,
+}
+
+/// Remembers the distinct places that erred, per DIMM, and finds fault modes in
+/// them. Bounded.
+#[derive(Debug)]
+pub struct Dimms {
+    capacity: Capacity,
+    rows: Rows,
+    modes: FxHashMap<DimmId, Modes>,
+    /// Open faults, by name.
+    faults: FxHashMap<Uuid, Scope>,
+    evictions: u64,
+    doubtful: u64,
+}
+
+impl Dimms {
+    /// With nothing remembered.
+    pub fn new(capacity: Capacity) -> Dimms {
+        Dimms {
+            capacity,
+            rows: Rows::default(),
+            modes: FxHashMap::default(),
+            faults: FxHashMap::default(),
+            evictions: 0,
+            doubtful: 0,
+        }
+    }
+
+    /// Takes a sighting: at most a few new modes, and growth of open ones.
+    ///
+    /// `whole_row` is asked for the pages of a row whose errors are not known
+    /// to be those of weak cells.
+    pub fn observe(&mut self, seen: &Sighting, rules: &DramRules, whole_row: WholeRow) -> Found {
+        let now = seen.report.last.at;
+        self.rows.expire(now, rules.row.threshold.window);
+        let mut found = Found::default();
+        if seen.report.records == 0 || !keys::tells_dimms_apart(&seen.place.dimm) {
+            return found;
+        }
+        let room = self.modes.len() < self.capacity.dimms.max(1);
+        if !room && !self.modes.contains_key(&seen.place.dimm) {
+            found.trust = Trust::NoRoom;
+            return found;
+        }
+        let Some(named) = CellKey::of(seen.place) else {
+            self.bits(seen, &mut found);
+            return found;
+        };
+        let Some(cell) = self.agreed(named, seen) else {
+            self.doubtful = self.doubtful.saturating_add(1);
+            found.trust = Trust::Doubtful;
+            return found;
+        };
+        found.trust = Trust::Good;
+        let case = Case { seen, cell, rules, whole_row };
+        let mut wider_may_be_due = false;
+        match self.take(&case) {
+            Some((slot, took)) => {
+                wider_may_be_due = took.new_device;
+                found.learned = took.new_line;
+                self.count(&case, took.errors, &mut found);
+                self.grow(&case, slot, &took, &mut found);
+                if took.fires {
+                    self.open_row(&case, slot, &mut found);
+                }
+                if took.entered {
+                    self.open_column(&case, &mut found);
+                }
+            }
+            None => self.count(&case, seen.report.errors, &mut found),
+        }
+        if wider_may_be_due || !found.opened.is_empty() {
+            self.open_wider(&case, &mut found);
+        }
+        self.bits(seen, &mut found);
+        found
+    }
+
+    /// Places that a full memory gave up.
+    pub fn evictions(&self) -> u64 {
+        self.evictions
+    }
+
+    /// Sightings whose place and address contradicted what was known.
+    pub fn doubtful(&self) -> u64 {
+        self.doubtful
+    }
+
+    /// Rows remembered.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// What is known of where addresses lie, to learn an address mapping from.
+    pub fn known(&self) -> impl Iterator<Item = (DramPlace, PhysAddr)> + '_ {
+        self.rows.iter().flat_map(|(key, row)| {
+            row.cells().iter().filter_map(move |cell| {
+                let place = DramPlace { column: Some(cell.column), ..key.place() };
+                Some((place, cell.line?.addr()))
+            })
+        })
+    }
+
+    /// Takes up where an earlier run left off: its rows, as
+    /// [`Dimms::take_changes`] gave them, and the faults that are open.
+    pub fn restore<'f>(
+        &mut self,
+        rows: impl Iterator<Item = (RowKey, Row)>,
+        open_faults: impl Iterator<Item = &'f Fault>,
+    ) {
+        for (key, row) in rows {
+            if let Some(slot) = self.rows.find(&key) {
+                self.rows.remove(slot);
+            }
+            self.make_room(&key);
+            self.rows.insert(key, row);
+        }
+        for fault in open_faults.filter(|fault| fault.is_open()) {
+            let Some((scope, named)) = Scope::of(fault) else { continue };
+            let device = named.map_or_else(|| self.device(&scope), Device::One);
+            let modes = self.modes.entry(scope.dimm()).or_default();
+            if !modes.reopen(scope, device, fault) {
+                continue;
+            }
+            self.faults.insert(fault.id, scope);
+            if let Scope::Row(key) = scope {
+                let slot = self.rows.find(&key).or_else(|| self.rows.insert(key, Row::of(fault)));
+                self.mark(slot, Some(fault.id));
+            }
+        }
+    }
+
+    /// What changed since the last call: a row's new content, or `None` where
+    /// it is gone.
+    pub fn take_changes(&mut self) -> Vec<(RowKey, Option<Row>)> {
+        self.rows.take_changes()
+    }
+
+    /// All rows are to be handed out by the next [`Dimms::take_changes`].
+    pub fn mark_all(&mut self) {
+        self.rows.mark_all();
+    }
+
+    /// An admin closed a fault: what it took in may fire anew, from an empty
+    /// window.
+    pub fn closed(&mut self, fault: Uuid) {
+        let Some(scope) = self.faults.remove(&fault) else { return };
+        let dimm = scope.dimm();
+        if let Some(modes) = self.modes.get_mut(&dimm) {
+            modes.close(fault);
+            if modes.is_empty() {
+                self.modes.remove(&dimm);
+            }
+        }
+        let slots: Vec<Slot> = match scope {
+            Scope::Row(key) => self.rows.find(&key).into_iter().collect(),
+            Scope::Column(bank, column) => return self.forget_column(&bank, column),
+            Scope::Bits(_) => return,
+            Scope::Bank(_) | Scope::Rank(..) | Scope::Dimm(_) => {
+                let inside = self.rows.iter().map(|(key, _)| *key);
+                let inside = inside.filter(|key| scope.holds_bank(&key.bank));
+                inside.filter_map(|key| self.rows.find(&key)).collect()
+            }
+        };
+        for slot in slots {
+            // A row with a fault of its own that still stands stays.
+            let own = self.rows.row(slot).and_then(|row| row.fault);
+            if own.is_none_or(|id| id == fault) {
+                self.rows.remove(slot);
+            }
+        }
+    }
+
+    /// The cell that a sighting is of, unless it contradicts what is known: one
+    /// cell lies at one line, and one line is one cell. Whichever was seen first
+    /// is believed, until its row has been quiet for a window.
+    ///
+    /// A line is a burst of columns; a report may name any of them. They are
+    /// taken for the one seen first.
+    fn agreed(&self, named: CellKey, seen: &Sighting) -> Option<CellKey> {
+        let row = self.rows.find(&named.row).and_then(|slot| self.rows.row(slot));
+        let known = row.and_then(|row| row.cell(named.column));
+        let known_page = known.and_then(|cell| cell.page);
+        if known_page.zip(seen.page).is_some_and(|(known, page)| known != page) {
+            return None;
+        }
+        let Some(line) = seen.addr.map(Line::of) else { return Some(named) };
+        if let Some(known) = known.and_then(|cell| cell.line) {
+            return (known == line).then_some(named);
+        }
+        match self.rows.cell_at(line) {
+            None => Some(named),
+            Some(other) => {
+                let same = other.row == named.row && same_burst(other.column, named.column);
+                same.then_some(other)
+            }
+        }
+    }
+
+    /// Puts the sighting into its row. A new row in a bank that is given up
+    /// anyway is not kept.
+    fn take(&mut self, case: &Case) -> Option<(Slot, Took)> {
+        let Case { seen, cell, rules, .. } = case;
+        let slot = match self.rows.find(&cell.row) {
+            Some(slot) => slot,
+            None if self.is_given_up(&Scope::Row(cell.row)) => return None,
+            None => {
+                self.make_room(&cell.row);
+                self.rows.insert(cell.row, Row::default())?
+            }
+        };
+        let row = self.rows.change(slot)?;
+        let took = row.take(seen, cell.column, self.capacity.columns, rules.row);
+        if let Some(line) = took.dropped {
+            self.rows.forget_line(line);
+        }
+        if took.evicted {
+            self.evictions = self.evictions.saturating_add(1);
+        }
+        if let (Some(line), true) = (seen.addr.map(Line::of), took.new_line) {
+            self.rows.learn_line(line, slot, cell.column);
+        }
+        Some((slot, took))
+    }
+
+    fn make_room(&mut self, key: &RowKey) {
+        let crowded = self.rows.of_bank(&key.bank).len() >= self.capacity.rows_per_bank.max(1);
+        let victim = if crowded {
+            self.rows.least_of_bank(&key.bank)
+        } else if self.rows.len() >= self.capacity.rows.max(1) {
+            self.rows.least()
+        } else {
+            None
+        };
+        if let Some(row) = victim.and_then(|slot| self.rows.remove(slot)) {
+            self.evictions = self.evictions.saturating_add(1);
+            // Its fault stays open; only this engine no longer adds to it.
+            if let Some(scope) = row.fault.and_then(|id| self.faults.remove(&id)) {
+                if let (Some(modes), Some(id)) = (self.modes.get_mut(&scope.dimm()), row.fault) {
+                    modes.close(id);
+                }
+            }
+        }
+    }
+
+    /// The device that all errors of `scope` lie in, as far as its rows tell.
+    fn device(&self, scope: &Scope) -> Device {
+        let rows = |bank| self.rows.of_bank(bank).iter().filter_map(|slot| self.rows.row(*slot));
+        let devices: Vec<Device> = match scope {
+            Scope::Row(key) => self
+                .rows
+                .find(key)
+                .and_then(|slot| self.rows.row(slot))
+                .map(|r| r.device)
+                .into_iter()
+                .collect(),
+            Scope::Column(bank, column) => {
+                rows(bank).filter(|row| row.cell(*column).is_some()).map(|row| row.device).collect()
+            }
+            Scope::Bank(bank) => rows(bank).map(|row| row.device).collect(),
+            Scope::Rank(..) | Scope::Dimm(_) | Scope::Bits(_) => Vec::new(),
+        };
+        devices.into_iter().fold(Device::Unknown, Device::with)
+    }
+
+    /// A wider mode than `scope` (or itself) is open.
+    fn is_given_up(&self, scope: &Scope) -> bool {
+        self.modes.get(&scope.dimm()).is_some_and(|modes| modes.take_in(scope))
+    }
+
+    fn mark(&mut self, slot: Option<Slot>, fault: Option<Uuid>) {
+        if let Some(row) = slot.and_then(|slot| self.rows.change(slot)) {
+            row.fault = fault;
+        }
+    }
+
+    fn forget_column(&mut self, bank: &BankKey, column: u32) {
+        for slot in self.rows.of_bank(bank).to_vec() {
+            let Some(row) = self.rows.change(slot) else { continue };
+            if row.fault.is_none() {
+                if let Some(line) = row.forget_column(column) {
+                    self.rows.forget_line(line);
+                }
+                self.rows.weigh(slot);
+            }
+        }
+    }
+}
+
+/// Two columns of one burst of eight, the least that fills a line.
+fn same_burst(a: u32, b: u32) -> bool {
+    a / 8 == b / 8
+}

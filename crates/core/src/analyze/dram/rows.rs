@@ -1,0 +1,249 @@
+//! All rows that erred, in bounded room.
+
+use super::keys::{BankKey, CellKey, RowKey};
+use super::row::{Line, Row};
+use crate::model::Time;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Where a row is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Slot(u32);
+
+/// How much a row is worth keeping, least first: no open fault before one,
+/// fewer columns before more, older before newer.
+type Worth = (bool, usize, Time);
+
+#[derive(Debug)]
+struct Held {
+    key: RowKey,
+    row: Row,
+    dirty: bool,
+    /// Its entries in the two orders.
+    worth: Worth,
+    age: Time,
+}
+
+/// Rows, at most a fixed number, by name, by bank, by line and by worth.
+///
+/// Worth and age are kept as they were when last looked at. Between two looks a
+/// row only gains in either, so the least entry that is still true is the least
+/// of all; the others are put right when they come to the front. A sighting of
+/// a known place thus touches neither.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    held: Vec<Option<Held>>,
+    free: Vec<Slot>,
+    by_key: FxHashMap<RowKey, Slot>,
+    by_bank: FxHashMap<BankKey, Vec<Slot>>,
+    by_line: FxHashMap<Line, (Slot, u32)>,
+    by_worth: BTreeSet<(Worth, Slot)>,
+    by_age: BTreeSet<(Time, Slot)>,
+    /// Rows to hand out, and those that are gone.
+    changed: Vec<Slot>,
+    gone: FxHashSet<RowKey>,
+}
+
+fn worth(row: &Row) -> Worth {
+    (row.fault.is_some(), row.cells().len(), row.last.at)
+}
+
+impl Rows {
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    pub fn find(&self, key: &RowKey) -> Option<Slot> {
+        self.by_key.get(key).copied()
+    }
+
+    pub fn row(&self, slot: Slot) -> Option<&Row> {
+        self.held(slot).map(|held| &held.row)
+    }
+
+    /// A row, to be changed.
+    pub fn change(&mut self, slot: Slot) -> Option<&mut Row> {
+        let held = self.held.get_mut(index(slot))?.as_mut()?;
+        if !held.dirty {
+            held.dirty = true;
+            self.changed.push(slot);
+        }
+        Some(&mut held.row)
+    }
+
+    /// The cell that a line is known to lie in.
+    pub fn cell_at(&self, line: Line) -> Option<CellKey> {
+        let (slot, column) = self.by_line.get(&line)?;
+        Some(CellKey { row: self.held(*slot)?.key, column: *column })
+    }
+
+    /// `line` lies in `column` of a row.
+    pub fn learn_line(&mut self, line: Line, slot: Slot, column: u32) {
+        self.by_line.insert(line, (slot, column));
+    }
+
+    pub fn forget_line(&mut self, line: Line) {
+        self.by_line.remove(&line);
+    }
+
+    /// Rows of a bank.
+    pub fn of_bank(&self, bank: &BankKey) -> &[Slot] {
+        self.by_bank.get(bank).map_or(&[], Vec::as_slice)
+    }
+
+    /// All rows.
+    pub fn iter(&self) -> impl Iterator<Item = (&RowKey, &Row)> {
+        self.held.iter().flatten().map(|held| (&held.key, &held.row))
+    }
+
+    /// Adds a row that is not there yet.
+    pub fn insert(&mut self, key: RowKey, row: Row) -> Option<Slot> {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                let slot = Slot(u32::try_from(self.held.len()).ok()?);
+                self.held.push(None);
+                slot
+            }
+        };
+        let (worth, age) = (worth(&row), row.last.at);
+        self.by_worth.insert((worth, slot));
+        self.by_age.insert((age, slot));
+        self.by_key.insert(key, slot);
+        self.by_bank.entry(key.bank).or_default().push(slot);
+        for cell in row.cells() {
+            if let Some(line) = cell.line {
+                self.by_line.insert(line, (slot, cell.column));
+            }
+        }
+        self.gone.remove(&key);
+        self.changed.push(slot);
+        *self.held.get_mut(index(slot))? = Some(Held { key, row, dirty: true, worth, age });
+        Some(slot)
+    }
+
+    /// Removes a row.
+    pub fn remove(&mut self, slot: Slot) -> Option<Row> {
+        let Held { key, row, worth, age, .. } = self.held.get_mut(index(slot))?.take()?;
+        self.by_worth.remove(&(worth, slot));
+        self.by_age.remove(&(age, slot));
+        self.by_key.remove(&key);
+        if let Some(slots) = self.by_bank.get_mut(&key.bank) {
+            slots.retain(|other| *other != slot);
+            if slots.is_empty() {
+                self.by_bank.remove(&key.bank);
+            }
+        }
+        for line in row.cells().iter().filter_map(|cell| cell.line) {
+            self.by_line.remove(&line);
+        }
+        self.gone.insert(key);
+        self.free.push(slot);
+        Some(row)
+    }
+
+    /// The row that is worth least.
+    pub fn least(&mut self) -> Option<Slot> {
+        loop {
+            let (kept, slot) = self.by_worth.first().copied()?;
+            let now = worth(self.row(slot)?);
+            if now <= kept {
+                return Some(slot);
+            }
+            self.weigh(slot);
+        }
+    }
+
+    /// The row of `bank` that is worth least.
+    pub fn least_of_bank(&self, bank: &BankKey) -> Option<Slot> {
+        let slots = self.of_bank(bank).iter().copied();
+        slots.min_by_key(|slot| self.row(*slot).map(worth))
+    }
+
+    /// Puts a row's entry by worth right. To be called when it lost some: its
+    /// fault was closed, or a column forgotten.
+    pub fn weigh(&mut self, slot: Slot) {
+        let Some(held) = self.held.get_mut(index(slot)).and_then(Option::as_mut) else { return };
+        let now = worth(&held.row);
+        self.by_worth.remove(&(std::mem::replace(&mut held.worth, now), slot));
+        self.by_worth.insert((now, slot));
+    }
+
+    /// Removes at most two of the rows without an open fault that have been
+    /// quiet for longer than `horizon`, so that a report costs little and the
+    /// rows still shrink faster than they can grow.
+    pub fn expire(&mut self, now: Time, horizon: Duration) {
+        let start = now.before(horizon);
+        for _ in 0..2 {
+            let Some((kept, slot)) = self.by_age.first().copied() else { return };
+            if kept >= start {
+                return;
+            }
+            match self.row(slot).map(|row| (row.fault.is_some(), row.last.at)) {
+                Some((false, last)) if last < start => {
+                    self.remove(slot);
+                }
+                // One with an open fault is looked at again in a while.
+                Some((true, _)) => self.age(slot, now),
+                Some((false, last)) => self.age(slot, last),
+                None => {
+                    self.by_age.pop_first();
+                }
+            }
+        }
+    }
+
+    fn age(&mut self, slot: Slot, now: Time) {
+        let Some(held) = self.held.get_mut(index(slot)).and_then(Option::as_mut) else { return };
+        self.by_age.remove(&(std::mem::replace(&mut held.age, now), slot));
+        self.by_age.insert((now, slot));
+    }
+
+    /// All rows are to be handed out.
+    pub fn mark_all(&mut self) {
+        self.changed.clear();
+        for (i, held) in self.held.iter_mut().enumerate() {
+            if let (Some(held), Ok(i)) = (held, u32::try_from(i)) {
+                held.dirty = true;
+                self.changed.push(Slot(i));
+            }
+        }
+    }
+
+    /// Rows changed or gone (`None`) since the last call.
+    pub fn take_changes(&mut self) -> Vec<(RowKey, Option<Row>)> {
+        let mut changes: Vec<_> = self.gone.drain().map(|key| (key, None)).collect();
+        for slot in std::mem::take(&mut self.changed) {
+            if let Some(held) = self.held.get_mut(index(slot)).and_then(Option::as_mut) {
+                if std::mem::take(&mut held.dirty) {
+                    changes.push((held.key, Some(held.row.clone())));
+                }
+            }
+        }
+        changes
+    }
+
+    /// All indexes tell of the same rows and lines.
+    #[cfg(test)]
+    pub fn is_consistent(&self) -> bool {
+        let rows = self.len();
+        let lines = self.iter().flat_map(|(_, row)| row.cells()).filter(|c| c.line.is_some());
+        let in_banks: usize = self.by_bank.values().map(Vec::len).sum();
+        self.held.iter().flatten().count() == rows
+            && in_banks == rows
+            && self.by_worth.len() == rows
+            && self.by_age.len() == rows
+            && lines.count() == self.by_line.len()
+            && self.held.len() == rows + self.free.len()
+    }
+
+    fn held(&self, slot: Slot) -> Option<&Held> {
+        self.held.get(index(slot))?.as_ref()
+    }
+}
+
+fn index(slot: Slot) -> usize {
+    // A u32 index fits every usize that Linux runs on.
+    slot.0 as usize
+}

@@ -1,0 +1,106 @@
+//! Errors with a place in DRAM: what they come to beyond their page.
+
+use super::analyzer::Observed;
+use super::dram::map::RowMap;
+use super::dram::{self, Capacity, Dimms, DramRules, Row, RowKey, Scope, Sighting};
+use super::part;
+use super::rules::Rules;
+use crate::model::{DimmId, DramPlace, Fault, Machine, PhysAddr};
+use rustc_hash::FxHashMap;
+use uuid::Uuid;
+
+/// DIMMs whose address mapping is learned, at most: as many as the largest hosts
+/// have, at up to 64 KiB each.
+const MAX_MAPS: usize = 256;
+
+/// The fault modes of DIMMs, and where their rows lie.
+#[derive(Debug)]
+pub(super) struct Located {
+    dimms: Dimms,
+    maps: FxHashMap<DimmId, RowMap>,
+}
+
+impl Default for Located {
+    fn default() -> Self {
+        Located { dimms: Dimms::new(Capacity::default()), maps: FxHashMap::default() }
+    }
+}
+
+impl Located {
+    /// Takes a corrected error with a place.
+    pub fn observe(
+        &mut self,
+        seen: &Sighting,
+        rules: &Rules,
+        machine: &Machine,
+        out: &mut Observed,
+    ) {
+        let limit = rules.limits.memory_bytes(machine.memory_bytes);
+        let page_size = machine.page_size;
+        let rules = DramRules { row: rules.row, page_limit: limit / page_size.bytes() };
+        let map = self.maps.get(&seen.place.dimm);
+        let whole_row = |place: &DramPlace, addrs: &[PhysAddr]| {
+            map?.row_pages(place, addrs, page_size, machine.phys_bits)
+        };
+        let found = self.dimms.observe(seen, &rules, &whole_row);
+        if let (true, Some(addr)) = (found.learned, seen.addr) {
+            self.learn(seen.place, addr);
+        }
+        out.updated.extend(found.updates.into_iter().flatten());
+        for mode in found.opened {
+            let id = mode.scope.dimm();
+            let fru = part::named_by(&seen.report.record, machine);
+            let fru = fru.or_else(|| Some(machine.dimm_by_id(&id)?.fru()));
+            let label = machine.dimm_by_id(&id).map_or("", |dimm| dimm.label.as_str());
+            out.findings.push(dram::finding(mode, label, fru, &rules, page_size));
+        }
+    }
+
+    /// It carries `fault` on.
+    pub fn owns(fault: &Fault) -> bool {
+        Scope::of(fault).is_some()
+    }
+
+    pub fn restore<'f>(
+        &mut self,
+        rows: impl Iterator<Item = (RowKey, Row)>,
+        open_faults: impl Iterator<Item = &'f Fault>,
+    ) {
+        self.dimms.restore(rows, open_faults);
+        let known: Vec<(DramPlace, PhysAddr)> = self.dimms.known().collect();
+        for (place, addr) in known {
+            self.learn(&place, addr);
+        }
+    }
+
+    pub fn closed(&mut self, fault: Uuid) {
+        self.dimms.closed(fault);
+    }
+
+    pub fn take_changes(&mut self) -> Vec<(RowKey, Option<Row>)> {
+        self.dimms.take_changes()
+    }
+
+    pub fn mark_all(&mut self) {
+        self.dimms.mark_all();
+    }
+
+    /// Rows with evidence.
+    pub fn rows(&self) -> usize {
+        self.dimms.rows()
+    }
+
+    pub fn evictions(&self) -> u64 {
+        self.dimms.evictions()
+    }
+
+    pub fn doubtful(&self) -> u64 {
+        self.dimms.doubtful()
+    }
+
+    fn learn(&mut self, place: &DramPlace, addr: PhysAddr) {
+        if self.maps.len() < MAX_MAPS || self.maps.contains_key(&place.dimm) {
+            self.maps.entry(place.dimm).or_default().learn(place, addr);
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The part that a record names, as the admin finds it.
+
+use super::dram::place;
+use super::{cper, cxl};
+use crate::model::dimms::part_name;
+use crate::model::{Machine, McEvent, Record};
+
+/// The DIMM, or the DIMMs of which it is one, that `record` names.
+pub(super) fn named_by(record: &Record, machine: &Machine) -> Option<String> {
+    match record {
+        Record::MemoryController(event) => dimm(event, machine),
+        Record::Extlog(event) => cper::extlog_part(event, machine),
+        Record::NonStandard(event) => cper::non_standard_part(event, machine),
+        Record::CxlDram(event) => cxl::part(&event.media),
+        Record::CxlGeneralMedia(event) => cxl::part(&event.media),
+        _ => None,
+    }
+}
+
+fn dimm(event: &McEvent, machine: &Machine) -> Option<String> {
+    let dimm = place::handle(&event.driver_detail)
+        .and_then(|handle| machine.dimm_by_handle(handle))
+        .or_else(|| machine.dimm_by_id(&place::of_mc_event(event, machine)?.dimm));
+    match dimm {
+        Some(dimm) if dimm.locator.is_some() => Some(dimm.fru()),
+        _ => labelled(&event.label, machine),
+    }
+}
+
+/// By label. EDAC's core joins the candidates with " or " and has texts for "not
+/// known" (edac_mc_handle_error() in drivers/edac/edac_mc.c, ghes_edac.c).
+fn labelled(label: &str, machine: &Machine) -> Option<String> {
+    if matches!(label, "" | "any memory" | "unknown memory" | "unknown label" | "NO DIMM LABEL") {
+        return None;
+    }
+    let names: Vec<String> = label
+        .split(" or ")
+        .map(|label| match machine.dimm_by_label(label) {
+            Some(dimm) => dimm.fru(),
+            None => part_name(label),
+        })
+        .collect();
+    Some(names.join(" or "))
+}

@@ -1,0 +1,160 @@
+//! analyze and decide strung together: reports and answers in, orders out. Pure.
+//!
+//! What the two remember of components is kept here; the ledger and the cases
+//! are kept by whoever drives the cycle, in [`Books`]: the daemon's go to disk,
+//! those of a replay into a summary.
+
+use crate::analyze::{Analyzer, FaultUpdate, Observed};
+use crate::decide::{self, Checks, Context, Decision, FaultNote, Order, Outcome, Plan, Policy};
+use crate::model::{
+    Fault, Group, Isolation, IsolationState, Ledger, Machine, Pfn, Record, Report, Stamp, Time,
+};
+
+/// The ledger and the cases of a cycle.
+pub trait Books {
+    /// What is out of service, or should be.
+    fn ledger(&self) -> &Ledger;
+
+    /// Inserts or replaces a line.
+    fn put(&mut self, line: Isolation);
+
+    /// Inserts, replaces, or ends the group of a fault.
+    fn put_group(&mut self, group: Group);
+
+    /// Forgets the lines that there is no room for.
+    fn trim(&mut self);
+
+    /// A fault fired. One that is known by this id is replaced.
+    fn opened(&mut self, fault: Fault, now: Stamp);
+
+    /// An open fault got more errors. Answers the fault as it is now if it
+    /// covers more than it did.
+    fn updated(&mut self, update: FaultUpdate) -> Option<Fault>;
+
+    /// What became of a fault.
+    fn noted(&mut self, note: FaultNote, now: Stamp);
+
+    /// To be told, after the lines and faults that it is about.
+    fn decided(&mut self, decision: Decision, now: Stamp);
+}
+
+/// analyze and decide, with what they remember.
+#[derive(Debug)]
+pub struct Cycle<B> {
+    /// The ledger and the cases.
+    pub books: B,
+    /// The numbers in force.
+    pub policy: Policy,
+    /// The host as last read.
+    pub machine: Machine,
+    analyzer: Analyzer,
+    checks: Checks,
+    orders: Vec<Order>,
+}
+
+/// What a report came to, beside what went into the books.
+#[derive(Debug)]
+pub struct Seen {
+    /// See [`Observed::counted`].
+    pub counted: u64,
+    /// See [`Observed::page`].
+    pub page: Option<Pfn>,
+    /// See [`Observed::undecodable`].
+    pub undecodable: Option<String>,
+}
+
+impl<B: Books> Cycle<B> {
+    /// Goes on from what `books` and `analyzer` know.
+    pub fn new(books: B, policy: Policy, machine: Machine, analyzer: Analyzer) -> Cycle<B> {
+        let (checks, orders) = (Checks::default(), Vec::new());
+        Cycle { books, policy, machine, analyzer, checks, orders }
+    }
+
+    /// A source reported.
+    pub fn report(&mut self, report: &Report, now: Stamp) -> Seen {
+        let Observed { counted, findings, updated, page, undecodable } =
+            self.analyzer.observe(report, &self.machine);
+        for update in updated {
+            if let Some(grown) = self.books.updated(update) {
+                let plan = decide::grown(&self.context(now), &grown);
+                self.enter(plan, now);
+            }
+        }
+        for finding in findings {
+            let plan = decide::found(&self.context(now), &finding);
+            self.books.opened(finding.fault, now);
+            self.enter(plan, now);
+        }
+        if let Record::MemoryFailure(failure) = &report.record {
+            let plan = decide::page_reported_failed(&self.context(now), failure);
+            self.enter(plan, now);
+        }
+        Seen { counted, page, undecodable }
+    }
+
+    /// An order was answered. For CPUs, bring [`Cycle::machine`] up to date
+    /// before.
+    pub fn answered(&mut self, outcome: &Outcome, now: Stamp) {
+        let plan = decide::answered(&self.context(now), outcome);
+        self.enter(plan, now);
+    }
+
+    /// Does what is due now, or has found room.
+    pub fn due(&mut self, now: Stamp) {
+        let Cycle { books, policy, machine, checks, .. } = self;
+        let plan = decide::due(&Context { policy, machine, ledger: books.ledger(), now }, checks);
+        self.enter(plan, now);
+    }
+
+    /// When [`Cycle::due`] has something to do.
+    pub fn next_due(&self) -> Option<Time> {
+        decide::next_due(self.books.ledger(), &self.checks)
+    }
+
+    /// Orders since the last call.
+    pub fn take_orders(&mut self) -> Vec<Order> {
+        std::mem::take(&mut self.orders)
+    }
+
+    /// Drops what analyze would have saved, for a driver that saves nothing. It
+    /// grows until then.
+    pub fn forget_changes(&mut self) {
+        drop(self.analyzer.take_changes());
+    }
+
+    /// Components whose evidence was given up for want of room.
+    pub fn evictions(&self) -> u64 {
+        self.analyzer.evictions()
+    }
+
+    /// Enters a plan into the books: lines first, then what becomes of the
+    /// faults, then what is told.
+    pub fn enter(&mut self, plan: Plan, now: Stamp) {
+        for line in plan.isolations {
+            let before = self.books.ledger().get(&line.target).map(|old| old.state);
+            let is_back = matches!(line.state, IsolationState::Released | IsolationState::Stale);
+            // Whoever brought it back, an old fault must not take it again, and
+            // new errors must be able to.
+            if is_back && before != Some(line.state) || line.release.is_some() {
+                self.analyzer.release(&line.target);
+            }
+            self.books.put(line);
+        }
+        for group in plan.groups {
+            self.books.put_group(group);
+        }
+        self.books.trim();
+        for note in plan.faults {
+            self.books.noted(note, now);
+        }
+        for decision in plan.decisions {
+            self.books.decided(decision, now);
+        }
+        self.orders.extend(plan.orders);
+    }
+
+    fn context(&self, now: Stamp) -> Context<'_> {
+        let Cycle { books, policy, machine, .. } = self;
+        Context { policy, machine, ledger: books.ledger(), now }
+    }
+}

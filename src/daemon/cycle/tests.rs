@@ -1,0 +1,161 @@
+//! What the cycle makes of plans and updates.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use super::*;
+use crate::api::samples;
+use crate::state::{BootRow, Saved, Store};
+use bulkhead_core::analyze::Response;
+use bulkhead_core::decide::Answer;
+use bulkhead_core::model::time::Anchor;
+use bulkhead_core::model::{
+    Component, Cover, CoverBy, DramPlace, Ledger, PageSize, Pfn, Severity, Time, Vendor, Wall,
+};
+
+const NOW: Stamp = Stamp { at: Time(1 << 50), wall: Wall(0) };
+
+fn cycle(saved: &mut Saved) -> Cycle {
+    let machine = Machine {
+        vendor: Vendor::Intel,
+        family: 6,
+        model: 106,
+        page_size: PageSize::KIB_4,
+        memory_bytes: 8 << 30,
+        phys_bits: 46,
+        cpus: Default::default(),
+        dimms: Vec::new(),
+    };
+    let boot = BootRow {
+        boot_id: "a".to_owned(),
+        started: Wall(0),
+        anchor: Anchor(0),
+        last: Stamp::default(),
+    };
+    let policy = Policy::default();
+    let analyzer = Analyzer::new(Rules::from(&policy));
+    Cycle::new(Memory::new(saved, boot), policy, machine, analyzer)
+}
+
+fn cover(pages: u64) -> Option<Cover> {
+    Some(Cover { by: CoverBy::Seen, pages: (0..pages).map(Pfn).collect() })
+}
+
+/// A row with two pages.
+fn row() -> Fault {
+    Fault {
+        component: Component::Row { place: DramPlace::default(), label: "A1".to_owned() },
+        state: FaultState::Open,
+        cover: cover(2),
+        ..samples::page_fault()
+    }
+}
+
+fn found_row(cycle: &mut Cycle) -> Uuid {
+    let response = Response::TakePages(vec![Pfn(0), Pfn(1)]);
+    cycle.found(&Finding { fault: row(), response }, NOW);
+    row().id
+}
+
+fn answer(cycle: &mut Cycle, order: Order, answer: Answer) {
+    let told = String::new();
+    let outcome = Outcome { order, answer, time: NOW, asked: told.clone(), answered: told };
+    cycle.outcome(&outcome, NOW);
+}
+
+fn take_all(cycle: &mut Cycle) {
+    for order in cycle.take_orders().0 {
+        answer(cycle, order, Answer::Off);
+    }
+}
+
+fn grown(id: Uuid, pages: u64) -> FaultUpdate {
+    FaultUpdate { fault: id, last: NOW, errors: 9, evidence: None, cover: cover(pages) }
+}
+
+fn state(cycle: &Cycle, id: Uuid) -> FaultState {
+    cycle.memory.faults[&id].state
+}
+
+#[test]
+fn a_row_that_covers_more_takes_more_and_is_open_until_it_did() {
+    let mut cycle = cycle(&mut Saved::default());
+    let id = found_row(&mut cycle);
+    take_all(&mut cycle);
+    assert_eq!(state(&cycle, id), FaultState::Isolated);
+    cycle.update(grown(id, 3), NOW);
+    let fault = &cycle.memory.faults[&id];
+    assert_eq!((fault.errors, &fault.cover), (9, &cover(3)));
+    assert_eq!(state(&cycle, id), FaultState::Open);
+    assert_eq!(cycle.take_orders().0, [Order::SoftOffline(Pfn(2))]);
+    answer(&mut cycle, Order::SoftOffline(Pfn(2)), Answer::Off);
+    assert_eq!(state(&cycle, id), FaultState::Isolated);
+}
+
+#[test]
+fn a_restart_in_the_middle_of_a_row_knows_when_all_of_it_is_gone() {
+    let mut earlier = cycle(&mut Saved::default());
+    let id = found_row(&mut earlier);
+    answer(&mut earlier, Order::SoftOffline(Pfn(0)), Answer::Off);
+    let mut saved = Saved {
+        ledger: earlier.memory.ledger.values().cloned().collect(),
+        faults: earlier.memory.faults.values().cloned().collect(),
+        ..Saved::default()
+    };
+    let mut cycle = cycle(&mut saved);
+    cycle.start(true, NOW);
+    assert_eq!(state(&cycle, id), FaultState::Open);
+    answer(&mut cycle, Order::SoftOffline(Pfn(1)), Answer::Off);
+    assert_eq!(state(&cycle, id), FaultState::Isolated);
+}
+
+#[test]
+fn a_closed_fault_is_not_reopened_when_what_it_took_is_given_back() {
+    let mut cycle = cycle(&mut Saved::default());
+    let id = found_row(&mut cycle);
+    take_all(&mut cycle);
+    cycle.resolve(id, FaultState::Replaced, NOW).unwrap();
+    cycle.release(Target::Page(Pfn(0)), false, NOW).unwrap();
+    take_all(&mut cycle);
+    answer(&mut cycle, Order::Unpoison(Pfn(0)), Answer::On);
+    assert_eq!(cycle.memory.ledger.count(false, IsolationState::Released), 1);
+    assert_eq!(state(&cycle, id), FaultState::Replaced);
+}
+
+#[test]
+fn open_and_escalated_faults_are_counted_as_they_change() {
+    let mut cycle = cycle(&mut Saved::default());
+    let figures = |cycle: &Cycle| {
+        let figures = cycle.memory.fault_figures();
+        (figures.open, figures.escalated)
+    };
+    cycle.policy.limits.pages_per_day = 1;
+    let id = found_row(&mut cycle);
+    assert_eq!(figures(&cycle), (1, 1));
+    cycle.resolve(id, FaultState::Acquitted, NOW).unwrap();
+    assert_eq!(figures(&cycle), (0, 0));
+    let faults = vec![Fault { state: FaultState::Escalated, ..row() }];
+    let saved = &mut Saved { faults, ..Saved::default() };
+    assert_eq!(figures(&self::cycle(saved)), (1, 1));
+}
+
+#[test]
+fn what_finds_no_room_in_the_ledger_is_gone_from_the_disk_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = Store::open(dir.path()).unwrap();
+    let mut cycle = cycle(&mut Saved::default());
+    cycle.policy.limits.pages_per_day = 0;
+    let most = Ledger::MOST_SPARE as u64;
+    let mut find = |severity, first: u64, pages: u64| {
+        let pages: Vec<Pfn> = (first..first + pages).map(Pfn).collect();
+        let cover = Some(Cover { by: CoverBy::Seen, pages: pages.clone() });
+        let fault = Fault { id: Uuid::from_u128(first.into()), severity, cover, ..row() };
+        cycle.found(&Finding { fault, response: Response::TakePages(pages) }, NOW);
+        cycle.memory.commit(&mut store).unwrap();
+        store.load("a").unwrap().ledger
+    };
+    assert_eq!(find(Severity::Minor, 0, most).len() as u64, most);
+    let ledger = find(Severity::Critical, most, 10);
+    assert_eq!(ledger.len() as u64, most);
+    assert!(ledger.get(&Target::Page(Pfn(most - 1))).is_none(), "the last of the least urgent");
+    assert!(ledger.get(&Target::Page(Pfn(most))).is_some());
+    assert_eq!(cycle.memory.ledger.forgotten(), 10);
+}

@@ -1,0 +1,66 @@
+//! What Debian's rasdaemon records of errors, `bulkhead replay` reads.
+
+use std::time::Duration;
+
+use anyhow::{ensure, Result};
+use serde_json::Value;
+
+use crate::harness::mce::L1_DATA_CE;
+use crate::harness::{wait_for, wait_until, Machine, Vm};
+
+const DATABASE: &str = "/var/lib/rasdaemon/ras-mc_event.db";
+
+/// rasdaemon commits each row by itself, with a sync.
+const LIMIT: Duration = Duration::from_secs(120);
+
+on_each_kernel!(what_rasdaemon_recorded_is_replayed);
+
+fn what_rasdaemon_recorded_is_replayed(machine: Machine) -> Result<()> {
+    let vm = machine.arg("ras=cec_disable").boot()?;
+    vm.run("modprobe bulkhead_edac_test")?;
+    let rasdaemon = vm.spawn("rasdaemon -f -r > /tmp/rasdaemon.log 2>&1")?;
+    wait_until("rasdaemon listens", LIMIT, || {
+        Ok(vm.run("cat /tmp/rasdaemon.log")?.contains("Listening"))
+    })?;
+    let pages = vm.find_pages("buddy", 2)?;
+    // Two pages with machine checks; five with errors of a controller, four each; and one uncorrected.
+    vm.memory_ce(pages[0])?;
+    vm.memory_ce(pages[0])?;
+    vm.memory_ce(pages[1])?;
+    (0..3).try_for_each(|_| vm.ce(1, 1, L1_DATA_CE, 0, 0))?;
+    let first = 0x7_0000_0000_u64;
+    let detail = "row:0x5 column:0x8";
+    vm.edac(&format!("ce n=20 pages=5 addr={first:#x} top=1 mid=1 detail={detail}"))?;
+    vm.edac(&format!("ue addr={:#x} top=0 mid=1", first + (9 << 12)))?;
+
+    let found = wait_for("all rows are in the database", LIMIT, || {
+        let found = replay(&vm)?;
+        Ok((found["reports"] == 6 + 20 + 1).then_some(found))
+    })?;
+    ensure!(found["skipped"] == 0, "{found}");
+    let taken = |kind: &str| -> Vec<String> {
+        let all = found["isolations"].as_array().into_iter().flatten();
+        all.filter(|i| i["kind"] == kind).map(|i| i["id"].to_string()).collect()
+    };
+    ensure!(taken("cpu") == ["\"1\""], "{found}");
+    let mut expected: Vec<String> =
+        (0..5).chain([9]).map(|page| format!("\"{:#x}\"", first + (page << 12))).collect();
+    expected.push(format!("\"{:#x}\"", pages[0]));
+    let mut pages = taken("page");
+    pages.sort();
+    expected.sort();
+    ensure!(pages == expected, "{pages:?}: {found}");
+    ensure!(found["pages"] == 7 && found["ces_after"] == 5 * 2, "{found}");
+
+    // It went on while it was read, and what it had is as it was.
+    rasdaemon.signal(15)?;
+    rasdaemon.wait()?;
+    ensure!(replay(&vm)? == found, "another result once it was stopped");
+    Ok(())
+}
+
+fn replay(vm: &Vm) -> Result<Value> {
+    // Within a minute of the first row there may be no table yet.
+    let output = vm.sh(&format!("bulkhead replay {DATABASE} --json"))?;
+    Ok(serde_json::from_str(&output.stdout).unwrap_or_default())
+}
