@@ -12,9 +12,9 @@ pub(super) enum Piece {
     Mce(Source, Box<Kept<MceRecord>>),
     /// Of an EDAC driver.
     MemoryController(Source, Box<Kept<McEvent>>),
-    /// Of a log.
-    Logged(Source, Box<Kept<LoggedError>>),
-    /// Of the sources that seldom report.
+    /// One error of a log, that was not known before: there may be millions.
+    Logged(Source, Box<(Stamp, LoggedError)>),
+    /// Anything else.
     Other(Source, Box<Kept<Record>>),
 }
 
@@ -45,7 +45,9 @@ impl Piece {
             Record::MemoryController(record) => {
                 Piece::MemoryController(source, Kept::new(first, span, record.clone()))
             }
-            Record::Logged(record) => Piece::Logged(source, Kept::new(first, span, *record)),
+            Record::Logged(record) if span.is_none() => {
+                Piece::Logged(source, Box::new((first, *record)))
+            }
             record => Piece::Other(source, Kept::new(first, span, record.clone())),
         }
     }
@@ -86,7 +88,10 @@ impl Piece {
             Piece::MemoryController(source, kept) => {
                 kept.evidence(source, Record::MemoryController)
             }
-            Piece::Logged(source, kept) => kept.evidence(source, Record::Logged),
+            Piece::Logged(source, kept) => {
+                let (first, record) = *kept;
+                Kept { first, span: None, record }.evidence(source, Record::Logged)
+            }
             Piece::Other(source, kept) => kept.evidence(source, |record| record),
         }
     }
@@ -95,7 +100,7 @@ impl Piece {
         match self {
             Piece::Mce(_, kept) => kept.head(),
             Piece::MemoryController(_, kept) => kept.head(),
-            Piece::Logged(_, kept) => kept.head(),
+            Piece::Logged(_, kept) => (kept.0, None),
             Piece::Other(_, kept) => kept.head(),
         }
     }
@@ -150,6 +155,7 @@ mod tests {
             mc_event(edac(0x1000), 5),
             memory_failure(1, 5),
             report(Source::Log, Record::Logged(LoggedError::default()), 5),
+            aggregate(report(Source::Log, Record::Logged(LoggedError::default()), 5), 7, 9),
             aggregate(mce(dram(CE, 0x1000), 5), 7, 9),
         ] {
             let piece = Piece::of(&report, report.errors);
@@ -162,6 +168,7 @@ mod tests {
     #[test]
     fn a_piece_of_a_log_takes_little_more_than_its_record() {
         assert_eq!(size_of::<Piece>(), 16);
-        assert_eq!(size_of::<Kept<LoggedError>>(), size_of::<LoggedError>() + 24);
+        let piece = Piece::of(&report(Source::Log, Record::Logged(LoggedError::default()), 5), 1);
+        assert_eq!(piece.bytes() as usize, size_of::<LoggedError>() + size_of::<Stamp>());
     }
 }
