@@ -159,7 +159,7 @@ impl Daemon {
         self.drained = true;
         let states = self.monitor.states();
         for report in &batch.reports {
-            if self.late_dimms.call_for_a_look(report, &self.cycle.machine) {
+            if self.late_dimms.call_for_a_look(report, &self.cycle.core.machine) {
                 self.read_machine();
             }
             let via =
@@ -171,13 +171,13 @@ impl Daemon {
         }
         self.cycle.reported(now);
         for (name, place) in batch.cursors {
-            self.cycle.memory.cursor(name, place);
+            self.cycle.core.books.cursor(name, place);
         }
         if let Some((name, place)) = self.edac.cursor() {
-            self.cycle.memory.cursor(name, place);
+            self.cycle.core.books.cursor(name, place);
         }
         for state in &states {
-            self.cycle.memory.lost(state.source, state.lost);
+            self.cycle.core.books.lost(state.source, state.lost);
         }
         for note in batch.notes {
             let name = note.source.map_or("bulkhead", |s| s.name());
@@ -200,13 +200,13 @@ impl Daemon {
                 return;
             }
         };
-        let before = self.cycle.machine.clone();
+        let before = self.cycle.core.machine.clone();
         self.read_machine();
         for change in changes {
             match change {
                 Change::Cpu { cpu, online } => self.cycle.cpu_changed(cpu, online, now),
                 Change::Anything => {
-                    for cpu in self.cycle.machine.cpus.clone().into_values() {
+                    for cpu in self.cycle.core.machine.cpus.clone().into_values() {
                         if before.cpus.get(&cpu.id).is_none_or(|b| b.online != cpu.online) {
                             self.cycle.cpu_changed(cpu.id, cpu.online, now);
                         }
@@ -218,8 +218,8 @@ impl Daemon {
 
     /// Reads the machine again; what cannot be read stays as it was known.
     fn read_machine(&mut self) {
-        match host::topology::machine(&self.root, Some(&self.cycle.machine)) {
-            Ok(machine) if machine != self.cycle.machine => self.cycle.set_machine(machine),
+        match host::topology::machine(&self.root, Some(&self.cycle.core.machine)) {
+            Ok(machine) if machine != self.cycle.core.machine => self.cycle.set_machine(machine),
             Ok(_) => {}
             Err(error) => tracing::warn!("the machine cannot be read again: {error}"),
         }
@@ -229,17 +229,17 @@ impl Daemon {
     /// same, from memory, and `status` says so.
     fn commit(&mut self, now: Stamp) {
         let due = self.commit_again.is_some_and(|at| at <= now.at);
-        let worth = due || self.cycle.memory.saved || self.cycle.has_orders();
-        if !(worth && self.cycle.memory.is_dirty()) {
+        let worth = due || self.cycle.core.books.saved || self.cycle.has_orders();
+        if !(worth && self.cycle.core.books.is_dirty()) {
             return;
         }
-        self.cycle.memory.boot.last = now;
-        let was_saved = self.cycle.memory.saved;
-        match self.cycle.memory.commit(&mut self.store) {
+        self.cycle.core.books.boot.last = now;
+        let was_saved = self.cycle.core.books.saved;
+        match self.cycle.core.books.commit(&mut self.store) {
             Ok(events) => {
                 self.commit_again = None;
                 if !was_saved {
-                    let dropped = self.cycle.memory.take_dropped();
+                    let dropped = self.cycle.core.books.take_dropped();
                     tracing::info!(
                         "the state is saved again in {}; {dropped} events found no room meanwhile",
                         self.state_dir.display()
@@ -313,7 +313,7 @@ impl Daemon {
         let now = self.now();
         match setup::policy(&self.options) {
             Ok(policy) => {
-                let other_mode = policy.observe != self.cycle.policy.observe;
+                let other_mode = policy.observe != self.cycle.core.policy.observe;
                 self.cycle.set_policy(policy);
                 self.cycle.config_event("read again", now);
                 tracing::info!("the configuration was read again and is in force");
@@ -331,7 +331,7 @@ impl Daemon {
 
     /// From now on things may be touched, or not any more.
     fn change_mode(&mut self, now: Stamp) {
-        match Actor::new(self.root.clone(), !self.cycle.policy.observe) {
+        match Actor::new(self.root.clone(), !self.cycle.core.policy.observe) {
             Ok(actor) => {
                 // Answers to what the old one was asked are lost; the
                 // comparison with what is finds out.
@@ -348,8 +348,8 @@ impl Daemon {
         let now = self.now();
         self.drain(now);
         self.cycle.boot_event("bulkheadd stopped", now);
-        self.cycle.memory.boot.last = now;
-        let saved = self.cycle.memory.commit(&mut self.store);
+        self.cycle.core.books.boot.last = now;
+        let saved = self.cycle.core.books.commit(&mut self.store);
         if saved.is_ok() {
             self.monitor.done();
         }

@@ -37,7 +37,7 @@ pub struct Answers<'a> {
 
 impl Handler for Answers<'_> {
     fn status(&mut self) -> Status {
-        let memory = &self.cycle.memory;
+        let memory = &self.cycle.core.books;
         let lines = |is_cpu, state| memory.ledger.count(is_cpu, state) as u64;
         let in_state = |state| lines(true, state) + lines(false, state);
         let faults = memory.fault_figures();
@@ -47,7 +47,7 @@ impl Handler for Answers<'_> {
         let mut status = Status {
             schema: Status::SCHEMA,
             health: Health::Ok,
-            mode: if self.cycle.policy.observe { Mode::Observe } else { Mode::Isolate },
+            mode: if self.cycle.core.policy.observe { Mode::Observe } else { Mode::Isolate },
             boot_id: memory.boot.boot_id.clone(),
             kernel: self.kernel.to_owned(),
             started: timestamp(self.started.wall),
@@ -55,7 +55,7 @@ impl Handler for Answers<'_> {
             isolated: IsolatedView {
                 cpus: lines(true, IsolationState::Isolated),
                 pages,
-                memory_bytes: pages.saturating_mul(self.cycle.machine.page_size.bytes()),
+                memory_bytes: pages.saturating_mul(self.cycle.core.machine.page_size.bytes()),
             },
             pending: in_state(IsolationState::Wanted),
             failed: in_state(IsolationState::Failed),
@@ -92,27 +92,27 @@ impl Handler for Answers<'_> {
             Some(TargetKind::Cpu) => matches!(target, Target::Cpu(_)),
             Some(TargetKind::Page) => matches!(target, Target::Page(_)),
         };
-        let page_size = self.cycle.machine.page_size;
-        let lines = self.cycle.memory.ledger.lines().range((from, Bound::Unbounded));
+        let page_size = self.cycle.core.machine.page_size;
+        let lines = self.cycle.core.books.ledger.lines().range((from, Bound::Unbounded));
         let lines = lines.filter(|(target, _)| wanted(target)).take(limit);
         lines.map(|(target, line)| (*target, IsolationView::of(line, page_size))).collect()
     }
 
     fn faults(&mut self, after: Option<Uuid>, limit: usize) -> Vec<FaultView> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let faults = self.cycle.memory.faults.range((from, Bound::Unbounded)).take(limit);
-        faults.map(|(_, fault)| FaultView::of(fault, self.cycle.machine.page_size)).collect()
+        let faults = self.cycle.core.books.faults.range((from, Bound::Unbounded)).take(limit);
+        faults.map(|(_, fault)| FaultView::of(fault, self.cycle.core.machine.page_size)).collect()
     }
 
     fn explain(&mut self, id: Uuid) -> Result<Explanation, ApiError> {
-        let fault = self.cycle.memory.faults.get(&id).ok_or_else(|| no_fault(id))?;
+        let fault = self.cycle.core.books.faults.get(&id).ok_or_else(|| no_fault(id))?;
         let attempts = self.store.attempts(id).map_err(|e| ApiError::Failed(e.to_string()))?;
         let attempts = attempts.into_iter().map(|a| AttemptView {
             time: timestamp(a.time.wall),
             asked: a.asked,
             answered: a.answered,
         });
-        Ok(Explanation::of(fault, self.cycle.machine.page_size, attempts.collect()))
+        Ok(Explanation::of(fault, self.cycle.core.machine.page_size, attempts.collect()))
     }
 
     fn isolate(&mut self, ticket: Ticket, request: ActRequest) -> Answer {
@@ -131,19 +131,19 @@ impl Handler for Answers<'_> {
             Resolution::Replaced => FaultState::Replaced,
             Resolution::Acquitted => FaultState::Acquitted,
         };
-        let page_size = self.cycle.machine.page_size;
+        let page_size = self.cycle.core.machine.page_size;
         let fault = self.cycle.resolve(id, state, self.now).ok_or_else(|| no_fault(id))?;
         let view = FaultView::of(fault, page_size);
         // What is answered is on disk. If that fails, the loop's own commits
         // say so and try again.
-        if let Ok(events) = self.cycle.memory.commit(self.store) {
+        if let Ok(events) = self.cycle.core.books.commit(self.store) {
             self.stored.extend(events);
         }
         Ok(view)
     }
 
     fn boots(&mut self) -> Vec<BootView> {
-        let running = &self.cycle.memory.boot;
+        let running = &self.cycle.core.books.boot;
         let earlier = self.boots.iter().rev().filter(|boot| boot.boot_id != running.boot_id);
         let earlier = earlier.map(|boot| BootView {
             boot_id: Some(boot.boot_id.clone()),
@@ -175,7 +175,7 @@ impl Handler for Answers<'_> {
 impl Answers<'_> {
     fn sources(&self) -> Vec<SourceView> {
         let view = |state: monitor::SourceState| {
-            let count = self.cycle.memory.counts.get(&state.source);
+            let count = self.cycle.core.books.counts.get(&state.source);
             SourceView {
                 name: state.source.name().to_owned(),
                 via: state.via.to_string(),

@@ -1,8 +1,13 @@
 //! What the daemon knows, and which of it is not on disk yet.
 
-use crate::event::Event;
+use crate::event::{timestamp, Body, Event};
 use crate::state::{Attempt, BootRow, Change, Saved, SourceCount, StateError, Store};
-use bulkhead_core::model::{Fault, FaultState, Group, Isolation, Ledger, Source, Target};
+use bulkhead_core::analyze::FaultUpdate;
+use bulkhead_core::cycle::Books;
+use bulkhead_core::decide::{Decision, FaultNote};
+use bulkhead_core::model::{
+    Fault, FaultState, Group, Isolation, Ledger, PageSize, Source, Stamp, Target,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -26,6 +31,9 @@ pub struct Memory {
     figures: FaultFigures,
     unsaved: Unsaved,
     dropped: u64,
+    /// To be told once the memory is on disk.
+    told: Vec<Decision>,
+    page_size: PageSize,
 }
 
 /// How many faults there are that no admin has closed. `status` asks often, and
@@ -64,8 +72,9 @@ impl Unsaved {
 }
 
 impl Memory {
-    /// What the store remembered, in the boot that is running.
-    pub fn new(saved: &mut Saved, boot: BootRow) -> Memory {
+    /// What the store remembered, in the boot that is running, of a host with
+    /// pages of `page_size`.
+    pub fn new(saved: &mut Saved, boot: BootRow, page_size: PageSize) -> Memory {
         let counts = saved
             .counts
             .drain(..)
@@ -80,26 +89,11 @@ impl Memory {
             figures: FaultFigures::default(),
             unsaved: Unsaved::default(),
             dropped: 0,
+            told: Vec::new(),
+            page_size,
         };
         saved.faults.drain(..).for_each(|fault| memory.enter_fault(fault));
         memory
-    }
-
-    /// Inserts or replaces a ledger line.
-    pub fn put(&mut self, line: Isolation) {
-        self.unsaved.isolations.insert(line.target);
-        self.ledger.insert(line);
-    }
-
-    /// Inserts, replaces, or ends the group of a fault. It follows from the
-    /// fault, and is not saved by itself.
-    pub fn put_group(&mut self, group: Group) {
-        self.ledger.put_group(group);
-    }
-
-    /// Forgets the lines that there is no room for.
-    pub fn trim(&mut self) {
-        self.unsaved.isolations.extend(self.ledger.trim());
     }
 
     /// Inserts or replaces a fault.
@@ -219,10 +213,122 @@ impl Memory {
         self.unsaved.counts = true;
     }
 
+    /// What was decided since the last call.
+    pub fn take_told(&mut self) -> Vec<Decision> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// Something waits for [`Memory::take_told`].
+    pub fn has_told(&self) -> bool {
+        !self.told.is_empty()
+    }
+
+    /// The event of what became of `fault`.
+    pub fn fault_event(&self, fault: &Fault, why: &str, now: Stamp) -> Event {
+        Event {
+            time: timestamp(now.wall),
+            body: Body::Fault {
+                fault: fault.id,
+                component: fault.component.name(self.page_size),
+                rule: fault.rule.id.clone(),
+                state: fault.state.name().to_owned(),
+                severity: fault.severity,
+                why: why.to_owned(),
+            },
+        }
+    }
+
     /// Events and attempts that found no room while the store could not be
     /// written, since the last call.
     pub fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
+    }
+}
+
+impl Books for Memory {
+    fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn put(&mut self, line: Isolation) {
+        self.unsaved.isolations.insert(line.target);
+        self.ledger.insert(line);
+    }
+
+    /// It follows from the fault, and is not saved by itself.
+    fn put_group(&mut self, group: Group) {
+        self.ledger.put_group(group);
+    }
+
+    fn trim(&mut self) {
+        self.unsaved.isolations.extend(self.ledger.trim());
+    }
+
+    fn opened(&mut self, fault: Fault, now: Stamp) {
+        self.happened(self.fault_event(&fault, &fault.decision, now));
+        self.put_fault(fault);
+    }
+
+    fn updated(&mut self, update: FaultUpdate) -> Option<Fault> {
+        let mut fault = self.faults.get(&update.fault)?.clone();
+        fault.last = update.last;
+        fault.errors = update.errors;
+        if let Some(evidence) = update.evidence {
+            if fault.evidence.len() < Fault::MAX_EVIDENCE {
+                fault.evidence.push(evidence);
+            }
+        }
+        let grown = update.cover.is_some() && update.cover != fault.cover;
+        if grown {
+            fault.cover = update.cover;
+        }
+        let now_covers = grown.then(|| fault.clone());
+        self.put_fault(fault);
+        now_covers
+    }
+
+    fn noted(&mut self, note: FaultNote, now: Stamp) {
+        let Some(mut fault) = self.faults.get(&note.fault).cloned() else { return };
+        if !fault.is_open() {
+            // What an admin closed is not reopened by what it once took.
+            return;
+        }
+        let changed = fault.state != note.state;
+        fault.state = note.state;
+        fault.decision = note.decision;
+        if let Some(advice) = note.advice {
+            fault.advice = advice;
+        }
+        if changed {
+            self.happened(self.fault_event(&fault, &fault.decision, now));
+        }
+        self.put_fault(fault);
+    }
+
+    fn decided(&mut self, mut decision: Decision, now: Stamp) {
+        if let Some(fault) = decision.fault.and_then(|id| self.faults.get(&id)) {
+            if decision.next.is_empty() {
+                decision.next.clone_from(&fault.advice);
+            }
+        }
+        let line = decision.target.and_then(|t| self.ledger.get(&t));
+        let (kind, id) = decision
+            .target
+            .map(|t| t.kind_and_id(self.page_size))
+            .map_or((None, None), |(kind, id)| (Some(kind.to_owned()), Some(id)));
+        self.happened(Event {
+            time: timestamp(now.wall),
+            body: Body::Isolation {
+                kind,
+                id,
+                state: line.map(|l| l.state),
+                decision: decision.kind,
+                fault: decision.fault,
+                why: decision.why.clone(),
+                done: decision.done.clone(),
+            },
+        });
+        self.told.push(decision);
     }
 }
 

@@ -39,10 +39,10 @@ impl Requests {
         for (ticket, deed, request) in self.queued.drain(..) {
             let target = match request.target {
                 ActTarget::Cpu(cpu) => Target::Cpu(cpu),
-                ActTarget::Page(addr) => Target::Page(cycle.machine.page_size.pfn(addr)),
+                ActTarget::Page(addr) => Target::Page(cycle.core.machine.page_size.pfn(addr)),
             };
             if let Target::Cpu(cpu) = target {
-                if !cycle.machine.cpus.contains_key(&cpu) {
+                if !cycle.core.machine.cpus.contains_key(&cpu) {
                     self.settled.push((ticket, Err(ApiError::NotFound(format!("CPU {cpu}")))));
                     continue;
                 }
@@ -66,7 +66,7 @@ impl Requests {
     /// Answers what is settled.
     pub fn answer(&mut self, cycle: &Cycle, server: &mut Server) {
         for (ticket, deed, target) in std::mem::take(&mut self.waiting) {
-            match settled(deed, cycle.memory.ledger.get(&target), cycle) {
+            match settled(deed, cycle.core.books.ledger.get(&target), cycle) {
                 Some(result) => self.settled.push((ticket, result)),
                 None => self.waiting.push((ticket, deed, target)),
             }
@@ -87,7 +87,7 @@ fn settled(
     let Some(line) = line else {
         return Some(Err(ApiError::Failed("it is not known any more".to_owned())));
     };
-    let done = || Ok(ActReply::of(line, cycle.machine.page_size, false));
+    let done = || Ok(ActReply::of(line, cycle.core.machine.page_size, false));
     let under_way = match deed {
         Deed::Isolate => line.asked.is_some_and(Asked::is_take),
         Deed::Release => line.asked == Some(Asked::Give),
@@ -111,11 +111,11 @@ fn settled(
 /// The answer to a dry run.
 fn would_be(cycle: &Cycle, plan: &Plan, target: Target) -> Result<ActReply, ApiError> {
     let planned = plan.isolations.iter().find(|line| line.target == target);
-    match planned.or_else(|| cycle.memory.ledger.get(&target)) {
+    match planned.or_else(|| cycle.core.books.ledger.get(&target)) {
         Some(line) if line.state == IsolationState::Refused => {
             Err(ApiError::Refused(line.why.clone()))
         }
-        Some(line) => Ok(ActReply::of(line, cycle.machine.page_size, true)),
+        Some(line) => Ok(ActReply::of(line, cycle.core.machine.page_size, true)),
         None => Err(ApiError::Failed("nothing would be done".to_owned())),
     }
 }

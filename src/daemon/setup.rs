@@ -66,7 +66,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     let boots = std::mem::take(&mut saved.boots);
     let mut analyzer = Analyzer::new(Rules::from(&policy));
     restore(&mut analyzer, &mut saved, &machine);
-    let memory = Memory::new(&mut saved, boot(boot_id, anchor, now));
+    let memory = Memory::new(&mut saved, boot(boot_id, anchor, now), machine.page_size);
     let mut cycle = Cycle::new(memory, policy, machine, analyzer);
     cycle.save_machine();
     cycle.boot_event("bulkheadd started", now);
@@ -76,7 +76,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     cycle.start(same_boot, now);
     tell_sources(&mut cycle, &monitor, now);
     tracing::info!(
-        mode = if cycle.policy.observe { "observe" } else { "isolate" },
+        mode = if cycle.core.policy.observe { "observe" } else { "isolate" },
         "watching; state in {}",
         options.state_dir.display()
     );

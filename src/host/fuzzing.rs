@@ -1,6 +1,8 @@
 //! The parsers of this module, as `fuzz/` calls them.
 
-use super::{cpuinfo, cpulist, uevents};
+use super::mpidr::Madt;
+use super::{cpuinfo, cpulist, smbios, uevents};
+use bulkhead_core::model::Bytes;
 
 /// A message of the kernel's about a device.
 pub fn uevent(message: &[u8]) {
@@ -11,4 +13,10 @@ pub fn uevent(message: &[u8]) {
 pub fn text(text: &str) {
     let _ = cpulist::parse(text);
     let _ = cpuinfo::parse(text);
+}
+
+/// SMBIOS structures, and a MADT.
+pub fn firmware_tables(table: &[u8]) {
+    let _ = smbios::parse(table);
+    let _ = Madt::parse(Bytes(table.to_vec()));
 }

@@ -30,7 +30,7 @@ impl Madt {
         table.map_or_else(|_| Madt::default(), |bytes| Madt::parse(Bytes(bytes)))
     }
 
-    fn parse(table: Bytes) -> Madt {
+    pub(super) fn parse(table: Bytes) -> Madt {
         let mut uids = BTreeMap::new();
         let mut at = ENTRIES;
         while let (Some(kind), Some(length)) = (table.u8_at(at), table.u8_at(at + 1)) {

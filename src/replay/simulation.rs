@@ -15,6 +15,10 @@ use std::time::Duration;
 /// is still done.
 const AFTERMATH: Duration = Duration::from_secs(60);
 
+/// Pages with evidence, at most: some 60 MiB. The daemon, which must spare its
+/// host, has room for a quarter of them.
+const MAX_PAGES: usize = 1 << 18;
+
 /// memory_failure() did nothing (enum mf_result, include/linux/mm.h).
 const IGNORED: i32 = 0;
 
@@ -37,7 +41,7 @@ pub(super) struct Simulation<'w> {
 impl<'w> Simulation<'w> {
     pub(super) fn new(options: &Options, watch: &'w mut dyn Watch) -> Self {
         let policy = Policy { observe: false, ..options.policy.clone() };
-        let analyzer = Analyzer::new(Rules::from(&policy));
+        let analyzer = Analyzer::with_capacity(Rules::from(&policy), MAX_PAGES);
         let machine = machine::made_up(options.memory_bytes);
         Simulation {
             cycle: Cycle::new(ReplayBooks::new(watch), policy, machine, analyzer),
@@ -73,12 +77,13 @@ impl<'w> Simulation<'w> {
                 self.off.entry(failure.pfn).or_insert(report.last.at);
             }
         }
-        let seen = self.cycle.report(report, self.clock);
-        self.figures.undecodable += u64::from(seen.undecodable.is_some());
-        let gone = seen.page.and_then(|page| self.off.get(&page));
+        let observed = self.cycle.observe(report);
+        self.figures.undecodable += u64::from(observed.undecodable.is_some());
+        let gone = observed.page.and_then(|page| self.off.get(&page));
         if gone.is_some_and(|since| report.last.at >= *since) && self.is_corrected(&report.record) {
-            self.figures.ces_after = self.figures.ces_after.saturating_add(seen.counted);
+            self.figures.ces_after = self.figures.ces_after.saturating_add(observed.counted);
         }
+        self.cycle.follow(report, observed, self.clock);
         self.carry_out();
     }
 
@@ -90,14 +95,14 @@ impl<'w> Simulation<'w> {
 
     /// So much of so much is read. To be called now and then.
     pub(super) fn progress(&mut self, done: u64, total: u64) {
-        self.cycle.forget_changes();
+        self.cycle.analyzer.forget_changes();
         self.cycle.books.watch.progress(done, total);
     }
 
     /// The log has ended.
     pub(super) fn finish(mut self, notes: Vec<String>) -> Summary {
         self.pass_until(self.clock.after(AFTERMATH));
-        let evictions = self.cycle.evictions();
+        let evictions = self.cycle.analyzer.evictions();
         let books = self.cycle.books;
         let pages = books.taken.iter().filter(|t| matches!(t.target, Target::Page(_))).count();
         let lead = self.failed_at.zip(books.first_sign).map(|(failed, sign)| {

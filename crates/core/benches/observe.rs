@@ -3,11 +3,12 @@
 //! `cargo bench -p bulkhead-core`
 #![allow(missing_docs)]
 
+use bulkhead_core::analyze::dram::{Capacity, Dimms, DramRules, Sighting};
 use bulkhead_core::analyze::{Analyzer, Rules};
 use bulkhead_core::decide::Policy;
 use bulkhead_core::model::{
-    LoggedError, Machine, MceRecord, PageSize, PhysAddr, Record, Report, Source, Stamp, Time,
-    Vendor, Wall,
+    DimmId, DramPlace, LoggedError, Machine, MceRecord, PageSize, PhysAddr, Record, Report, Source,
+    Stamp, Time, Vendor, Wall,
 };
 use divan::counter::ItemsCount;
 use divan::{black_box, Bencher};
@@ -145,4 +146,43 @@ fn a_million_distinct_pages(bencher: Bencher) {
     let reports: Vec<_> =
         (0..1_000_000).map(|n| machine_check(scattered(n), n * MICROSECOND)).collect();
     feed(bencher, &reports);
+}
+
+/// Errors at known places of 64 rows that do not fire, each at one column.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn known_places(bencher: Bencher) {
+    let dimm = DimmId { channel: Some(0), slot: Some(0), ..DimmId::default() };
+    let at = |n: u64| {
+        let row = scattered(n) % 64;
+        let place = DramPlace {
+            dimm,
+            rank: Some(0),
+            bank: Some((row % 32) as u16),
+            row: Some(row as u32),
+            column: Some(row as u32 * 8),
+            ..DramPlace::default()
+        };
+        (place, PhysAddr(row << 16))
+    };
+    let rules = DramRules { row: Policy::default().row, page_limit: 1024 };
+    let reports: Vec<_> =
+        (0..50_000).map(|n| (at(n), logged(scattered(n) % 64, n * MICROSECOND))).collect();
+    let feed = |dimms: &mut Dimms| {
+        for ((place, addr), report) in &reports {
+            let page = Some(PageSize::KIB_4.pfn(*addr));
+            let seen = Sighting { place, page, addr: Some(*addr), report };
+            black_box(dimms.observe(&seen, &rules, &|_, _| None));
+        }
+    };
+    bencher
+        .counter(ItemsCount::new(reports.len()))
+        .with_inputs(|| {
+            let mut dimms = Dimms::new(Capacity::default());
+            feed(&mut dimms);
+            dimms
+        })
+        .bench_local_values(|mut dimms| {
+            feed(&mut dimms);
+            dimms
+        });
 }

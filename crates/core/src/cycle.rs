@@ -4,7 +4,7 @@
 //! are kept by whoever drives the cycle, in [`Books`]: the daemon's go to disk,
 //! those of a replay into a summary.
 
-use crate::analyze::{Analyzer, FaultUpdate, Observed};
+use crate::analyze::{Analyzer, FaultUpdate, Finding, Observed};
 use crate::decide::{self, Checks, Context, Decision, FaultNote, Order, Outcome, Plan, Policy};
 use crate::model::{
     Fault, Group, Isolation, IsolationState, Ledger, Machine, Pfn, Record, Report, Stamp, Time,
@@ -47,20 +47,10 @@ pub struct Cycle<B> {
     pub policy: Policy,
     /// The host as last read.
     pub machine: Machine,
-    analyzer: Analyzer,
+    /// What is remembered of components between their errors.
+    pub analyzer: Analyzer,
     checks: Checks,
     orders: Vec<Order>,
-}
-
-/// What a report came to, beside what went into the books.
-#[derive(Debug)]
-pub struct Seen {
-    /// See [`Observed::counted`].
-    pub counted: u64,
-    /// See [`Observed::page`].
-    pub page: Option<Pfn>,
-    /// See [`Observed::undecodable`].
-    pub undecodable: Option<String>,
 }
 
 impl<B: Books> Cycle<B> {
@@ -70,26 +60,52 @@ impl<B: Books> Cycle<B> {
         Cycle { books, policy, machine, analyzer, checks, orders }
     }
 
-    /// A source reported.
-    pub fn report(&mut self, report: &Report, now: Stamp) -> Seen {
-        let Observed { counted, findings, updated, page, undecodable } =
-            self.analyzer.observe(report, &self.machine);
-        for update in updated {
-            if let Some(grown) = self.books.updated(update) {
-                let plan = decide::grown(&self.context(now), &grown);
-                self.enter(plan, now);
-            }
+    /// Compares what should be with what is, after a start.
+    pub fn start(&mut self, same_boot: bool, now: Stamp) {
+        let Cycle { books, policy, machine, checks, .. } = self;
+        let ctx = Context { policy, machine, ledger: books.ledger(), now };
+        let plan = decide::start(&ctx, checks, same_boot);
+        self.enter(plan, now);
+    }
+
+    /// A source reported. What it came to is for [`Cycle::follow`].
+    pub fn observe(&mut self, report: &Report) -> Observed {
+        self.analyzer.observe(report, &self.machine)
+    }
+
+    /// What follows from a report.
+    pub fn follow(&mut self, report: &Report, observed: Observed, now: Stamp) {
+        for update in observed.updated {
+            self.updated(update, now);
         }
-        for finding in findings {
-            let plan = decide::found(&self.context(now), &finding);
-            self.books.opened(finding.fault, now);
-            self.enter(plan, now);
+        for finding in observed.findings {
+            self.found(finding, now);
         }
         if let Record::MemoryFailure(failure) = &report.record {
             let plan = decide::page_reported_failed(&self.context(now), failure);
             self.enter(plan, now);
         }
-        Seen { counted, page, undecodable }
+    }
+
+    /// A fault fired.
+    pub fn found(&mut self, finding: Finding, now: Stamp) {
+        let plan = decide::found(&self.context(now), &finding);
+        self.books.opened(finding.fault, now);
+        self.enter(plan, now);
+    }
+
+    /// An open fault got more errors.
+    pub fn updated(&mut self, update: FaultUpdate, now: Stamp) {
+        if let Some(grown) = self.books.updated(update) {
+            let plan = decide::grown(&self.context(now), &grown);
+            self.enter(plan, now);
+        }
+    }
+
+    /// A page erred, or may have been taken unseen: it is to be looked at.
+    pub fn touched(&mut self, pfn: Pfn, now: Stamp) {
+        let Cycle { books, policy, machine, checks, .. } = self;
+        decide::touched(&Context { policy, machine, ledger: books.ledger(), now }, checks, pfn);
     }
 
     /// An order was answered. For CPUs, bring [`Cycle::machine`] up to date
@@ -111,20 +127,19 @@ impl<B: Books> Cycle<B> {
         decide::next_due(self.books.ledger(), &self.checks)
     }
 
+    /// Orders wait for [`Cycle::take_orders`].
+    pub fn has_orders(&self) -> bool {
+        !self.orders.is_empty()
+    }
+
+    /// What is remembered of the components.
+    pub fn analyzer(&self) -> &Analyzer {
+        &self.analyzer
+    }
+
     /// Orders since the last call.
     pub fn take_orders(&mut self) -> Vec<Order> {
         std::mem::take(&mut self.orders)
-    }
-
-    /// Drops what analyze would have saved, for a driver that saves nothing. It
-    /// grows until then.
-    pub fn forget_changes(&mut self) {
-        drop(self.analyzer.take_changes());
-    }
-
-    /// Components whose evidence was given up for want of room.
-    pub fn evictions(&self) -> u64 {
-        self.analyzer.evictions()
     }
 
     /// Enters a plan into the books: lines first, then what becomes of the
@@ -153,7 +168,8 @@ impl<B: Books> Cycle<B> {
         self.orders.extend(plan.orders);
     }
 
-    fn context(&self, now: Stamp) -> Context<'_> {
+    /// All that a decision looks at.
+    pub fn context(&self, now: Stamp) -> Context<'_> {
         let Cycle { books, policy, machine, .. } = self;
         Context { policy, machine, ledger: books.ledger(), now }
     }

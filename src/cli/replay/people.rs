@@ -139,7 +139,7 @@ fn found(options: &Options, summary: &Summary, clock: &Clock) -> String {
                 let lead = words(i64::try_from(lead).unwrap_or(i64::MAX));
                 format!("Found {lead} before the failure at {time}\n")
             }
-            None => format!("Nothing told of the failure at {time} before it came\n"),
+            None => format!("No row, bits or escalation told of the failure at {time} before\n"),
         };
     }
     line

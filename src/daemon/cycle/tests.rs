@@ -4,11 +4,12 @@
 use super::*;
 use crate::api::samples;
 use crate::state::{BootRow, Saved, Store};
-use bulkhead_core::analyze::Response;
+use bulkhead_core::analyze::{FaultUpdate, Finding, Response};
 use bulkhead_core::decide::Answer;
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{
-    Component, Cover, CoverBy, DramPlace, Ledger, PageSize, Pfn, Severity, Time, Vendor, Wall,
+    Component, Cover, CoverBy, DramPlace, IsolationState, Ledger, PageSize, Pfn, Severity, Time,
+    Vendor, Wall,
 };
 
 const NOW: Stamp = Stamp { at: Time(1 << 50), wall: Wall(0) };
@@ -32,7 +33,7 @@ fn cycle(saved: &mut Saved) -> Cycle {
     };
     let policy = Policy::default();
     let analyzer = Analyzer::new(Rules::from(&policy));
-    Cycle::new(Memory::new(saved, boot), policy, machine, analyzer)
+    Cycle::new(Memory::new(saved, boot, machine.page_size), policy, machine, analyzer)
 }
 
 fn cover(pages: u64) -> Option<Cover> {
@@ -51,7 +52,7 @@ fn row() -> Fault {
 
 fn found_row(cycle: &mut Cycle) -> Uuid {
     let response = Response::TakePages(vec![Pfn(0), Pfn(1)]);
-    cycle.found(&Finding { fault: row(), response }, NOW);
+    cycle.core.found(Finding { fault: row(), response }, NOW);
     row().id
 }
 
@@ -72,7 +73,7 @@ fn grown(id: Uuid, pages: u64) -> FaultUpdate {
 }
 
 fn state(cycle: &Cycle, id: Uuid) -> FaultState {
-    cycle.memory.faults[&id].state
+    cycle.core.books.faults[&id].state
 }
 
 #[test]
@@ -81,8 +82,8 @@ fn a_row_that_covers_more_takes_more_and_is_open_until_it_did() {
     let id = found_row(&mut cycle);
     take_all(&mut cycle);
     assert_eq!(state(&cycle, id), FaultState::Isolated);
-    cycle.update(grown(id, 3), NOW);
-    let fault = &cycle.memory.faults[&id];
+    cycle.core.updated(grown(id, 3), NOW);
+    let fault = &cycle.core.books.faults[&id];
     assert_eq!((fault.errors, &fault.cover), (9, &cover(3)));
     assert_eq!(state(&cycle, id), FaultState::Open);
     assert_eq!(cycle.take_orders().0, [Order::SoftOffline(Pfn(2))]);
@@ -96,8 +97,8 @@ fn a_restart_in_the_middle_of_a_row_knows_when_all_of_it_is_gone() {
     let id = found_row(&mut earlier);
     answer(&mut earlier, Order::SoftOffline(Pfn(0)), Answer::Off);
     let mut saved = Saved {
-        ledger: earlier.memory.ledger.values().cloned().collect(),
-        faults: earlier.memory.faults.values().cloned().collect(),
+        ledger: earlier.core.books.ledger.values().cloned().collect(),
+        faults: earlier.core.books.faults.values().cloned().collect(),
         ..Saved::default()
     };
     let mut cycle = cycle(&mut saved);
@@ -116,7 +117,7 @@ fn a_closed_fault_is_not_reopened_when_what_it_took_is_given_back() {
     cycle.release(Target::Page(Pfn(0)), false, NOW).unwrap();
     take_all(&mut cycle);
     answer(&mut cycle, Order::Unpoison(Pfn(0)), Answer::On);
-    assert_eq!(cycle.memory.ledger.count(false, IsolationState::Released), 1);
+    assert_eq!(cycle.core.books.ledger.count(false, IsolationState::Released), 1);
     assert_eq!(state(&cycle, id), FaultState::Replaced);
 }
 
@@ -124,10 +125,10 @@ fn a_closed_fault_is_not_reopened_when_what_it_took_is_given_back() {
 fn open_and_escalated_faults_are_counted_as_they_change() {
     let mut cycle = cycle(&mut Saved::default());
     let figures = |cycle: &Cycle| {
-        let figures = cycle.memory.fault_figures();
+        let figures = cycle.core.books.fault_figures();
         (figures.open, figures.escalated)
     };
-    cycle.policy.limits.pages_per_day = 1;
+    cycle.core.policy.limits.pages_per_day = 1;
     let id = found_row(&mut cycle);
     assert_eq!(figures(&cycle), (1, 1));
     cycle.resolve(id, FaultState::Acquitted, NOW).unwrap();
@@ -142,14 +143,14 @@ fn what_finds_no_room_in_the_ledger_is_gone_from_the_disk_too() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = Store::open(dir.path()).unwrap();
     let mut cycle = cycle(&mut Saved::default());
-    cycle.policy.limits.pages_per_day = 0;
+    cycle.core.policy.limits.pages_per_day = 0;
     let most = Ledger::MOST_SPARE as u64;
     let mut find = |severity, first: u64, pages: u64| {
         let pages: Vec<Pfn> = (first..first + pages).map(Pfn).collect();
         let cover = Some(Cover { by: CoverBy::Seen, pages: pages.clone() });
         let fault = Fault { id: Uuid::from_u128(first.into()), severity, cover, ..row() };
-        cycle.found(&Finding { fault, response: Response::TakePages(pages) }, NOW);
-        cycle.memory.commit(&mut store).unwrap();
+        cycle.core.found(Finding { fault, response: Response::TakePages(pages) }, NOW);
+        cycle.core.books.commit(&mut store).unwrap();
         store.load("a").unwrap().ledger
     };
     assert_eq!(find(Severity::Minor, 0, most).len() as u64, most);
@@ -157,5 +158,5 @@ fn what_finds_no_room_in_the_ledger_is_gone_from_the_disk_too() {
     assert_eq!(ledger.len() as u64, most);
     assert!(ledger.get(&Target::Page(Pfn(most - 1))).is_none(), "the last of the least urgent");
     assert!(ledger.get(&Target::Page(Pfn(most))).is_some());
-    assert_eq!(cycle.memory.ledger.forgotten(), 10);
+    assert_eq!(cycle.core.books.ledger.forgotten(), 10);
 }

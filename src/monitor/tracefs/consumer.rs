@@ -1,7 +1,7 @@
 //! Extended error logs are handed to tracepoints only while somebody says that
 //! he reads them, and are printed to the console otherwise
 //! (drivers/acpi/acpi_extlog.c, extlog_print; drivers/ras/debugfs.c). Kernels
-//! from 6.19 on hand them out in any case.
+//! that have no such file hand them out in any case.
 
 use nix::sys::statfs::{statfs, DEBUGFS_MAGIC};
 use std::fs::File;

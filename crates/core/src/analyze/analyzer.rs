@@ -244,6 +244,14 @@ impl Analyzer {
         components.chain(rows.map(|(k, v)| (EvidenceKey::Row(k), v.map(Remembered::Row)))).collect()
     }
 
+    /// Hands nothing out of what changed up to now: for one who saves nothing,
+    /// since the list grows until it is asked for.
+    pub fn forget_changes(&mut self) {
+        self.pages.forget_changes();
+        self.others.forget_changes();
+        self.located.forget_changes();
+    }
+
     /// All rows are to be handed out by the next [`Analyzer::take_changes`]:
     /// where they were kept is lost.
     pub fn mark_all(&mut self) {

@@ -196,6 +196,16 @@ impl<K: Clone + Eq + Hash> Book<K> {
         changes
     }
 
+    /// Hands nothing out of what changed up to now.
+    pub fn forget_changes(&mut self) {
+        self.gone.clear();
+        for place in self.dirty.drain(..) {
+            if let Some(slot) = self.slots.get_mut(place as usize) {
+                slot.is_dirty = false;
+            }
+        }
+    }
+
     fn find(&self, key: &K) -> Option<u32> {
         let is = |place: &u32| self.row(*place).is_some_and(|row| row.key == *key);
         self.places.find(self.hasher.hash_one(key), is).copied()

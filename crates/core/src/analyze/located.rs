@@ -6,7 +6,7 @@ use super::dram::{self, Capacity, Dimms, DramRules, Row, RowKey, Scope, Sighting
 use super::part;
 use super::rules::Rules;
 use crate::model::{DimmId, DramPlace, Fault, Machine, PhysAddr};
-use rustc_hash::FxHashMap;
+use hashbrown::HashMap;
 use uuid::Uuid;
 
 /// DIMMs whose address mapping is learned, at most: as many as the largest hosts
@@ -17,12 +17,12 @@ const MAX_MAPS: usize = 256;
 #[derive(Debug)]
 pub(super) struct Located {
     dimms: Dimms,
-    maps: FxHashMap<DimmId, RowMap>,
+    maps: HashMap<DimmId, RowMap>,
 }
 
 impl Default for Located {
     fn default() -> Self {
-        Located { dimms: Dimms::new(Capacity::default()), maps: FxHashMap::default() }
+        Located { dimms: Dimms::new(Capacity::default()), maps: HashMap::default() }
     }
 }
 
@@ -79,6 +79,10 @@ impl Located {
 
     pub fn take_changes(&mut self) -> Vec<(RowKey, Option<Row>)> {
         self.dimms.take_changes()
+    }
+
+    pub fn forget_changes(&mut self) {
+        self.dimms.forget_changes();
     }
 
     pub fn mark_all(&mut self) {

@@ -34,11 +34,12 @@ pub use scope::Scope;
 use crate::analyze::finding::FaultUpdate;
 use crate::decide::RowPolicy;
 use crate::model::{CoverBy, DimmId, DramPlace, Fault, Pfn, PhysAddr, Report};
+use hashbrown::HashMap;
 use keys::CellKey;
 use modes::Modes;
 use row::{Device, Line, Took};
 use rows::{Rows, Slot};
-use rustc_hash::FxHashMap;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// How much is remembered.
@@ -137,9 +138,9 @@ struct Case<'a> {
 pub struct Dimms {
     capacity: Capacity,
     rows: Rows,
-    modes: FxHashMap<DimmId, Modes>,
+    modes: HashMap<DimmId, Modes>,
     /// Open faults, by name.
-    faults: FxHashMap<Uuid, Scope>,
+    faults: HashMap<Uuid, Scope>,
     evictions: u64,
     doubtful: u64,
 }
@@ -150,8 +151,8 @@ impl Dimms {
         Dimms {
             capacity,
             rows: Rows::default(),
-            modes: FxHashMap::default(),
-            faults: FxHashMap::default(),
+            modes: HashMap::default(),
+            faults: HashMap::default(),
             evictions: 0,
             doubtful: 0,
         }
@@ -177,6 +178,7 @@ impl Dimms {
             self.bits(seen, &mut found);
             return found;
         };
+        self.forget_stale(&named, seen, rules.row.threshold.window);
         let Some(cell) = self.agreed(named, seen) else {
             self.doubtful = self.doubtful.saturating_add(1);
             found.trust = Trust::Doubtful;
@@ -247,10 +249,9 @@ impl Dimms {
             self.rows.insert(key, row);
         }
         for fault in open_faults.filter(|fault| fault.is_open()) {
-            let Some((scope, named)) = Scope::of(fault) else { continue };
-            let device = named.map_or_else(|| self.device(&scope), Device::One);
+            let Some(scope) = Scope::of(fault) else { continue };
             let modes = self.modes.entry(scope.dimm()).or_default();
-            if !modes.reopen(scope, device, fault) {
+            if !modes.reopen(scope, fault) {
                 continue;
             }
             self.faults.insert(fault.id, scope);
@@ -265,6 +266,11 @@ impl Dimms {
     /// it is gone.
     pub fn take_changes(&mut self) -> Vec<(RowKey, Option<Row>)> {
         self.rows.take_changes()
+    }
+
+    /// Hands nothing out of what changed up to now.
+    pub fn forget_changes(&mut self) {
+        self.rows.forget_changes();
     }
 
     /// All rows are to be handed out by the next [`Dimms::take_changes`].
@@ -297,6 +303,22 @@ impl Dimms {
             // A row with a fault of its own that still stands stays.
             let own = self.rows.row(slot).and_then(|row| row.fault);
             if own.is_none_or(|id| id == fault) {
+                self.rows.remove(slot);
+            }
+        }
+    }
+
+    /// Rows expire a few at a time; one that is due and touched before its turn
+    /// is forgotten now, so that what is found does not hang on whose turn it
+    /// was.
+    fn forget_stale(&mut self, named: &CellKey, seen: &Sighting, window: Duration) {
+        let start = seen.report.last.at.before(window);
+        let by_line = seen.addr.and_then(|addr| self.rows.cell_at(Line::of(addr)));
+        let by_line = by_line.map(|cell| cell.row).filter(|row| *row != named.row);
+        for key in [Some(named.row), by_line].into_iter().flatten() {
+            let Some(slot) = self.rows.find(&key) else { continue };
+            let stale = |row: &Row| row.fault.is_none() && row.last.at < start;
+            if self.rows.row(slot).is_some_and(stale) {
                 self.rows.remove(slot);
             }
         }
@@ -374,24 +396,21 @@ impl Dimms {
         }
     }
 
-    /// The device that all errors of `scope` lie in, as far as its rows tell.
+    /// The device that a row or column lies in, as far as its rows tell; wider
+    /// scopes are judged by what is at fault inside.
     fn device(&self, scope: &Scope) -> Device {
-        let rows = |bank| self.rows.of_bank(bank).iter().filter_map(|slot| self.rows.row(*slot));
-        let devices: Vec<Device> = match scope {
-            Scope::Row(key) => self
-                .rows
-                .find(key)
-                .and_then(|slot| self.rows.row(slot))
-                .map(|r| r.device)
-                .into_iter()
-                .collect(),
-            Scope::Column(bank, column) => {
-                rows(bank).filter(|row| row.cell(*column).is_some()).map(|row| row.device).collect()
+        let row = |slot: Slot| self.rows.row(slot);
+        match scope {
+            Scope::Row(key) => {
+                self.rows.find(key).and_then(row).map_or(Device::Unknown, |r| r.device)
             }
-            Scope::Bank(bank) => rows(bank).map(|row| row.device).collect(),
-            Scope::Rank(..) | Scope::Dimm(_) | Scope::Bits(_) => Vec::new(),
-        };
-        devices.into_iter().fold(Device::Unknown, Device::with)
+            Scope::Column(bank, column) => {
+                let rows = self.rows.of_bank(bank).iter().filter_map(|slot| row(*slot));
+                let inside = rows.filter(|row| row.cell(*column).is_some());
+                inside.fold(Device::Unknown, |device, row| device.with(row.device))
+            }
+            _ => Device::Unknown,
+        }
     }
 
     /// A wider mode than `scope` (or itself) is open.

@@ -17,25 +17,27 @@ use uuid::Uuid;
 const MOST: usize = 64;
 
 /// Distinct rows with an error in one column of one bank that make a column
-/// fault (field studies count three in one column as no accident; below it no
-/// affordable page set misses much, beyond it none helps).
-pub(crate) const COLUMN_ROWS: usize = 3;
+/// fault: two may meet by chance, three do not, and the column goes on through
+/// all rows of the bank, which no affordable set of pages holds.
+pub(super) const COLUMN_ROWS: usize = 3;
 
-/// Faulty rows and columns that make a bank fault.
-pub(crate) const BANK_MODES: usize = 3;
+/// Faulty rows and columns that make a bank fault, for the same reasons.
+pub(super) const BANK_MODES: usize = 3;
 
 /// Faulty banks of one rank that make a rank fault if one device is known to be
-/// in all of them: two banks share nothing but their device.
-pub(crate) const RANK_BANKS_OF_DEVICE: usize = 2;
+/// in all of them: two banks share nothing but their device. The figure is ours.
+pub(super) const RANK_BANKS_OF_DEVICE: usize = 2;
 
-/// Faulty banks of one rank that make a rank fault if devices are not known.
-pub(crate) const RANK_BANKS: usize = 3;
+/// Faulty banks of one rank that make a rank fault if devices are not known: one
+/// more, for they may lie in several by chance. The figure is ours.
+pub(super) const RANK_BANKS: usize = 3;
 
-/// Ranks with so many faulty banks make a fault of the DIMM.
-pub(crate) const DIMM_BANKS_OF_RANK: usize = 2;
+/// A rank counts towards a fault of the DIMM with so many faulty banks. The
+/// figure is ours: what one bank's fault cannot explain.
+pub(super) const DIMM_BANKS_OF_RANK: usize = 2;
 
-/// Such ranks that it takes.
-pub(crate) const DIMM_RANKS: usize = 2;
+/// Such ranks that make a fault of the DIMM: more than one rank share only it.
+pub(super) const DIMM_RANKS: usize = 2;
 
 /// A mode that was just found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +70,6 @@ pub struct Mode {
 pub(super) struct Open {
     id: Uuid,
     scope: Scope,
-    device: Device,
     last: Stamp,
     errors: u64,
     evidence: usize,
@@ -104,7 +105,6 @@ impl Modes {
         self.open.push(Open {
             id: mode.id,
             scope: mode.scope,
-            device: mode.device.into(),
             last: mode.last,
             errors: mode.rate.errors,
             evidence: mode.evidence.len(),
@@ -113,14 +113,13 @@ impl Modes {
     }
 
     /// Takes up an open fault; `false` where there is no room.
-    pub fn reopen(&mut self, scope: Scope, device: Device, fault: &Fault) -> bool {
+    pub fn reopen(&mut self, scope: Scope, fault: &Fault) -> bool {
         if !self.has_room() || self.get(fault.id).is_some() {
             return false;
         }
         self.open.push(Open {
             id: fault.id,
             scope,
-            device,
             last: fault.last,
             errors: fault.errors,
             evidence: fault.evidence.len(),
@@ -142,9 +141,6 @@ impl Modes {
             open.errors = open.errors.saturating_add(errors);
             if open.last.at < seen.report.last.at {
                 open.last = seen.report.last;
-            }
-            if !open.scope.is_wide() || open.device == Device::Unknown {
-                open.device = open.device.with(seen.place.device.into());
             }
             match open.scope {
                 Scope::Row(_) => row = Some(open),
@@ -174,33 +170,46 @@ impl Modes {
         self.open.iter().map(|open| open.last.at).max().unwrap_or_default()
     }
 
-    /// A bank fault is due: enough faulty rows and columns of `bank` since
-    /// `start`, and the device they share.
-    pub fn bank_is_due(&self, bank: &BankKey, start: Time) -> Option<Option<u16>> {
-        let inside = || self.since(start).filter(|open| open.scope.bank().as_ref() == Some(bank));
-        let device = inside().fold(Device::Unknown, |device, open| device.with(open.device));
-        (inside().count() >= BANK_MODES).then(|| device.known())
+    /// Open modes of narrower scope than a rank, with an error since `start`.
+    pub fn inside_banks(&self, start: Time) -> impl Iterator<Item = (BankKey, &Scope)> {
+        self.since(start).filter_map(|open| Some((open.scope.bank()?, &open.scope)))
     }
 
-    /// A rank fault is due, and the device to blame.
-    pub fn rank_is_due(&self, rank: u16, start: Time) -> Option<Option<u16>> {
-        let banks = self.faulty_banks(start);
-        let of_rank = || banks.iter().filter(|(bank, _)| bank.rank == rank);
+    /// A bank fault is due: enough faulty rows and columns of `bank` since
+    /// `start`.
+    pub fn bank_is_due(&self, bank: &BankKey, start: Time) -> bool {
+        self.inside_banks(start).filter(|(of, _)| of == bank).count() >= BANK_MODES
+    }
+
+    /// A rank fault is due, and the device to blame. `device` tells that of a
+    /// narrower mode.
+    pub fn rank_is_due(
+        &self,
+        rank: u16,
+        start: Time,
+        device: impl Fn(&Scope) -> Device,
+    ) -> Option<Option<u16>> {
+        let mut banks: BTreeMap<BankKey, Device> = BTreeMap::new();
+        for (bank, scope) in self.inside_banks(start).filter(|(bank, _)| bank.rank == rank) {
+            let of_bank = banks.entry(bank).or_default();
+            *of_bank = of_bank.with(device(scope));
+        }
         let mut by_device: BTreeMap<u16, usize> = BTreeMap::new();
-        for device in of_rank().filter_map(|(_, device)| device.known()) {
+        for device in banks.values().filter_map(|device| device.known()) {
             *by_device.entry(device).or_default() += 1;
         }
         let blamed = by_device.iter().find(|(_, banks)| **banks >= RANK_BANKS_OF_DEVICE);
         match blamed {
             Some((device, _)) => Some(Some(*device)),
-            None => (of_rank().count() >= RANK_BANKS).then_some(None),
+            None => (banks.len() >= RANK_BANKS).then_some(None),
         }
     }
 
     /// A fault of the whole DIMM is due.
     pub fn dimm_is_due(&self, start: Time) -> bool {
         let mut ranks: BTreeMap<u16, usize> = BTreeMap::new();
-        for bank in self.faulty_banks(start).keys() {
+        let banks: BTreeSet<BankKey> = self.inside_banks(start).map(|(bank, _)| bank).collect();
+        for bank in banks {
             *ranks.entry(bank.rank).or_default() += 1;
         }
         let several = ranks.into_iter().filter(|(_, banks)| *banks >= DIMM_BANKS_OF_RANK);
@@ -210,18 +219,6 @@ impl Modes {
         });
         let ranks: BTreeSet<u16> = several.map(|(rank, _)| rank).chain(escalated).collect();
         ranks.len() >= DIMM_RANKS
-    }
-
-    /// Banks with a mode inside since `start`, and the device of each.
-    fn faulty_banks(&self, start: Time) -> BTreeMap<BankKey, Device> {
-        let mut banks: BTreeMap<BankKey, Device> = BTreeMap::new();
-        for open in self.since(start) {
-            if let Some(bank) = open.scope.bank() {
-                let device = banks.entry(bank).or_default();
-                *device = device.with(open.device);
-            }
-        }
-        banks
     }
 
     fn since(&self, start: Time) -> impl Iterator<Item = &Open> {

@@ -85,15 +85,17 @@ impl Dimms {
         let due = |dimms: &Dimms, scope: &Scope| {
             let (modes, start) = (dimms.modes.get(&bank.dimm)?, start(dimms));
             match scope {
-                Scope::Bank(bank) => modes.bank_is_due(bank, start),
-                Scope::Rank(_, rank) => modes.rank_is_due(*rank, start),
+                Scope::Bank(bank) => modes.bank_is_due(bank, start).then_some(None),
+                Scope::Rank(_, rank) => {
+                    modes.rank_is_due(*rank, start, |inner| dimms.device(inner))
+                }
                 _ => modes.dimm_is_due(start).then_some(None),
             }
         };
         for scope in [Scope::Bank(bank), Scope::Rank(bank.dimm, bank.rank), Scope::Dimm(bank.dimm)]
         {
             if self.is_given_up(&scope) {
-                return;
+                continue;
             }
             if let Some(device) = due(self, &scope) {
                 self.open(scope, device, false, None, case, found);

@@ -3,7 +3,7 @@
 use super::keys::{BankKey, CellKey, RowKey};
 use super::row::{Line, Row};
 use crate::model::Time;
-use rustc_hash::{FxHashMap, FxHashSet};
+use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -35,14 +35,14 @@ struct Held {
 pub(super) struct Rows {
     held: Vec<Option<Held>>,
     free: Vec<Slot>,
-    by_key: FxHashMap<RowKey, Slot>,
-    by_bank: FxHashMap<BankKey, Vec<Slot>>,
-    by_line: FxHashMap<Line, (Slot, u32)>,
+    by_key: HashMap<RowKey, Slot>,
+    by_bank: HashMap<BankKey, Vec<Slot>>,
+    by_line: HashMap<Line, (Slot, u32)>,
     by_worth: BTreeSet<(Worth, Slot)>,
     by_age: BTreeSet<(Time, Slot)>,
     /// Rows to hand out, and those that are gone.
     changed: Vec<Slot>,
-    gone: FxHashSet<RowKey>,
+    gone: HashSet<RowKey>,
 }
 
 fn worth(row: &Row) -> Worth {
@@ -222,6 +222,16 @@ impl Rows {
             }
         }
         changes
+    }
+
+    /// Hands nothing out of what changed up to now.
+    pub fn forget_changes(&mut self) {
+        self.gone.clear();
+        for slot in self.changed.drain(..) {
+            if let Some(held) = self.held.get_mut(index(slot)).and_then(Option::as_mut) {
+                held.dirty = false;
+            }
+        }
     }
 
     /// All indexes tell of the same rows and lines.

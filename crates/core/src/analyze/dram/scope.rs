@@ -53,11 +53,6 @@ impl Scope {
         }
     }
 
-    /// Other devices may err in it by chance.
-    pub(super) fn is_wide(&self) -> bool {
-        !matches!(self, Scope::Row(_) | Scope::Column(..))
-    }
-
     /// An error of `cell` is an error of this.
     pub(super) fn holds(&self, cell: &CellKey) -> bool {
         match self {
@@ -105,18 +100,15 @@ impl Scope {
         }
     }
 
-    /// What `fault` takes in, and the device to blame, if it is one of these
-    /// rules' faults.
-    pub(in crate::analyze) fn of(fault: &Fault) -> Option<(Scope, Option<u16>)> {
-        let scope = match &fault.component {
+    /// What `fault` takes in, if it is one of these rules' faults.
+    pub(in crate::analyze) fn of(fault: &Fault) -> Option<Scope> {
+        Some(match &fault.component {
             Component::Row { place, .. } => {
                 Scope::Row(RowKey { bank: BankKey::of(place)?, row: place.row? })
             }
             Component::Column { place, .. } => Scope::Column(BankKey::of(place)?, place.column?),
             Component::Bank { place, .. } => Scope::Bank(BankKey::of(place)?),
-            Component::Rank { place, .. } => {
-                return Some((Scope::Rank(place.dimm, place.rank?), place.device));
-            }
+            Component::Rank { place, .. } => Scope::Rank(place.dimm, place.rank?),
             Component::Dimm { dimm, .. } if fault.rule.id == RuleId::ManyBanks.name() => {
                 Scope::Dimm(*dimm)
             }
@@ -124,8 +116,7 @@ impl Scope {
                 Scope::Bits(*dimm)
             }
             _ => return None,
-        };
-        Some((scope, None))
+        })
     }
 }
 

@@ -9,7 +9,7 @@ fn ce(at: u64) -> Report {
 }
 
 /// Another analyzer that starts from what the first one saved.
-fn restart(analyzer: &mut Analyzer, faults: &[Fault]) -> Analyzer {
+pub fn restart(analyzer: &mut Analyzer, faults: &[Fault]) -> Analyzer {
     let saved = serde_json::to_string(&analyzer.take_changes()).unwrap();
     let rows: Vec<(EvidenceKey, Option<Remembered>)> = serde_json::from_str(&saved).unwrap();
     let rows = rows.into_iter().filter_map(|(key, row)| Some((key, row?)));

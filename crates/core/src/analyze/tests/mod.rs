@@ -4,8 +4,8 @@
 mod bookkeeping;
 mod counting;
 mod memory;
+mod places;
 mod processor;
-mod traces;
 
 use super::*;
 use crate::decide::Policy;

@@ -161,6 +161,16 @@ fn an_address_of_another_place_is_doubtful_and_fires_nothing() {
 }
 
 #[test]
+fn another_line_of_the_same_page_is_doubtful_too() {
+    let mut dimms = dimms();
+    let known = at(0, 9, 0);
+    see(&mut dimms, known, 0);
+    let other_line = PhysAddr(addr(&known).0 + 0x40);
+    let found = see_at(&mut dimms, known, other_line, 0, &rules(), &unknown_map);
+    assert_eq!(found.trust, Trust::Doubtful);
+}
+
+#[test]
 fn columns_of_one_burst_are_one_place() {
     let mut dimms = dimms();
     let first = at(0, 9, 8);

@@ -4,7 +4,6 @@
 mod platform;
 mod properties;
 mod stories;
-mod traces;
 
 use super::*;
 

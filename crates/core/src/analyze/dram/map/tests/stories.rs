@@ -51,10 +51,39 @@ fn a_row_that_shows_its_first_error_is_known_from_its_neighbours() {
 
 #[test]
 fn one_row_is_not_enough_for_exact() {
-    let (platform, places) = (six_way(), rows(70_000..70_001));
-    let map = platform.taught(&places);
-    let (by, pages) = platform.ask(&map, &places[0], &places).unwrap();
+    let platform = six_way();
+    let places: Vec<_> = (0..128).map(|line| place(2, 3, 70_000, line * 8)).collect();
+    // With every line seen there is nothing to learn; with half of them there is.
+    assert_eq!(platform.ask(&platform.taught(&places), &places[0], &places), None);
+    let (by, pages) = platform.ask(&platform.taught(&places), &places[0], &places[..64]).unwrap();
     assert_eq!((by, pages), (CoverBy::Learned, platform.row(&places[0])));
+}
+
+#[test]
+fn columns_that_always_change_together_are_not_enough_for_exact() {
+    let platform = six_way();
+    let places: Vec<_> =
+        (70_000..70_010).flat_map(|row| [0, 127].map(|line| place(2, 3, row, line * 8))).collect();
+    let (by, _) = platform.ask(&platform.taught(&places), &places[0], &places).unwrap();
+    assert_eq!(by, CoverBy::Learned);
+}
+
+#[test]
+fn differences_that_reach_where_regions_begin_are_not_taken_for_linear() {
+    // Almost closed pages over 16 channels, the base under the row's high bits.
+    let mut platform = Platform::skylake(0);
+    platform.line[0] = 6;
+    platform.group[0] = 14;
+    platform.levels = vec![(6, 16, 0)];
+    platform.base = 0x2b7b << 26;
+    let lines = [(8640, vec![12, 24, 28, 39, 59, 63, 103]), (10816, vec![29, 33, 41, 42, 126])];
+    let places: Vec<_> = lines
+        .into_iter()
+        .flat_map(|(row, lines)| lines.into_iter().map(move |line| place(0, 0, row, line * 8)))
+        .collect();
+    let answer = platform.ask(&platform.taught(&places), &places[0], &places);
+    let row = platform.row(&places[0]);
+    assert!(answer.is_none_or(|(_, pages)| pages.iter().all(|page| row.contains(page))));
 }
 
 #[test]

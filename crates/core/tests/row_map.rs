@@ -1,7 +1,10 @@
-//! Real DIMMs, where there are any: CSV files in the folder that
-//! `BULKHEAD_TRACES` names, else in `shared/traces` beside the repository.
+//! What the row map makes of real DIMMs, where there are any: CSV files in the
+//! folder that `BULKHEAD_TRACES` names, else in `shared/traces` beside the
+//! repository.
+#![allow(clippy::unwrap_used)]
 
-use super::*;
+use bulkhead_core::analyze::dram::map::RowMap;
+use bulkhead_core::model::{CoverBy, DramPlace, PageSize, PhysAddr};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -23,8 +26,14 @@ fn dimms(file: &Path) -> Option<Vec<Cells>> {
         let field = |n: usize| fields[columns[n]];
         let number = |n: usize| field(n).parse::<u32>().unwrap();
         let addr = u64::from_str_radix(field(0).trim_start_matches("0x"), 16).unwrap();
-        let mut place = place(number(5) as u16, number(6) as u16, number(7), number(8));
-        place.rank = Some(number(4) as u16);
+        let place = DramPlace {
+            rank: Some(number(4) as u16),
+            bank_group: Some(number(5) as u16),
+            bank: Some(number(6) as u16),
+            row: Some(number(7)),
+            column: Some(number(8)),
+            ..DramPlace::default()
+        };
         let dimm = (number(1), number(2), number(3));
         dimms.entry(dimm).or_default().insert((place, PhysAddr(addr)));
     }
@@ -70,7 +79,7 @@ fn an_error_left_out_lies_in_the_row_that_the_others_predict() {
                 };
                 let seen: Vec<_> =
                     others().filter(|(place, _)| in_row(place)).map(|(_, addr)| *addr).collect();
-                let known = pages(&map, left_out, &seen);
+                let known = map.row_pages(left_out, &seen, PageSize::KIB_4, 46);
                 let page = PageSize::KIB_4.pfn(*addr);
                 match known {
                     None => unknown += 1,
@@ -79,7 +88,7 @@ fn an_error_left_out_lies_in_the_row_that_the_others_predict() {
                     // Only a column bit that no other error has shown excuses.
                     Some((by, _)) => {
                         let shown = bits(&others().collect::<Vec<_>>());
-                        let new = left_out.column.unwrap() / 8 & !shown;
+                        let new = (left_out.column.unwrap() / 8) & !shown;
                         assert!(by == CoverBy::Learned && new != 0, "{left_out:?} {addr}");
                         partly += 1;
                     }
