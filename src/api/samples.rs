@@ -234,6 +234,7 @@ pub fn ailing() -> Status {
     status.limits.pages_today.used = 1;
     status.limits.cpus.used = 2;
     status.checks = vec![CheckView { name: "edac-sysfs".to_owned(), differs: 3 }];
+    status.evidence = TrackedView { tracked: 65_536, evicted: 7 };
     status.conflicts = vec!["rasdaemon offlines pages too; turn its policy off".to_owned()];
     status.last_boot = boots().pop().unwrap_or_default();
     status.health = status.assess();

@@ -50,13 +50,6 @@ fn render(status: &Status, ledger: &[IsolationView], known: &[FaultView], clock:
         );
         text += &format!("  {}\n", styled(WARN, &line));
     }
-    if status.evidence.evicted > 0 {
-        let line = format!(
-            "Evidence of {} was given up for want of room",
-            count(status.evidence.evicted, "component")
-        );
-        text += &format!("  {}\n", styled(WARN, &line));
-    }
     text += &limits(status);
     for conflict in &status.conflicts {
         text += &format!("{} {}\n", styled(WARN, "Conflict:"), one_line(conflict));
@@ -165,8 +158,15 @@ fn limits(status: &Status) -> String {
         }
     };
     let limits = &status.limits;
+    let evicted = match status.evidence.evicted {
+        0 => String::new(),
+        n => format!(
+            ", {}",
+            styled(WARN, &format!("evidence of {} given up", count(n, "component")))
+        ),
+    };
     format!(
-        "{} {}, {}, {}\n",
+        "{} {}, {}, {}{evicted}\n",
         styled(HEADING, "Limits:"),
         amount("memory", limits.memory_bytes, bytes),
         amount("pages today", limits.pages_today, |n| n.to_string()),

@@ -15,7 +15,10 @@ impl Pace {
     /// Two drains start at least this far apart: enough for errors that come
     /// together to be taken together.
     pub const SHORTEST: Duration = Duration::from_millis(20);
-    /// No error waits longer than this for its drain to start.
+    /// No error waits longer than this for its drain to start. Two drains start
+    /// no farther apart either, so that errors counted as one report lie no
+    /// farther apart: unless a drain, which may wait for the disk, takes more
+    /// than half of it.
     pub const LONGEST: Duration = Duration::from_millis(100);
     /// A drain is followed by a pause so many times as long.
     const REST: u32 = 4;
@@ -32,7 +35,9 @@ impl Pace {
 
     /// A drain, with all that followed from it, took from `start` to `end`.
     pub fn drained(&mut self, start: Time, end: Time) {
-        let rest = (end.since(start) * Self::REST).clamp(Self::SHORTEST, Self::LONGEST);
+        let took = end.since(start);
+        let longest = Self::LONGEST.saturating_sub(took).max(took.min(Self::LONGEST));
+        let rest = took.saturating_mul(Self::REST).clamp(Self::SHORTEST, longest);
         self.not_before = end.after(rest);
     }
 }
@@ -53,12 +58,23 @@ mod tests {
 
     #[test]
     fn a_drain_is_followed_by_a_rest_four_times_as_long_within_bounds() {
-        for (took_ms, rest_ms) in [(0, 20), (1, 20), (10, 40), (25, 100), (500, 100)] {
+        for (took_ms, rest_ms) in
+            [(0, 20), (1, 20), (10, 40), (20, 80), (25, 75), (60, 60), (500, 100)]
+        {
             let mut pace = Pace::default();
             let end = START.after(Duration::from_millis(took_ms));
             pace.drained(START, end);
             assert_eq!(pace.not_before().since(end), Duration::from_millis(rest_ms), "{took_ms}");
             assert!(!pace.allows(end.after(Duration::from_millis(rest_ms - 1))));
+        }
+    }
+
+    #[test]
+    fn drains_of_up_to_50_ms_start_at_most_100_ms_apart() {
+        for took_ms in 0..=50 {
+            let mut pace = Pace::default();
+            pace.drained(START, START.after(Duration::from_millis(took_ms)));
+            assert!(pace.allows(START.after(Pace::LONGEST)), "{took_ms}");
         }
     }
 }

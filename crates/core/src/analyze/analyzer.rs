@@ -23,9 +23,9 @@ use uuid::Uuid;
 /// what in the last second.
 pub const MAX_PAGES: usize = 65_536;
 
-/// Bytes of reports kept per page on average, at most: two of a machine check,
-/// or one that an EDAC driver describes at some length. Where they are longer
-/// there is room for fewer pages.
+/// Bytes of reports kept per page on average, at most. A machine check takes 200.
+/// Where an EDAC driver describes each of them at some length, a page takes 650:
+/// there is room for 26,000 then.
 const PAGE_BYTES: usize = 256;
 
 /// Other components with evidence, at most. Cores have a few each; the rest is
@@ -267,7 +267,7 @@ impl Analyzer {
 
     /// Components with evidence.
     pub fn tracked(&self) -> usize {
-        self.pages.len() + self.others.len()
+        self.pages.len() + self.others.len() + self.located.rows()
     }
 
     /// Components whose evidence was given up for want of room.

@@ -33,6 +33,7 @@ pub struct Book<K> {
     slots: Vec<Slot<K>>,
     free: Vec<u32>,
     places: HashTable<u32>,
+    /// Seeded anew each time: nobody can make a log whose pages collide.
     hasher: DefaultHashBuilder,
     worth: Queues,
     /// Places that have changed since the last [`Book::take_changes`], each once.

@@ -89,6 +89,11 @@ impl Located {
         self.dimms.mark_all();
     }
 
+    /// Rows with evidence.
+    pub fn rows(&self) -> usize {
+        self.dimms.rows()
+    }
+
     pub fn evictions(&self) -> u64 {
         self.dimms.evictions()
     }
