@@ -111,8 +111,7 @@ fn generated() -> String {
         };
         let addr = (row << 17) | (column << 3);
         let parity = 1u32 << random(32);
-        writeln!(text, "{time},CE.READ,{addr:#x},0,0,0,0,7,1,0,{row},{column},107021,{parity}")
-            .unwrap();
+        writeln!(text, "{time},CE.READ,{addr:#x},0,0,0,0,7,1,0,{row},{column},1,{parity}").unwrap();
     }
     text
 }

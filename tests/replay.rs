@@ -154,6 +154,19 @@ fn the_lead_is_the_time_from_the_first_escalation_to_the_failure() {
 }
 
 #[test]
+fn a_row_that_fails_is_a_sign_and_a_page_is_none() {
+    let ce = |seconds: i64, addr: u64, column: u32| {
+        format!("{},CE.READ,{addr:#x},0,1,0,0,7,1,0,5,{column},,\n", START + seconds)
+    };
+    let failed = (START + 3660).to_string();
+    let page = csv([ce(0, 0x1000, 8), ce(60, 0x1000, 8)]).json(&["--failed-at", &failed]);
+    assert_eq!((&page["pages"], &page["lead_s"]), (&json!(1), &json!(null)));
+    let row = csv([ce(0, 0x1000, 8), ce(60, 0x2000, 16)]).json(&["--failed-at", &failed]);
+    assert_eq!((&row["faults"][0]["kind"], &row["lead_s"]), (&json!("row"), &json!(3600)));
+    assert_eq!(row["isolations"][0]["rule"], "row-ce", "{row}");
+}
+
+#[test]
 fn what_a_limit_held_back_goes_when_its_time_comes() {
     let day = 86_400;
     let log = csv([
