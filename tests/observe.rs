@@ -303,7 +303,10 @@ fn the_json_of_status_and_faults_is_that_of_the_contract() {
     assert_eq!(faults[0]["first"], "2026-01-02T03:04:01Z");
     let id = faults[0]["id"].as_str().unwrap();
     let case = it.json(&["explain", id]);
-    assert_eq!(keys(&case), ["advice", "attempts", "decision", "evidence", "fault", "rule"]);
+    assert_eq!(
+        keys(&case),
+        ["advice", "attempts", "cover", "decision", "evidence", "fault", "rule"]
+    );
     assert_eq!(case["rule"]["numbers"], json!({ "errors": 2, "window": "24h" }));
     assert_eq!(it.json(&["status"])["health"], "degraded");
     assert_eq!(it.ask(&["check"]).status.code(), Some(1));

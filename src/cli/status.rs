@@ -7,7 +7,7 @@ use super::table::{styled, table, BAD, GOOD, HEADING, PLAIN, WARN};
 use super::{faults, health, list};
 use crate::api::views::{
     BootView, FaultView, Health, IsolatedView, IsolationView, Mode, Saved, SourceState, SourceView,
-    Status, Used, Verdict,
+    Status, TrackedView, Used, Verdict,
 };
 use crate::api::Client;
 use anstyle::Style;
@@ -47,13 +47,6 @@ fn render(status: &Status, ledger: &[IsolationView], known: &[FaultView], clock:
             "{} counts {} more or less than the sources",
             one_line(&check.name),
             count(check.differs, "error")
-        );
-        text += &format!("  {}\n", styled(WARN, &line));
-    }
-    if status.evidence.evicted > 0 {
-        let line = format!(
-            "Evidence of {} was given up for want of room",
-            count(status.evidence.evicted, "component")
         );
         text += &format!("  {}\n", styled(WARN, &line));
     }
@@ -155,6 +148,25 @@ fn source(source: &SourceView) -> (Style, [String; 5]) {
     (style, [name, source.via.clone(), state.to_owned(), errors, lost])
 }
 
+/// What errors are remembered of, after a semicolon; nothing where there is
+/// nothing to tell.
+fn evidence(figures: TrackedView) -> String {
+    let TrackedView { tracked, evicted, doubtful } = figures;
+    let mut text = match tracked {
+        0 => String::new(),
+        n => format!("; evidence of {}", count(n, "component")),
+    };
+    for (n, what) in [
+        (evicted, "evidence given up for want of room"),
+        (doubtful, "reports whose place and address disagree"),
+    ] {
+        if n > 0 {
+            text += &format!("; {}", styled(WARN, &format!("{what}: {n}")));
+        }
+    }
+    text
+}
+
 fn limits(status: &Status) -> String {
     let amount = |name: &str, used: Used, show: fn(u64) -> String| {
         let text = format!("{name} {} of {}", show(used.used), show(used.max));
@@ -184,10 +196,11 @@ fn daemon(status: &Status, clock: &Clock) -> String {
         Saved::NotSaved => "STATE NOT SAVED",
     };
     let mut text = format!(
-        "Daemon up {}, mode {mode}, {saved}; kernel {}; watchdog {}\n",
+        "Daemon up {}, mode {mode}, {saved}; kernel {}; watchdog {}{}\n",
         clock.since(status.started),
         one_line(&status.kernel),
         one_line(&status.watchdog.state),
+        evidence(status.evidence),
     );
     if status.last_boot.verdict != Verdict::Unknown {
         text += &format!("Last boot: {}\n", last_boot(&status.last_boot));

@@ -227,12 +227,6 @@ impl Cycle {
         decide::usage(&self.core.context(now))
     }
 
-    /// Components with evidence, and those whose evidence was given up.
-    pub fn evidence(&self) -> (usize, u64) {
-        let analyzer = self.core.analyzer();
-        (analyzer.tracked(), analyzer.evictions())
-    }
-
     /// Orders and sentences since the last call; the memory must be on disk, or
     /// known not to get there.
     pub fn take_orders(&mut self) -> (Vec<Order>, Vec<Decision>) {
