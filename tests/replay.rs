@@ -371,6 +371,26 @@ fn a_summary_tells_what_was_read_found_and_given_up() {
 }
 
 #[test]
+fn a_row_is_told_by_its_place_rule_and_part() {
+    let error = |seconds: i64, addr: &str, column: u32| {
+        let time = jiff::Timestamp::from_second(START + seconds).unwrap();
+        let detail =
+            format!("err_code:0101:0090 socket:1 imc:0 rank:0 bg:2 ba:1 row:0x9 col:{column:#x}");
+        let record = json!({ "memory_controller": {
+            "address": addr, "mc_index": 2, "top_layer": 1, "middle_layer": 0, "lower_layer": -1,
+            "label": "A7", "driver_detail": detail,
+        } });
+        let line =
+            json!({ "time": time, "event": "report", "source": "ras:mc_event", "record": record });
+        format!("{line}\n")
+    };
+    let log = Log::new(error(0, "0x5000", 8) + &error(60, "0x9040", 0x40));
+    let output = log.replay(&["--verbose"]).assert().code(0).get_output().clone();
+    let text = String::from_utf8(output.stdout).unwrap();
+    insta::assert_snapshot!(text.replace(log.path().to_str().unwrap(), "LOG"));
+}
+
+#[test]
 fn verbose_tells_what_happens_when_and_every_line_that_is_skipped() {
     let bad = (0..9).map(|_| "nonsense\n".to_owned());
     let log = csv([ce(0, 0x1000), ce(60, 0x1000)].into_iter().chain(bad));
