@@ -89,7 +89,8 @@ fn status(health: &str) -> Value {
         "started": "2026-03-01T12:00:00Z", "state": "saved",
         "isolated": { "cpus": 0, "pages": 0, "memory_bytes": 0 },
         "pending": 0, "failed": 0, "refused": 0, "unlisted": 0, "open_faults": 0, "escalated": 0,
-        "sources": [], "checks": [], "evidence": { "tracked": 0, "evicted": 0, "doubtful": 0 },
+        "evidence": { "tracked": 0, "evicted": 0, "doubtful": 0 },
+        "sources": [], "checks": [],
         "limits": { "memory_bytes": used, "pages_today": used, "cpus": used },
         "watchdog": { "state": "not running" },
         "last_boot": {

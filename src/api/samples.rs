@@ -257,11 +257,11 @@ pub fn ailing() -> Status {
         mce.reports = 1005;
         (mc.state, mc.reports, mc.lost) = (SourceState::Lossy, 12, 7);
     }
-    status.evidence = TrackedView { tracked: 5, evicted: 1, doubtful: 2 };
     status.limits.memory_bytes.used = 8192;
     status.limits.pages_today.used = 1;
     status.limits.cpus.used = 2;
     status.checks = vec![CheckView { name: "edac-sysfs".to_owned(), differs: 3 }];
+    status.evidence = TrackedView { tracked: 65_536, evicted: 7, doubtful: 2 };
     status.conflicts = vec!["rasdaemon offlines pages too; turn its policy off".to_owned()];
     status.last_boot = boots().pop().unwrap_or_default();
     status.health = status.assess();

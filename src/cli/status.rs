@@ -149,20 +149,15 @@ fn source(source: &SourceView) -> (Style, [String; 5]) {
 }
 
 /// What errors are remembered of, after a semicolon; nothing where there is
-/// nothing to tell.
+/// nothing to tell. What was given up is told with the limits.
 fn evidence(figures: TrackedView) -> String {
-    let TrackedView { tracked, evicted, doubtful } = figures;
-    let mut text = match tracked {
+    let mut text = match figures.tracked {
         0 => String::new(),
         n => format!("; evidence of {}", count(n, "component")),
     };
-    for (n, what) in [
-        (evicted, "evidence given up for want of room"),
-        (doubtful, "reports whose place and address disagree"),
-    ] {
-        if n > 0 {
-            text += &format!("; {}", styled(WARN, &format!("{what}: {n}")));
-        }
+    if figures.doubtful > 0 {
+        let line = format!("reports whose place and address disagree: {}", figures.doubtful);
+        text += &format!("; {}", styled(WARN, &line));
     }
     text
 }
@@ -177,8 +172,15 @@ fn limits(status: &Status) -> String {
         }
     };
     let limits = &status.limits;
+    let evicted = match status.evidence.evicted {
+        0 => String::new(),
+        n => format!(
+            ", {}",
+            styled(WARN, &format!("evidence of {} given up", count(n, "component")))
+        ),
+    };
     format!(
-        "{} {}, {}, {}\n",
+        "{} {}, {}, {}{evicted}\n",
         styled(HEADING, "Limits:"),
         amount("memory", limits.memory_bytes, bytes),
         amount("pages today", limits.pages_today, |n| n.to_string()),

@@ -91,7 +91,7 @@ impl Cycle {
         }
     }
 
-    /// act answered. For CPUs, bring [`Cycle::machine`] up to date before.
+    /// act answered. For CPUs, call [`Cycle::set_machine`] before.
     pub fn outcome(&mut self, outcome: &Outcome, now: Stamp) {
         let target = match &outcome.order {
             Order::SoftOffline(pfn) | Order::HardOffline(pfn) | Order::Unpoison(pfn) => {
