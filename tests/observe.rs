@@ -303,7 +303,10 @@ fn the_json_of_status_and_faults_is_that_of_the_contract() {
     assert_eq!(faults[0]["first"], "2026-01-02T03:04:01Z");
     let id = faults[0]["id"].as_str().unwrap();
     let case = it.json(&["explain", id]);
-    assert_eq!(keys(&case), ["advice", "attempts", "decision", "evidence", "fault", "rule"]);
+    assert_eq!(
+        keys(&case),
+        ["advice", "attempts", "cover", "decision", "evidence", "fault", "rule"]
+    );
     assert_eq!(case["rule"]["numbers"], json!({ "errors": 2, "window": "24h" }));
     assert_eq!(it.json(&["status"])["health"], "degraded");
     assert_eq!(it.ask(&["check"]).status.code(), Some(1));
@@ -345,6 +348,44 @@ fn a_dimm_of_a_driver_that_came_late_is_named_as_it_is_found_in_the_box() {
     host.log(&(event(1) + &event(2)));
     let fault = it.wait("a fault", |it| it.json(&["faults"]).as_array().unwrap().first().cloned());
     assert_eq!(fault["fru"], "DIMM A7 (serial 85A3F1)");
+}
+
+#[test]
+fn a_row_is_explained_with_its_rule_and_the_pages_that_it_covers() {
+    let host = Host::new();
+    let mut it = host.start();
+    let event = |second: u32, addr: &str, column: u32| {
+        json!({
+            "time": format!("2026-01-02T03:04:{second:02}Z"), "event": "report", "source": "ras:mc_event",
+            "record": { "memory_controller": {
+                "address": addr, "mc_index": 2, "top_layer": 1, "middle_layer": 0, "lower_layer": -1, "label": "A7",
+                "driver_detail": format!("err_code:0101:0090 socket:1 imc:0 rank:0 bg:2 ba:1 row:0x9 col:{column:#x}"),
+            } }
+        })
+        .to_string()
+            + "\n"
+    };
+    host.log(&(event(1, "0x5000", 8) + &event(3, "0x9040", 0x40)));
+    it.wait("the second page", |it| it.line("page", "0x9000"));
+    let row = "row 9, bank 1, bank group 2, rank 0 of DIMM at socket 1 mc2 channel 1 slot 0";
+    for page in ["0x5000", "0x9000"] {
+        let why = it.line("page", page).unwrap()["why"].as_str().unwrap().to_owned();
+        assert!(why.contains(row), "{why}");
+    }
+    let fault = &it.json(&["faults"])[0];
+    assert_eq!((&fault["kind"], &fault["component"]), (&json!("row"), &json!(row)));
+
+    let id = fault["id"].as_str().unwrap();
+    let case = it.json(&["explain", id]);
+    assert_eq!((&case["rule"]["id"], &case["rule"]["number"]), (&json!("row-ce"), &json!("D1")));
+    assert_eq!(case["cover"], json!({ "by": "seen", "pages": ["0x5000", "0x9000"] }));
+    let told = String::from_utf8(it.ask(&["explain", id]).stdout).unwrap();
+    for line in [
+        "Covers 2 pages, known only by the errors seen: 0x5000, 0x9000\n",
+        "address 0x9040, A7, row 9, column 64, bank 1, bank group 2, rank 0\n",
+    ] {
+        assert!(told.contains(line), "{told}");
+    }
 }
 
 #[test]

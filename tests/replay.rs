@@ -62,6 +62,11 @@ fn ce(seconds: i64, addr: u64) -> String {
     format!("{},CE.READ,{addr:#x},0,1,0,0,7,1,0,5,8,,\n", START + seconds)
 }
 
+/// A corrected error at a column of a row, of a log that tells no bits.
+fn ce_in_row(seconds: i64, addr: u64, row: u32, column: u32) -> String {
+    format!("{},CE.READ,{addr:#x},0,1,0,0,7,1,0,{row},{column},,\n", START + seconds)
+}
+
 fn csv(lines: impl IntoIterator<Item = String>) -> Log {
     Log::new(HEADER.to_owned() + &lines.into_iter().collect::<String>())
 }
@@ -115,6 +120,33 @@ fn the_same_log_gives_the_same_faults() {
 fn errors_further_apart_than_the_window_take_nothing() {
     let log = csv([ce(0, 0x1000), ce(86_401, 0x1008)]);
     assert_eq!(log.json(&[])["pages"], 0);
+}
+
+#[test]
+fn a_row_of_unknown_bits_takes_the_page_of_a_third_column_at_its_first_error() {
+    let log = csv([
+        ce_in_row(0, 0x1000, 5, 8),
+        ce_in_row(60, 0x9000, 5, 64),
+        ce_in_row(3600, 0x11000, 5, 128),
+        ce_in_row(7200, 0x11008, 5, 128),
+    ]);
+    let found = log.json(&[]);
+    let taken = |time: &str, page: &str| json!({ "time": time, "kind": "page", "id": page, "rule": "row-ce" });
+    assert_eq!(
+        found["isolations"],
+        json!([
+            taken("2024-01-01T00:01:00Z", "0x1000"),
+            taken("2024-01-01T00:01:00Z", "0x9000"),
+            taken("2024-01-01T01:00:00Z", "0x11000"),
+        ])
+    );
+    assert_eq!(found["ces_after"], 1, "the fourth error, on the page of the third");
+    let row = &found["faults"][0];
+    assert_eq!((&row["kind"], &row["state"]), (&json!("row"), &json!("isolated")));
+    assert_eq!(
+        row["component"],
+        "row 5, bank 0, bank group 1, rank 0 of DIMM at socket 0 channel 1 slot 0"
+    );
 }
 
 #[test]
@@ -347,6 +379,26 @@ fn a_summary_tells_what_was_read_found_and_given_up() {
         .code(0)
         .get_output()
         .clone();
+    let text = String::from_utf8(output.stdout).unwrap();
+    insta::assert_snapshot!(text.replace(log.path().to_str().unwrap(), "LOG"));
+}
+
+#[test]
+fn a_row_is_told_by_its_place_rule_and_part() {
+    let error = |seconds: i64, addr: &str, column: u32| {
+        let time = jiff::Timestamp::from_second(START + seconds).unwrap();
+        let detail =
+            format!("err_code:0101:0090 socket:1 imc:0 rank:0 bg:2 ba:1 row:0x9 col:{column:#x}");
+        let record = json!({ "memory_controller": {
+            "address": addr, "mc_index": 2, "top_layer": 1, "middle_layer": 0, "lower_layer": -1,
+            "label": "A7", "driver_detail": detail,
+        } });
+        let line =
+            json!({ "time": time, "event": "report", "source": "ras:mc_event", "record": record });
+        format!("{line}\n")
+    };
+    let log = Log::new(error(0, "0x5000", 8) + &error(60, "0x9040", 0x40));
+    let output = log.replay(&["--verbose"]).assert().code(0).get_output().clone();
     let text = String::from_utf8(output.stdout).unwrap();
     insta::assert_snapshot!(text.replace(log.path().to_str().unwrap(), "LOG"));
 }

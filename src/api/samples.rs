@@ -2,8 +2,9 @@
 
 use super::views::*;
 use bulkhead_core::model::{
-    By, Component, CpuId, Evidence, Fault, FaultState, Isolation, IsolationState, McEvent,
-    PageSize, Pfn, Record, Rule, Severity, Source, Stamp, Target, Time, Undo, Urgency, Wall,
+    By, Component, Cover, CoverBy, CpuId, DimmId, DramPlace, Evidence, Fault, FaultState,
+    Isolation, IsolationState, McEvent, PageSize, Pfn, Record, Rule, Severity, Source, Stamp,
+    Target, Time, Undo, Urgency, Wall,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -128,6 +129,32 @@ pub fn page_fault() -> Fault {
     }
 }
 
+/// A row of 24 pages, of which two had errors.
+pub fn row_fault() -> Fault {
+    let dimm = DimmId { controller: Some(0), channel: Some(0), slot: Some(0), ..DimmId::default() };
+    let place = DramPlace {
+        dimm,
+        rank: Some(0),
+        bank_group: Some(1),
+        bank: Some(3),
+        row: Some(498),
+        ..DramPlace::default()
+    };
+    let label = "CPU_SrcID#0_MC#0_Chan#0_DIMM#0".to_owned();
+    let pages = (0..24).map(|n| Pfn(0x8000 + 2 * n)).collect();
+    let numbers = [("errors", "2"), ("columns", "2"), ("window", "168h")];
+    Fault {
+        cover: Some(Cover { by: CoverBy::Exact, pages }),
+        component: Component::Row { place, label },
+        rule: Rule {
+            id: "row-ce".to_owned(),
+            numbers: numbers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        },
+        fru: Some("DIMM A1 (serial 85A3F1)".to_owned()),
+        ..page_fault()
+    }
+}
+
 pub fn explanation() -> Explanation {
     let attempt = |seconds, answered: &str| AttemptView {
         time: time(seconds),
@@ -208,7 +235,7 @@ pub fn healthy() -> Status {
             source("ras:memory_failure_event", SourceState::Absent),
         ],
         checks: vec![CheckView { name: "edac-sysfs".to_owned(), differs: 0 }],
-        evidence: TrackedView { tracked: 0, evicted: 0 },
+        evidence: TrackedView::default(),
         limits: LimitsView {
             memory_bytes: Used { used: 0, max: 4 << 20 },
             pages_today: Used { used: 0, max: 1024 },
@@ -234,7 +261,7 @@ pub fn ailing() -> Status {
     status.limits.pages_today.used = 1;
     status.limits.cpus.used = 2;
     status.checks = vec![CheckView { name: "edac-sysfs".to_owned(), differs: 3 }];
-    status.evidence = TrackedView { tracked: 65_536, evicted: 7 };
+    status.evidence = TrackedView { tracked: 65_536, evicted: 7, doubtful: 2 };
     status.conflicts = vec!["rasdaemon offlines pages too; turn its policy off".to_owned()];
     status.last_boot = boots().pop().unwrap_or_default();
     status.health = status.assess();

@@ -1,7 +1,9 @@
 //! A raw record in one line, for `explain` and `events`.
 
+use bulkhead_core::analyze::dram::place;
+use bulkhead_core::analyze::mce;
 use bulkhead_core::model::{
-    ArmEvent, Component, CxlDram, CxlMedia, ExtlogMemEvent, LoggedError, McEvent, MceRecord,
+    ArmEvent, CxlDram, CxlMedia, DramPlace, ExtlogMemEvent, LoggedError, McEvent, MceRecord,
     NonStandardEvent, Record,
 };
 
@@ -34,24 +36,20 @@ pub(super) fn line(record: &Record) -> String {
 }
 
 fn machine_check(mce: &MceRecord) -> String {
-    let mut line = format!(
-        "machine check in bank {}, read by CPU {}, status {:#x}",
-        mce.bank, mce.cpu, mce.status
-    );
+    let mut line = format!("machine check, {}", mce::describe(mce));
     if mce.status & ADDRV != 0 {
         line += &format!(", address {:#x}", mce.addr);
     }
-    line
+    line + &format!(", read by CPU {}, status {:#x}", mce.cpu, mce.status)
 }
 
 fn logged(error: &LoggedError) -> String {
     let kind = if error.uncorrected { "uncorrected" } else { "corrected" };
-    let component = Component::Rank { place: error.place, label: String::new() };
-    let mut line = format!("{kind} memory error, {component}");
+    let mut line = format!("{kind} memory error");
     if let Some(addr) = error.addr {
         line += &format!(", address {addr}");
     }
-    line
+    line + &format!(", DIMM at {}", error.place.dimm) + &inside(&error.place)
 }
 
 fn memory_error(event: &McEvent) -> String {
@@ -66,13 +64,27 @@ fn memory_error(event: &McEvent) -> String {
     if event.address != 0 {
         line += &format!(", address {:#x}", event.address);
     }
-    for text in [&event.label, &event.msg, &event.driver_detail] {
-        let text = text.trim();
-        if !text.is_empty() {
-            line += &format!(", {text}");
-        }
+    for text in [&event.label, &event.msg] {
+        line = with_text(line, text);
     }
-    line
+    match place::of_detail(&event.driver_detail).map(|place| inside(&place)) {
+        Some(place) if !place.is_empty() => line + &place,
+        _ => with_text(line, &event.driver_detail),
+    }
+}
+
+/// Where inside a DIMM, in the words of `faults`, after a comma; empty where
+/// nothing is known of it.
+fn inside(place: &DramPlace) -> String {
+    let mut words = Vec::new();
+    let numbers = place.inside();
+    if !numbers.is_empty() {
+        words.push(numbers);
+    }
+    if let Some(bits) = place.bits {
+        words.push(format!("wrong bits on {} DQ in {} beats", bits.dqs(), bits.beats()));
+    }
+    words.iter().map(|word| format!(", {word}")).collect()
 }
 
 /// Severity of a CPER section (include/linux/cper.h, CPER_SEV_*).
@@ -101,7 +113,7 @@ fn extlog(event: &ExtlogMemEvent) -> String {
     if event.pa != u64::MAX {
         line += &format!(", address {:#x}", event.pa);
     }
-    of_part(line, &event.fru_text)
+    with_text(line, &event.fru_text)
 }
 
 fn non_standard(event: &NonStandardEvent) -> String {
@@ -111,11 +123,11 @@ fn non_standard(event: &NonStandardEvent) -> String {
         event.buf.len(),
         event.sev
     );
-    of_part(line, &event.fru_text)
+    with_text(line, &event.fru_text)
 }
 
-fn of_part(mut line: String, fru_text: &str) -> String {
-    let text = fru_text.trim();
+fn with_text(mut line: String, text: &str) -> String {
+    let text = text.trim();
     if !text.is_empty() {
         line += &format!(", {text}");
     }
@@ -161,7 +173,77 @@ fn cxl_media(media: &CxlMedia) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bulkhead_core::model::{Bytes, CxlGeneralMedia, PhysAddr};
+    use bulkhead_core::model::{BitPattern, Bytes, CxlGeneralMedia, DimmId, PhysAddr};
+
+    #[test]
+    fn a_machine_check_is_decoded_and_the_raw_status_kept() {
+        let record = MceRecord {
+            status: 0x8c00_0000_0000_0135,
+            addr: 0x1000,
+            bank: 1,
+            cpu: 3,
+            ..MceRecord::default()
+        };
+        assert_eq!(
+            line(&Record::Mce(record)),
+            "machine check, bank 1: L1 data cache error on data read, corrected, address 0x1000, \
+             read by CPU 3, status 0x8c00000000000135"
+        );
+    }
+
+    #[test]
+    fn a_drivers_text_is_told_as_a_place_and_as_it_is_where_it_is_of_no_known_dialect() {
+        let event = |driver_detail: &str| {
+            let label = "A7".to_owned();
+            let driver_detail = driver_detail.to_owned();
+            Record::MemoryController(McEvent { label, driver_detail, ..McEvent::default() })
+        };
+        for (detail, told) in [
+            (
+                " err_code:0x0101:0x0090 socket:1 imc:0 rank:0 bg:2 ba:1 row:0x8d49 col:0x210",
+                "row 36169, column 528, bank 1, bank group 2, rank 0",
+            ),
+            (
+                "APEI location: node:0 card:2 module:0 rank:1 bank:3 row:5 col:9",
+                "row 5, column 9, bank 3, rank 1",
+            ),
+            ("area:DRAM err_code:0001:0090 socket:0 channel_mask:4 rank:1", "rank 1"),
+            // Its far memory's names say nothing of an error in the near one.
+            ("err_code:0x0101:0x0290 imc:0 rank:0", "err_code:0x0101:0x0290 imc:0 rank:0"),
+            ("csrow: 3", "csrow: 3"),
+        ] {
+            assert_eq!(line(&event(detail)), format!("corrected memory error on mc0, A7, {told}"));
+        }
+        assert_eq!(line(&event("")), "corrected memory error on mc0, A7");
+    }
+
+    #[test]
+    fn a_decoded_error_of_a_log_is_told_with_its_place_and_bits() {
+        let dimm = DimmId { socket: Some(0), channel: Some(1), ..DimmId::default() };
+        let place = DramPlace { dimm, row: Some(5), rank: Some(0), ..DramPlace::default() };
+        let bits = Some(BitPattern(0x000d_0009));
+        for (error, told) in [
+            (
+                LoggedError {
+                    addr: Some(PhysAddr(0x1000)),
+                    place: DramPlace { bits, ..place },
+                    ..LoggedError::default()
+                },
+                "corrected memory error, address 0x1000, DIMM at socket 0 channel 1, row 5, \
+                 rank 0, wrong bits on 3 DQ in 2 beats",
+            ),
+            (
+                LoggedError {
+                    uncorrected: true,
+                    place: DramPlace { dimm, ..DramPlace::default() },
+                    ..LoggedError::default()
+                },
+                "uncorrected memory error, DIMM at socket 0 channel 1",
+            ),
+        ] {
+            assert_eq!(line(&Record::Logged(error)), told);
+        }
+    }
 
     #[test]
     fn what_firmware_and_devices_tell_is_one_line_each() {

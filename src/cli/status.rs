@@ -7,7 +7,7 @@ use super::table::{styled, table, BAD, GOOD, HEADING, PLAIN, WARN};
 use super::{faults, health, list};
 use crate::api::views::{
     BootView, FaultView, Health, IsolatedView, IsolationView, Mode, Saved, SourceState, SourceView,
-    Status, Used, Verdict,
+    Status, TrackedView, Used, Verdict,
 };
 use crate::api::Client;
 use anstyle::Style;
@@ -148,6 +148,20 @@ fn source(source: &SourceView) -> (Style, [String; 5]) {
     (style, [name, source.via.clone(), state.to_owned(), errors, lost])
 }
 
+/// What errors are remembered of, after a semicolon; nothing where there is
+/// nothing to tell. What was given up is told with the limits.
+fn evidence(figures: TrackedView) -> String {
+    let mut text = match figures.tracked {
+        0 => String::new(),
+        n => format!("; evidence of {}", count(n, "component")),
+    };
+    if figures.doubtful > 0 {
+        let line = format!("reports whose place and address disagree: {}", figures.doubtful);
+        text += &format!("; {}", styled(WARN, &line));
+    }
+    text
+}
+
 fn limits(status: &Status) -> String {
     let amount = |name: &str, used: Used, show: fn(u64) -> String| {
         let text = format!("{name} {} of {}", show(used.used), show(used.max));
@@ -184,10 +198,11 @@ fn daemon(status: &Status, clock: &Clock) -> String {
         Saved::NotSaved => "STATE NOT SAVED",
     };
     let mut text = format!(
-        "Daemon up {}, mode {mode}, {saved}; kernel {}; watchdog {}\n",
+        "Daemon up {}, mode {mode}, {saved}; kernel {}; watchdog {}{}\n",
         clock.since(status.started),
         one_line(&status.kernel),
         one_line(&status.watchdog.state),
+        evidence(status.evidence),
     );
     if status.last_boot.verdict != Verdict::Unknown {
         text += &format!("Last boot: {}\n", last_boot(&status.last_boot));

@@ -43,7 +43,7 @@ impl Handler for Answers<'_> {
         let faults = memory.fault_figures();
         let usage = self.cycle.usage(self.now);
         let pages = lines(false, IsolationState::Isolated);
-        let (tracked, evicted) = self.cycle.evidence();
+        let analyzer = &self.cycle.core.analyzer;
         let mut status = Status {
             schema: Status::SCHEMA,
             health: Health::Ok,
@@ -65,8 +65,12 @@ impl Handler for Answers<'_> {
             escalated: faults.escalated,
             sources: self.sources(),
             checks: self.checks(),
-            // A u64 holds what a usize counts on every Linux.
-            evidence: TrackedView { tracked: tracked as u64, evicted },
+            evidence: TrackedView {
+                // A u64 holds what a usize counts on every Linux.
+                tracked: analyzer.tracked() as u64,
+                evicted: analyzer.evictions(),
+                doubtful: analyzer.doubtful(),
+            },
             limits: LimitsView {
                 memory_bytes: Used { used: usage.memory_used, max: usage.memory_max },
                 pages_today: used(usage.pages_today, usage.pages_per_day),

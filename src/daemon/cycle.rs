@@ -91,7 +91,7 @@ impl Cycle {
         }
     }
 
-    /// act answered. For CPUs, bring [`Cycle::machine`] up to date before.
+    /// act answered. For CPUs, call [`Cycle::set_machine`] before.
     pub fn outcome(&mut self, outcome: &Outcome, now: Stamp) {
         let target = match &outcome.order {
             Order::SoftOffline(pfn) | Order::HardOffline(pfn) | Order::Unpoison(pfn) => {
@@ -225,12 +225,6 @@ impl Cycle {
     /// Figures for `status`.
     pub fn usage(&self, now: Stamp) -> decide::Usage {
         decide::usage(&self.core.context(now))
-    }
-
-    /// Components with evidence, and those whose evidence was given up.
-    pub fn evidence(&self) -> (usize, u64) {
-        let analyzer = self.core.analyzer();
-        (analyzer.tracked(), analyzer.evictions())
     }
 
     /// Orders and sentences since the last call; the memory must be on disk, or

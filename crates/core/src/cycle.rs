@@ -132,11 +132,6 @@ impl<B: Books> Cycle<B> {
         !self.orders.is_empty()
     }
 
-    /// What is remembered of the components.
-    pub fn analyzer(&self) -> &Analyzer {
-        &self.analyzer
-    }
-
     /// Orders since the last call.
     pub fn take_orders(&mut self) -> Vec<Order> {
         std::mem::take(&mut self.orders)

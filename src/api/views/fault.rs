@@ -1,8 +1,10 @@
 //! Faults, and the case behind each.
 
 use crate::event::timestamp;
+use bulkhead_core::analyze::RuleId;
 use bulkhead_core::model::{
-    Evidence, Fault, FaultKind, FaultState, PageSize, Record, Rule, Severity,
+    Cover, CoverBy, Evidence, Fault, FaultKind, FaultState, PageSize, PhysAddr, Record, Rule,
+    Severity,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,9 @@ pub struct Explanation {
     pub fault: FaultView,
     /// The rule that fired.
     pub rule: RuleView,
+    /// The pages it covers, where it is not a page's own and they are known.
+    #[serde(default)]
+    pub cover: Option<CoverView>,
     /// What it fired on, oldest first.
     pub evidence: Vec<EvidenceView>,
     /// One sentence: what was decided and why.
@@ -56,9 +61,22 @@ pub struct Explanation {
 pub struct RuleView {
     /// Stable name.
     pub id: String,
+    /// Stable number, as in docs/diagnosis.md; `None` for a rule of another
+    /// version.
+    #[serde(default)]
+    pub number: Option<String>,
     /// Name → number, or text with its unit; in the rule's order.
     #[serde(with = "object")]
     pub numbers: Vec<(String, Value)>,
+}
+
+/// The pages that a fault covers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoverView {
+    /// How they are known.
+    pub by: CoverBy,
+    /// Their addresses, ascending.
+    pub pages: Vec<PhysAddr>,
 }
 
 /// A piece of evidence.
@@ -113,6 +131,7 @@ impl Explanation {
         Explanation {
             fault: FaultView::of(fault, page_size),
             rule: RuleView::of(&fault.rule),
+            cover: fault.cover.as_ref().map(|cover| CoverView::of(cover, page_size)),
             evidence: fault.evidence.iter().map(EvidenceView::of).collect(),
             decision: fault.decision.clone(),
             attempts,
@@ -124,7 +143,15 @@ impl Explanation {
 impl RuleView {
     fn of(rule: &Rule) -> RuleView {
         let numbers = rule.numbers.iter().map(|(name, value)| (name.clone(), number(value)));
-        RuleView { id: rule.id.clone(), numbers: numbers.collect() }
+        let number = RuleId::by_name(&rule.id).map(|id| id.number().to_owned());
+        RuleView { id: rule.id.clone(), number, numbers: numbers.collect() }
+    }
+}
+
+impl CoverView {
+    fn of(cover: &Cover, page_size: PageSize) -> CoverView {
+        let pages = cover.pages.iter().map(|pfn| page_size.addr(*pfn));
+        CoverView { by: cover.by, pages: pages.collect() }
     }
 }
 

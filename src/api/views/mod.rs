@@ -8,7 +8,7 @@ mod isolation;
 mod status;
 
 pub use boot::{BootView, Verdict};
-pub use fault::{AttemptView, EvidenceView, Explanation, FaultView, RuleView};
+pub use fault::{AttemptView, CoverView, EvidenceView, Explanation, FaultView, RuleView};
 pub use isolation::{ActReply, IsolationView};
 pub use status::{
     CheckView, Health, IsolatedView, LimitsView, Mode, Saved, SourceState, SourceView, Status,

@@ -146,6 +146,10 @@ pub struct TrackedView {
     /// Components whose evidence was given up for want of room, since the
     /// daemon started.
     pub evicted: u64,
+    /// Reports since the daemon started whose place in DRAM and address
+    /// contradict what was known of either: they count for their page alone.
+    #[serde(default)]
+    pub doubtful: u64,
 }
 
 /// An amount in use and the most that may be.

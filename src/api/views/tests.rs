@@ -3,6 +3,7 @@
 use super::*;
 use crate::api::samples;
 use crate::api::wire::DESCRIPTION;
+use bulkhead_core::model::{Component, DramPlace, Fault, PageSize, Rule};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 use serde_json::{json, Value};
@@ -49,6 +50,10 @@ fn survives<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(view:
     assert_eq!(&serde_json::from_str::<T>(&text).unwrap(), view);
 }
 
+fn explained_row() -> Explanation {
+    Explanation::of(&samples::row_fault(), PageSize::KIB_4, Vec::new())
+}
+
 #[test]
 fn every_view_is_as_the_interface_defines_it() {
     let idl = IDL::try_from(DESCRIPTION).unwrap();
@@ -62,6 +67,7 @@ fn every_view_is_as_the_interface_defines_it() {
         ("ListIsolations", json!({ "isolations": samples::ledger() })),
         ("ListFaults", json!({ "faults": samples::faults() })),
         ("ExplainFault", json!(samples::explanation())),
+        ("ExplainFault", json!(explained_row())),
         ("Isolate", json!(act)),
         ("Release", json!(act)),
         ("Resolve", json!({ "fault": samples::faults()[0] })),
@@ -77,6 +83,7 @@ fn every_view_survives_being_written_and_read() {
     survives(&samples::ledger());
     survives(&samples::faults());
     survives(&samples::explanation());
+    survives(&explained_row());
     survives(&samples::boots());
 }
 
@@ -126,5 +133,55 @@ fn health_is_the_worst_that_is_there() {
 #[test]
 fn numbers_are_numbers_and_keep_their_order() {
     let text = serde_json::to_string(&samples::explanation().rule).unwrap();
-    assert_eq!(text, r#"{"id":"page-ce","numbers":{"window":"24h","errors":2}}"#);
+    assert_eq!(text, r#"{"id":"page-ce","number":"P1","numbers":{"window":"24h","errors":2}}"#);
+}
+
+#[test]
+fn a_row_is_told_with_its_part_and_the_pages_that_it_covers() {
+    let case = json!(explained_row());
+    assert_eq!((&case["fault"]["kind"], &case["rule"]["number"]), (&json!("row"), &json!("D1")));
+    assert_eq!(
+        case["fault"]["component"],
+        "row 498, bank 3, bank group 1, rank 0 of DIMM CPU_SrcID#0_MC#0_Chan#0_DIMM#0 \
+         (mc0 channel 0 slot 0)"
+    );
+    assert_eq!(case["fault"]["fru"], "DIMM A1 (serial 85A3F1)");
+    assert_eq!(case["cover"]["by"], "exact");
+    let pages = case["cover"]["pages"].as_array().unwrap();
+    assert_eq!((pages.len(), &pages[1]), (24, &json!("0x8002000")));
+}
+
+#[test]
+fn every_part_of_a_dimm_is_a_kind_of_its_own() {
+    let (place, label) = (DramPlace::default(), || "A1".to_owned());
+    for (component, kind) in [
+        (Component::Row { place, label: label() }, "row"),
+        (Component::Column { place, label: label() }, "column"),
+        (Component::Bank { place, label: label() }, "bank"),
+        (Component::Rank { place, label: label() }, "rank"),
+        (Component::Dimm { dimm: place.dimm, label: label() }, "dimm"),
+    ] {
+        let fault = Fault { component, ..samples::row_fault() };
+        let view = json!(FaultView::of(&fault, PageSize::KIB_4));
+        assert_eq!(
+            (&view["kind"], &view["fru"]),
+            (&json!(kind), &json!("DIMM A1 (serial 85A3F1)"))
+        );
+    }
+}
+
+#[test]
+fn a_rule_of_another_version_has_no_number() {
+    let rule = Rule { id: "row-guess".to_owned(), numbers: Vec::new() };
+    let case = Fault { rule, ..samples::row_fault() };
+    assert_eq!(Explanation::of(&case, PageSize::KIB_4, Vec::new()).rule.number, None);
+}
+
+#[test]
+fn a_case_as_an_older_daemon_tells_it_is_read() {
+    let mut case = json!(explained_row());
+    case.as_object_mut().unwrap().remove("cover");
+    case["rule"].as_object_mut().unwrap().remove("number");
+    let case: Explanation = serde_json::from_value(case).unwrap();
+    assert_eq!((case.cover, case.rule.number), (None, None));
 }

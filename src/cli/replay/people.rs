@@ -56,7 +56,9 @@ impl Watch for Teller<'_> {
         self.progress.clear();
         let (kind, text) = match what {
             Happening::Fault(case, summary) => {
-                ("fault", format!("{summary} ({}, {})", severity(case.severity), case.rule))
+                let part = case.fru.iter().map(|fru| format!(", part {fru}")).collect::<String>();
+                let severity = severity(case.severity);
+                ("fault", format!("{summary} ({severity}, rule {}{part})", case.rule))
             }
             Happening::Decision(decision) => {
                 ("decision", format!("{}: {} {}", decision.component, decision.done, decision.why))

@@ -144,6 +144,11 @@ impl RuleId {
         }
     }
 
+    /// The rule of this stable name.
+    pub fn by_name(name: &str) -> Option<RuleId> {
+        RuleId::ALL.into_iter().find(|rule| rule.name() == name)
+    }
+
     /// The stable number, under which docs/diagnosis.md tells of it.
     pub fn number(self) -> &'static str {
         match self {
@@ -224,6 +229,14 @@ mod tests {
             .map(|rule| format!("### {} `{}`", rule.number(), rule.name()))
             .collect();
         assert_eq!(headings, told);
+    }
+
+    #[test]
+    fn every_rule_is_found_by_its_name() {
+        for rule in RuleId::ALL {
+            assert_eq!(RuleId::by_name(rule.name()), Some(rule));
+        }
+        assert_eq!(RuleId::by_name("D1"), None);
     }
 
     #[test]

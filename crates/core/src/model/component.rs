@@ -156,34 +156,18 @@ impl fmt::Display for CpuSet<'_> {
     }
 }
 
-/// "0x1e000 of bank 1, bank group 0, rank 0 of DIMM A1 (mc0 channel 1 slot 0)":
-/// what is known, from the inside out; the first word is the caller's.
+/// "row 9, bank 1, bank group 0, rank 0 of DIMM A1 (mc0 channel 1 slot 0)": what
+/// is known, from the inside out.
 struct Inside<'a>(&'a DramPlace, &'a str);
 
 impl fmt::Display for Inside<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inside(place, label) = self;
-        let numbers = [
-            ("row", place.row),
-            ("column", place.column),
-            ("bank", place.bank.map(u32::from)),
-            ("bank group", place.bank_group.map(u32::from)),
-            ("device", place.device.map(u32::from)),
-            ("sub-rank", place.sub_rank.map(u32::from)),
-            ("rank", place.rank.map(u32::from)),
-        ];
-        for (i, (name, value)) in
-            numbers.into_iter().filter_map(|(n, v)| v.map(|v| (n, v))).enumerate()
-        {
-            match i {
-                0 => write!(f, "{value}")?,
-                _ => write!(f, ", {name} {value}")?,
-            }
-        }
-        let of = if numbers.iter().any(|(_, value)| value.is_some()) { " of " } else { "" };
+        let inside = place.inside();
+        let of = if inside.is_empty() { "" } else { " of " };
         match label.is_empty() {
-            true => write!(f, "{of}DIMM at {}", place.dimm),
-            false => write!(f, "{of}DIMM {label} ({})", place.dimm),
+            true => write!(f, "{inside}{of}DIMM at {}", place.dimm),
+            false => write!(f, "{inside}{of}DIMM {label} ({})", place.dimm),
         }
     }
 }
@@ -226,10 +210,10 @@ impl fmt::Display for Component {
             Component::Shared { socket, bank } => {
                 write!(f, "shared structure of socket {socket} (machine-check bank {bank})")
             }
-            Component::Row { place, label } => write!(f, "row {}", Inside(place, label)),
-            Component::Column { place, label } => write!(f, "column {}", Inside(place, label)),
-            Component::Bank { place, label } => write!(f, "bank {}", Inside(place, label)),
-            Component::Rank { place, label } => write!(f, "rank {}", Inside(place, label)),
+            Component::Row { place, label }
+            | Component::Column { place, label }
+            | Component::Bank { place, label }
+            | Component::Rank { place, label } => write!(f, "{}", Inside(place, label)),
             Component::Dimm { dimm, label } => {
                 let place = DramPlace { dimm: *dimm, ..DramPlace::default() };
                 write!(f, "{}", Inside(&place, label))
@@ -242,6 +226,44 @@ impl fmt::Display for Component {
                 write!(f, "memory {label}")
             }
             Component::Memory { controller: None, .. } => f.write_str("memory, place unknown"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_of_a_dimm_is_named_from_the_inside_out() {
+        let dimm = DimmId { channel: Some(1), slot: Some(0), ..DimmId::default() };
+        let rank = DramPlace { dimm, rank: Some(0), ..DramPlace::default() };
+        let bank = DramPlace { bank: Some(3), bank_group: Some(1), ..rank };
+        let label = || "A1".to_owned();
+        for (component, name) in [
+            (
+                Component::Row { place: DramPlace { row: Some(9), ..bank }, label: label() },
+                "row 9, bank 3, bank group 1, rank 0 of DIMM A1 (channel 1 slot 0)",
+            ),
+            (
+                Component::Column { place: DramPlace { column: Some(64), ..bank }, label: label() },
+                "column 64, bank 3, bank group 1, rank 0 of DIMM A1 (channel 1 slot 0)",
+            ),
+            (
+                Component::Bank { place: bank, label: String::new() },
+                "bank 3, bank group 1, rank 0 of DIMM at channel 1 slot 0",
+            ),
+            (
+                Component::Rank { place: rank, label: label() },
+                "rank 0 of DIMM A1 (channel 1 slot 0)",
+            ),
+            (
+                Component::Rank { place: DramPlace { device: Some(7), ..rank }, label: label() },
+                "device 7, rank 0 of DIMM A1 (channel 1 slot 0)",
+            ),
+            (Component::Dimm { dimm, label: label() }, "DIMM A1 (channel 1 slot 0)"),
+        ] {
+            assert_eq!(component.to_string(), name);
         }
     }
 }

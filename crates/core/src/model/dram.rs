@@ -143,6 +143,24 @@ impl BitPattern {
     }
 }
 
+impl DramPlace {
+    /// "row 9, column 64, bank 1, rank 0": what is known of the place inside
+    /// its DIMM, from the inside out; empty where nothing is.
+    pub fn inside(&self) -> String {
+        let numbers = [
+            ("row", self.row),
+            ("column", self.column),
+            ("bank", self.bank.map(u32::from)),
+            ("bank group", self.bank_group.map(u32::from)),
+            ("device", self.device.map(u32::from)),
+            ("sub-rank", self.sub_rank.map(u32::from)),
+            ("rank", self.rank.map(u32::from)),
+        ];
+        let known = numbers.into_iter().filter_map(|(name, v)| Some(format!("{name} {}", v?)));
+        known.collect::<Vec<_>>().join(", ")
+    }
+}
+
 impl fmt::Display for DimmId {
     /// `socket 0 mc1 channel 2 slot 0`, as far as known.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -187,6 +205,15 @@ mod tests {
             assert_eq!((pattern.dqs(), pattern.beats()), (dqs, beats), "{bits:#010x}");
             assert_eq!(pattern.is_wide(), wide, "{bits:#010x}");
         }
+    }
+
+    #[test]
+    fn a_place_is_told_from_the_inside_out_as_far_as_it_is_known() {
+        let place = DramPlace { device: Some(7), rank: Some(0), ..DramPlace::default() };
+        assert_eq!(place.inside(), "device 7, rank 0");
+        let place = DramPlace { row: Some(9), bank: Some(1), bits: Some(BitPattern(1)), ..place };
+        assert_eq!(place.inside(), "row 9, bank 1, device 7, rank 0");
+        assert_eq!(DramPlace::default().inside(), "");
     }
 
     #[test]

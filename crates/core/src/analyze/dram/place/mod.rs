@@ -28,10 +28,20 @@ pub fn of_mc_event(event: &McEvent, machine: &Machine) -> Option<DramPlace> {
     dimm.channel.or(dimm.slot).map(|_| place)
 }
 
+/// What a driver's text alone tells of a place inside a DIMM, and of the DIMM
+/// as far as it names one: to show a record where the host that it came from is
+/// not known. `None` for a text of no known dialect.
+pub fn of_detail(detail: &str) -> Option<DramPlace> {
+    apei::place(detail).or_else(|| of_intel(detail))
+}
+
+fn of_intel(detail: &str) -> Option<DramPlace> {
+    intel::skx(detail).or_else(|| intel::sb(detail))
+}
+
 /// An event of a driver that decodes errors by itself.
 fn edac(event: &McEvent, machine: &Machine) -> DramPlace {
-    let detail = &event.driver_detail;
-    let inside = intel::skx(detail).or_else(|| intel::sb(detail));
+    let inside = of_intel(&event.driver_detail);
     let layers = match inside {
         Some(_) => Some(Layers::ChannelSlot),
         None => layers::of_event(event, machine),
