@@ -44,7 +44,7 @@ fn a_row_is_told_once_when_it_is_to_be_taken_and_once_when_it_is_gone() {
     assert_eq!(kinds(&plan), [DecisionKind::Take]);
     assert_eq!(state_of(&plan, &fault), Some(FaultState::Open));
     let done = &plan.decisions[0].done;
-    assert!(done.starts_with("All 24 pages of row 1"), "{done}");
+    assert!(done.starts_with("All 24 pages of row 0x1"), "{done}");
     assert!(done.ends_with("are to be taken."), "{done}");
 
     let plans = all_off(&mut desk, 0..24);

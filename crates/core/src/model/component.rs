@@ -1,5 +1,6 @@
 //! What can fail.
 
+use super::dimms::part_name;
 use super::{CpuId, DimmId, DramPlace, PageSize, Pfn, SocketId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -156,34 +157,36 @@ impl fmt::Display for CpuSet<'_> {
     }
 }
 
-/// "0x1e000 of bank 1, bank group 0, rank 0 of DIMM A1 (mc0 channel 1 slot 0)":
-/// what is known, from the inside out; the first word is the caller's.
+/// "0x1e000, bank 1, bank group 0, rank 0 of DIMM A1 (mc0 channel 1 slot 0)":
+/// what is known, from the inside out; the first word is the caller's. Rows and
+/// columns in hexadecimal, as the drivers of memory controllers write them.
 struct Inside<'a>(&'a DramPlace, &'a str);
 
 impl fmt::Display for Inside<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inside(place, label) = self;
+        let hex = |number: u32| format!("{number:#x}");
+        let decimal = |number: u16| number.to_string();
         let numbers = [
-            ("row", place.row),
-            ("column", place.column),
-            ("bank", place.bank.map(u32::from)),
-            ("bank group", place.bank_group.map(u32::from)),
-            ("device", place.device.map(u32::from)),
-            ("sub-rank", place.sub_rank.map(u32::from)),
-            ("rank", place.rank.map(u32::from)),
+            ("row", place.row.map(hex)),
+            ("column", place.column.map(hex)),
+            ("bank", place.bank.map(decimal)),
+            ("bank group", place.bank_group.map(decimal)),
+            ("device", place.device.map(decimal)),
+            ("sub-rank", place.sub_rank.map(decimal)),
+            ("rank", place.rank.map(decimal)),
         ];
-        for (i, (name, value)) in
-            numbers.into_iter().filter_map(|(n, v)| v.map(|v| (n, v))).enumerate()
-        {
-            match i {
-                0 => write!(f, "{value}")?,
-                _ => write!(f, ", {name} {value}")?,
+        let mut of = "";
+        for (name, value) in numbers.iter().filter_map(|(n, v)| Some((n, v.as_ref()?))) {
+            match of.is_empty() {
+                true => write!(f, "{value}")?,
+                false => write!(f, ", {name} {value}")?,
             }
+            of = " of ";
         }
-        let of = if numbers.iter().any(|(_, value)| value.is_some()) { " of " } else { "" };
         match label.is_empty() {
             true => write!(f, "{of}DIMM at {}", place.dimm),
-            false => write!(f, "{of}DIMM {label} ({})", place.dimm),
+            false => write!(f, "{of}{} ({})", part_name(label), place.dimm),
         }
     }
 }
@@ -243,5 +246,42 @@ impl fmt::Display for Component {
             }
             Component::Memory { controller: None, .. } => f.write_str("memory, place unknown"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_named_from_the_inside_out_with_rows_and_columns_as_drivers_write_them() {
+        let dimm =
+            DimmId { controller: Some(0), channel: Some(1), slot: Some(0), ..DimmId::default() };
+        let bank = DramPlace {
+            dimm,
+            rank: Some(0),
+            bank_group: Some(2),
+            bank: Some(11),
+            ..DramPlace::default()
+        };
+        let name = |component: Component| component.name(PageSize::KIB_4);
+        let row = DramPlace { row: Some(0x1e000), ..bank };
+        assert_eq!(
+            name(Component::Row { place: row, label: "A1".to_owned() }),
+            "row 0x1e000, bank 11, bank group 2, rank 0 of DIMM A1 (mc0 channel 1 slot 0)"
+        );
+        let column = DramPlace { column: Some(0x3f8), ..bank };
+        assert_eq!(
+            name(Component::Column { place: column, label: "DIMM_A1".to_owned() }),
+            "column 0x3f8, bank 11, bank group 2, rank 0 of DIMM_A1 (mc0 channel 1 slot 0)"
+        );
+        assert_eq!(
+            name(Component::Bank { place: bank, label: String::new() }),
+            "bank 11, bank group 2, rank 0 of DIMM at mc0 channel 1 slot 0"
+        );
+        assert_eq!(
+            name(Component::Dimm { dimm, label: "A1".to_owned() }),
+            "DIMM A1 (mc0 channel 1 slot 0)"
+        );
     }
 }
