@@ -22,7 +22,7 @@ const SIGKILL: i32 = 9;
 
 /// A running `bulkheadd`.
 pub struct Bulkhead<'vm> {
-    vm: &'vm Vm,
+    pub vm: &'vm Vm,
     process: Process,
 }
 

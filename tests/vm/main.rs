@@ -26,6 +26,7 @@ mod demo;
 mod firmware;
 mod memory;
 mod rasdaemon;
+mod rows;
 mod service;
 mod smoke;
 mod sources;

@@ -82,7 +82,7 @@ impl Vm {
     pub fn poisoned(&self, addresses: &[u64]) -> Result<usize> {
         let list: Vec<_> = addresses.iter().map(|address| format!("{address:#x}")).collect();
         let flags =
-            self.run(&format!("echo {} | xargs bulkhead-guest page-flags", list.join(" ")))?;
+            self.run(&format!("echo {} | xargs -r bulkhead-guest page-flags", list.join(" ")))?;
         Ok(flags.lines().filter(|line| line.contains("hwpoison")).count())
     }
 

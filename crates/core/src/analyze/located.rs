@@ -51,7 +51,10 @@ impl Located {
             let id = mode.scope.dimm();
             let fru = part::named_by(&seen.report.record, machine);
             let fru = fru.or_else(|| Some(machine.dimm_by_id(&id)?.fru()));
-            let label = machine.dimm_by_id(&id).map_or("", |dimm| dimm.label.as_str());
+            let label = match machine.dimm_by_id(&id) {
+                Some(dimm) => dimm.label.as_str(),
+                None => part::label(&seen.report.record),
+            };
             out.findings.push(dram::finding(mode, label, fru, &rules, page_size));
         }
     }

@@ -27,14 +27,33 @@ fn dimm(event: &McEvent, machine: &Machine) -> Option<String> {
     }
 }
 
-/// By label. EDAC's core joins the candidates with " or " and has texts for "not
-/// known" (edac_mc_handle_error() in drivers/edac/edac_mc.c, ghes_edac.c).
+/// The label that `record` itself has of its one DIMM; empty where it has none.
+/// It is all there is of a log of another host.
+pub(super) fn label(record: &Record) -> &str {
+    match record {
+        Record::MemoryController(event) if is_label(&event.label) => match event.label.as_str() {
+            several if several.contains(CANDIDATES) => "",
+            one => one,
+        },
+        _ => "",
+    }
+}
+
+/// What EDAC's core joins candidates with (edac_mc_handle_error() in
+/// drivers/edac/edac_mc.c).
+const CANDIDATES: &str = " or ";
+
+/// EDAC has texts for "not known" (edac_mc_handle_error(), ghes_edac.c).
+fn is_label(label: &str) -> bool {
+    !matches!(label, "" | "any memory" | "unknown memory" | "unknown label" | "NO DIMM LABEL")
+}
+
 fn labelled(label: &str, machine: &Machine) -> Option<String> {
-    if matches!(label, "" | "any memory" | "unknown memory" | "unknown label" | "NO DIMM LABEL") {
+    if !is_label(label) {
         return None;
     }
     let names: Vec<String> = label
-        .split(" or ")
+        .split(CANDIDATES)
         .map(|label| match machine.dimm_by_label(label) {
             Some(dimm) => dimm.fru(),
             None => part_name(label),

@@ -1,35 +1,31 @@
 //! What becomes of faults that cover several pages: told once for all of them,
 //! not page by page.
 
-use super::{settle, Context, Decision, DecisionKind, FaultNote, Plan};
-use crate::model::{Fault, FaultState, Group, Isolation, Pfn, Standing, Standings, Target};
+use super::{Context, Decision, DecisionKind, FaultNote, Plan};
+use crate::model::{FaultState, Group, Isolation, Pfn, Standing, Standings, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// What a decision on a single page would have said beyond how many pages stand
-/// how.
+/// how and why they are to go.
+#[derive(Default)]
 struct Words {
+    /// What keeps pages in service.
     why: String,
     next: String,
 }
 
 /// `group` is new, or has more pages, by the lines of `plan`: tells what is
 /// done about it.
-pub(super) fn taken_up(ctx: &Context, plan: &mut Plan, group: Group, fault: &Fault) {
+pub(super) fn taken_up(ctx: &Context, plan: &mut Plan, group: Group) {
     let lines = last_lines(plan);
     let mut standings = Standings::default();
     for pfn in &group.pages {
         let line = lines.get(pfn).copied();
         standings.add(Standing::of(line.or_else(|| ctx.ledger.get(&Target::Page(*pfn)))));
     }
-    let mut words = Words { why: settle::because(fault), next: String::new() };
-    if let Some(kept) = quieten(plan, |id| id == group.fault) {
-        if kept.why != words.why {
-            words.why = format!("{} {}", words.why, kept.why);
-        }
-        words.next = kept.next;
-    }
-    tell(plan, &group, &standings, words, true);
+    let kept = quieten(plan, |id| id == group.fault);
+    tell(plan, &group, &standings, kept.unwrap_or_default(), true);
     plan.groups.push(group);
 }
 
@@ -69,10 +65,10 @@ pub(super) fn told(ctx: &Context, mut plan: Plan) -> Plan {
         // Said already of the page that others, or an admin, had a hand in.
         let said = plan.decisions.iter().any(|decision| decision.fault == Some(id));
         if news || at_rest {
-            let words = words.remove(&id).unwrap_or(Words {
-                why: format!("A fault stands on {}.", group.name),
-                next: String::new(),
-            });
+            let mut words = words.remove(&id).unwrap_or_default();
+            if words.why.is_empty() && after.count(Standing::Held) > 0 {
+                words.why = held_back_by(ctx, &plan, group).unwrap_or_default();
+            }
             tell(&mut plan, group, &after, words, news && !said);
         }
     }
@@ -147,10 +143,15 @@ fn kind_of(standings: &Standings) -> DecisionKind {
 fn tell(plan: &mut Plan, group: &Group, standings: &Standings, words: Words, news: bool) {
     let done = sentence(group, standings);
     let kind = kind_of(standings);
+    let why = match words.why.as_str() {
+        "" => group.why.clone(),
+        kept if kept == group.why => group.why.clone(),
+        kept => format!("{} {kept}", group.why),
+    };
     plan.faults.push(FaultNote {
         fault: group.fault,
         state: state_of(standings),
-        decision: format!("{done} {}", words.why),
+        decision: format!("{done} {why}"),
         advice: (kind != DecisionKind::Take && !words.next.is_empty()).then(|| words.next.clone()),
     });
     if news {
@@ -159,12 +160,20 @@ fn tell(plan: &mut Plan, group: &Group, standings: &Standings, words: Words, new
             component: group.name.clone(),
             target: None,
             fault: Some(group.fault),
-            why: words.why,
+            why,
             done,
             next: words.next,
             human: standings.count(Standing::Held) > 0,
         });
     }
+}
+
+/// Why a page of the group is held back, by the lines of `plan` or as before.
+fn held_back_by(ctx: &Context, plan: &Plan, group: &Group) -> Option<String> {
+    let lines = last_lines(plan);
+    let line = |pfn: &Pfn| lines.get(pfn).copied().or_else(|| ctx.ledger.get(&Target::Page(*pfn)));
+    let held = |line: &&Isolation| Standing::of(Some(line)) == Standing::Held;
+    group.pages.iter().filter_map(line).find(held).map(|line| line.why.clone())
 }
 
 /// "Of the 24 pages of row …, 19 are to be taken and 5 are held back."

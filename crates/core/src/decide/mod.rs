@@ -83,7 +83,7 @@ impl Cause {
         Cause {
             by: By::Bulkhead,
             fault: Some(fault.id),
-            why: settle::because(fault),
+            why: fault.because(),
             urgency: Urgency { severity: fault.severity, seen: true },
         }
     }
@@ -140,7 +140,7 @@ fn told(ctx: &Context, fault: &Fault, kind: DecisionKind, state: FaultState) -> 
     } else {
         "Nothing was taken: this fault is only reported."
     };
-    let why = settle::because(fault);
+    let why = fault.because();
     Plan {
         faults: vec![FaultNote {
             fault: fault.id,

@@ -46,7 +46,7 @@ fn take(ctx: &Context, fault: &Fault, pages: &BTreeSet<Pfn>, all: BTreeSet<Pfn>)
         page::found(ctx, &mut budget, &mut plan, *pfn, &cause);
     }
     let group = Group::new(fault, ctx.machine.page_size, all);
-    group::taken_up(ctx, &mut plan, group, fault);
+    group::taken_up(ctx, &mut plan, group);
     plan
 }
 

@@ -44,12 +44,17 @@ fn a_row_is_told_once_when_it_is_to_be_taken_and_once_when_it_is_gone() {
     assert_eq!(kinds(&plan), [DecisionKind::Take]);
     assert_eq!(state_of(&plan, &fault), Some(FaultState::Open));
     let done = &plan.decisions[0].done;
-    assert!(done.starts_with("All 24 pages of row 1"), "{done}");
+    assert!(done.starts_with("All 24 pages of row 0x1"), "{done}");
     assert!(done.ends_with("are to be taken."), "{done}");
 
     let plans = all_off(&mut desk, 0..24);
     assert!(plans[..23].iter().all(|plan| plan.decisions.is_empty() && plan.faults.is_empty()));
     assert_eq!(kinds(&plans[23]), [DecisionKind::Taken]);
+    let text = &plans[23].faults[0].decision;
+    assert!(
+        text.ends_with(" are out of service. 2 corrected errors in a test (rule rule)."),
+        "{text}"
+    );
     assert_eq!(state_of(&plans[23], &fault), Some(FaultState::Isolated));
 }
 
@@ -73,6 +78,8 @@ fn what_the_limits_hold_back_of_a_row_is_counted_and_escalates_it() {
     assert!(plans.iter().all(|plan| plan.decisions.is_empty()));
     let text = &plans[19].faults[0].decision;
     assert!(text.contains("20 are out of service and 4 are held back."), "{text}");
+    assert!(text.contains("2 corrected errors in a test (rule rule)."), "what for: {text}");
+    assert!(text.contains("limits.pages_per_day"), "which limit: {text}");
     desk.pass(24 * HOUR);
     let plan = desk.due();
     assert_eq!(plan.orders, (20..24).map(soft).collect::<Vec<_>>());

@@ -3,7 +3,7 @@
 
 use super::{Context, Decision, DecisionKind, FaultNote, Plan};
 use crate::model::component::CpuSet;
-use crate::model::{CpuId, Fault, FaultState, Isolation, IsolationState, Target};
+use crate::model::{CpuId, FaultState, Isolation, IsolationState, Target};
 
 /// Where lines come to, and the words for it.
 pub(super) struct Verdict {
@@ -88,9 +88,4 @@ pub(super) fn cpus_name(ctx: &Context, cpus: &[CpuId]) -> String {
             first.threads.len() == cpus.len() && cpus.iter().all(|c| first.threads.contains(c))
         });
     format!("{}{}", CpuSet(cpus), if one_core { " (one core)" } else { "" })
-}
-
-/// Why a fault calls for something, as a sentence.
-pub(super) fn because(fault: &Fault) -> String {
-    format!("{} (rule {}).", fault.summary, fault.rule.id)
 }

@@ -1,5 +1,6 @@
 //! What can fail.
 
+use super::dimms::part_name;
 use super::{CpuId, DimmId, DramPlace, PageSize, Pfn, SocketId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -156,7 +157,7 @@ impl fmt::Display for CpuSet<'_> {
     }
 }
 
-/// "row 9, bank 1, bank group 0, rank 0 of DIMM A1 (mc0 channel 1 slot 0)": what
+/// "row 0x9, bank 1, bank group 0, rank 0 of DIMM A1 (mc0 channel 1 slot 0)": what
 /// is known, from the inside out.
 struct Inside<'a>(&'a DramPlace, &'a str);
 
@@ -167,7 +168,7 @@ impl fmt::Display for Inside<'_> {
         let of = if inside.is_empty() { "" } else { " of " };
         match label.is_empty() {
             true => write!(f, "{inside}{of}DIMM at {}", place.dimm),
-            false => write!(f, "{inside}{of}DIMM {label} ({})", place.dimm),
+            false => write!(f, "{inside}{of}{} ({})", part_name(label), place.dimm),
         }
     }
 }
@@ -243,11 +244,11 @@ mod tests {
         for (component, name) in [
             (
                 Component::Row { place: DramPlace { row: Some(9), ..bank }, label: label() },
-                "row 9, bank 3, bank group 1, rank 0 of DIMM A1 (channel 1 slot 0)",
+                "row 0x9, bank 3, bank group 1, rank 0 of DIMM A1 (channel 1 slot 0)",
             ),
             (
                 Component::Column { place: DramPlace { column: Some(64), ..bank }, label: label() },
-                "column 64, bank 3, bank group 1, rank 0 of DIMM A1 (channel 1 slot 0)",
+                "column 0x40, bank 3, bank group 1, rank 0 of DIMM A1 (channel 1 slot 0)",
             ),
             (
                 Component::Bank { place: bank, label: String::new() },

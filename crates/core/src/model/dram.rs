@@ -144,17 +144,20 @@ impl BitPattern {
 }
 
 impl DramPlace {
-    /// "row 9, column 64, bank 1, rank 0": what is known of the place inside
-    /// its DIMM, from the inside out; empty where nothing is.
+    /// "row 0x9, column 0x40, bank 1, rank 0": what is known of the place inside
+    /// its DIMM, from the inside out; empty where nothing is. Rows and columns in
+    /// hexadecimal, as the drivers of memory controllers write them.
     pub fn inside(&self) -> String {
+        let hex = |number: u32| format!("{number:#x}");
+        let decimal = |number: u16| number.to_string();
         let numbers = [
-            ("row", self.row),
-            ("column", self.column),
-            ("bank", self.bank.map(u32::from)),
-            ("bank group", self.bank_group.map(u32::from)),
-            ("device", self.device.map(u32::from)),
-            ("sub-rank", self.sub_rank.map(u32::from)),
-            ("rank", self.rank.map(u32::from)),
+            ("row", self.row.map(hex)),
+            ("column", self.column.map(hex)),
+            ("bank", self.bank.map(decimal)),
+            ("bank group", self.bank_group.map(decimal)),
+            ("device", self.device.map(decimal)),
+            ("sub-rank", self.sub_rank.map(decimal)),
+            ("rank", self.rank.map(decimal)),
         ];
         let known = numbers.into_iter().filter_map(|(name, v)| Some(format!("{name} {}", v?)));
         known.collect::<Vec<_>>().join(", ")
@@ -212,7 +215,7 @@ mod tests {
         let place = DramPlace { device: Some(7), rank: Some(0), ..DramPlace::default() };
         assert_eq!(place.inside(), "device 7, rank 0");
         let place = DramPlace { row: Some(9), bank: Some(1), bits: Some(BitPattern(1)), ..place };
-        assert_eq!(place.inside(), "row 9, bank 1, device 7, rank 0");
+        assert_eq!(place.inside(), "row 0x9, bank 1, device 7, rank 0");
         assert_eq!(DramPlace::default().inside(), "");
     }
 

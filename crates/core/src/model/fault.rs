@@ -180,6 +180,11 @@ impl Fault {
     /// Pieces of evidence kept with a fault.
     pub const MAX_EVIDENCE: usize = 16;
 
+    /// Why it calls for something, as a sentence.
+    pub(crate) fn because(&self) -> String {
+        format!("{} (rule {}).", self.summary, self.rule.id)
+    }
+
     /// The kind that the API names.
     pub fn kind(&self) -> FaultKind {
         match self.component {

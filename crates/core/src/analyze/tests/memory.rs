@@ -127,6 +127,32 @@ fn a_dimm_that_the_host_knows_is_named_as_it_is_found_in_the_box() {
 }
 
 #[test]
+fn a_row_is_named_by_the_label_that_its_errors_have_where_the_host_knows_no_dimm() {
+    let row = |label: &str| {
+        let at = |column: u64, hour| {
+            let driver_detail = format!(
+                "err_code:0101:0090 socket:0 imc:0 rank:0 bg:2 ba:2 row:8d49 col:{column:x}"
+            );
+            let label = label.into();
+            let (top_layer, middle_layer) = (1, 0);
+            let address = ADDR + column * 64;
+            mc_event(
+                McEvent { label, top_layer, middle_layer, driver_detail, ..edac(address) },
+                hour * HOUR,
+            )
+        };
+        let findings = feed(&mut analyzer(), &machine(), [&at(0x100, 0), &at(0x200, 1)]);
+        findings[0].fault.component.to_string()
+    };
+    let place = "row 0x8d49, bank 2, bank group 2, rank 0 of";
+    let dimm = "socket 0 mc0 channel 1 slot 0";
+    assert_eq!(row("CPU0_A1"), format!("{place} DIMM CPU0_A1 ({dimm})"));
+    for none in ["", "unknown memory", "A1 or B1"] {
+        assert_eq!(row(none), format!("{place} DIMM at {dimm}"), "{none}");
+    }
+}
+
+#[test]
 fn firmware_first_errors_have_an_address_on_every_vendor() {
     let amd = Machine { vendor: Vendor::Amd, family: 0x19, model: 1, ..machine() };
     let record = MceRecord { bank: 255, cpuvendor: 2, cpu: 0xffff, ..dram(CE, ADDR) };

@@ -13,6 +13,8 @@ pub struct Group {
     pub fault: Uuid,
     /// What it is of, for people.
     pub name: String,
+    /// Why its pages are to go: what was found, as a sentence.
+    pub why: String,
     /// In ascending order, each once; none at all ends the group.
     pub pages: Vec<Pfn>,
 }
@@ -31,6 +33,7 @@ impl Group {
         Group {
             fault: fault.id,
             name: fault.component.name(page_size),
+            why: fault.because(),
             pages: pages.into_iter().collect(),
         }
     }

@@ -47,6 +47,7 @@ fn group() -> impl Strategy<Value = Group> {
     (0u128..3, prop::collection::btree_set(0u64..12, 0..6)).prop_map(|(fault, pages)| Group {
         fault: Uuid::from_u128(fault),
         name: String::new(),
+        why: String::new(),
         pages: pages.into_iter().map(Pfn).collect(),
     })
 }
