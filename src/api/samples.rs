@@ -142,7 +142,7 @@ pub fn row_fault() -> Fault {
     };
     let label = "CPU_SrcID#0_MC#0_Chan#0_DIMM#0".to_owned();
     let pages = (0..24).map(|n| Pfn(0x8000 + 2 * n)).collect();
-    let numbers = [("errors", "2"), ("columns", "2"), ("window", "168h")];
+    let numbers = [("errors", "2"), ("columns", "2"), ("window", "7d")];
     Fault {
         cover: Some(Cover { by: CoverBy::Exact, pages }),
         component: Component::Row { place, label },

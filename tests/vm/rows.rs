@@ -168,7 +168,7 @@ fn a_row_goes_when_two_of_its_columns_err(machine: Machine) -> Result<()> {
     it.took_only(&pages, &[])?;
 
     let explained = it.explain(&fault)?;
-    let numbers = json!({ "errors": 2, "columns": 2, "window": "168h" });
+    let numbers = json!({ "errors": 2, "columns": 2, "window": "7d" });
     ensure!(explained["rule"]["id"] == "row-ce", "{explained}");
     ensure!(explained["rule"]["numbers"] == numbers, "{explained}");
     let decision = explained["decision"].as_str().context("decision")?;

@@ -206,10 +206,13 @@ impl RuleId {
 
 /// A duration as the configuration spells it: `24h`, `90s`, `1500ms`.
 pub fn span(duration: Duration) -> String {
+    const DAY: u64 = 24 * 3600;
     let (secs, millis) = (duration.as_secs(), duration.subsec_millis());
     match secs {
         _ if millis != 0 => format!("{}ms", duration.as_millis()),
         0 => "0s".to_owned(),
+        // As people say it: 24h and 72h, but 7d.
+        s if s % DAY == 0 && s > 3 * DAY => format!("{}d", s / DAY),
         s if s % 3600 == 0 => format!("{}h", s / 3600),
         s if s % 60 == 0 => format!("{}m", s / 60),
         s => format!("{s}s"),
@@ -241,8 +244,14 @@ mod tests {
 
     #[test]
     fn spans_read_as_in_the_configuration() {
-        for (secs, text) in [(0, "0s"), (90, "90s"), (120, "2m"), (86_400, "24h"), (259_200, "72h")]
-        {
+        for (secs, text) in [
+            (0, "0s"),
+            (90, "90s"),
+            (120, "2m"),
+            (86_400, "24h"),
+            (259_200, "72h"),
+            (604_800, "7d"),
+        ] {
             assert_eq!(span(Duration::from_secs(secs)), text);
         }
         assert_eq!(span(Duration::from_millis(1500)), "1500ms");
