@@ -382,7 +382,7 @@ fn a_row_is_explained_with_its_rule_and_the_pages_that_it_covers() {
     let told = String::from_utf8(it.ask(&["explain", id]).stdout).unwrap();
     for line in [
         "Covers 2 pages, known only by the errors seen: 0x5000, 0x9000\n",
-        "address 0x9040, A7, row 9, column 64, bank 1, bank group 2, rank 0\n",
+        "address 0x9040, A7, row 0x9, column 0x40, bank 1, bank group 2, rank 0\n",
     ] {
         assert!(told.contains(line), "{told}");
     }
