@@ -201,11 +201,11 @@ mod tests {
         for (detail, told) in [
             (
                 " err_code:0x0101:0x0090 socket:1 imc:0 rank:0 bg:2 ba:1 row:0x8d49 col:0x210",
-                "row 36169, column 528, bank 1, bank group 2, rank 0",
+                "row 0x8d49, column 0x210, bank 1, bank group 2, rank 0",
             ),
             (
                 "APEI location: node:0 card:2 module:0 rank:1 bank:3 row:5 col:9",
-                "row 5, column 9, bank 3, rank 1",
+                "row 0x5, column 0x9, bank 3, rank 1",
             ),
             ("area:DRAM err_code:0001:0090 socket:0 channel_mask:4 rank:1", "rank 1"),
             // Its far memory's names say nothing of an error in the near one.
@@ -229,7 +229,7 @@ mod tests {
                     place: DramPlace { bits, ..place },
                     ..LoggedError::default()
                 },
-                "corrected memory error, address 0x1000, DIMM at socket 0 channel 1, row 5, \
+                "corrected memory error, address 0x1000, DIMM at socket 0 channel 1, row 0x5, \
                  rank 0, wrong bits on 3 DQ in 2 beats",
             ),
             (

@@ -142,7 +142,7 @@ fn a_row_is_told_with_its_part_and_the_pages_that_it_covers() {
     assert_eq!((&case["fault"]["kind"], &case["rule"]["number"]), (&json!("row"), &json!("D1")));
     assert_eq!(
         case["fault"]["component"],
-        "row 498, bank 3, bank group 1, rank 0 of DIMM CPU_SrcID#0_MC#0_Chan#0_DIMM#0 \
+        "row 0x1f2, bank 3, bank group 1, rank 0 of CPU_SrcID#0_MC#0_Chan#0_DIMM#0 \
          (mc0 channel 0 slot 0)"
     );
     assert_eq!(case["fault"]["fru"], "DIMM A1 (serial 85A3F1)");

@@ -31,7 +31,7 @@ fn two_columns_of_a_row_take_its_pages_and_name_the_dimm() {
     assert_eq!((fault.kind(), fault.fru.as_deref()), (FaultKind::Row, Some("DIMM A1")));
     assert_eq!(
         fault.decision,
-        "2 corrected errors at 2 columns of row 9, bank 3, rank 0 of DIMM A1 (channel 1 slot 0) \
+        "2 corrected errors at 2 columns of row 0x9, bank 3, rank 0 of DIMM A1 (channel 1 slot 0) \
          within 168h: the 2 pages known to lie in it are to be taken out of use."
     );
 }
