@@ -182,6 +182,8 @@ fn a_row_goes_when_two_of_its_columns_err(machine: Machine) -> Result<()> {
     ensure!(explained["rule"]["numbers"] == numbers, "{explained}");
     let decision = explained["decision"].as_str().context("decision")?;
     ensure!(decision.starts_with("All 3 pages of row 0x15da"), "{decision}");
+    let covered: Vec<_> = pages.iter().copied().map(page_id).collect();
+    ensure!(explained["cover"] == json!({ "by": "seen", "pages": covered }), "{explained}");
     let evidence = explained["evidence"].to_string();
     for column in ["0x100", "0x208", "0x3f0"] {
         ensure!(evidence.contains(&format!("Column:{column} ")), "no column {column}: {evidence}");
@@ -422,7 +424,10 @@ fn a_row_whose_mapping_was_learned_goes_whole_as_far_as_the_limits_let_it(
     let refused = it.pages("refused")?;
     let of_row: BTreeSet<_> = whole.iter().copied().map(page_id).collect();
     ensure!(refused.len() == held && refused.is_subset(&of_row), "{refused:?}");
-    let decision = it.explain(&fault)?["decision"].to_string();
+    let explained = it.explain(&fault)?;
+    let covered = json!({ "by": "learned", "pages": of_row });
+    ensure!(explained["cover"] == covered, "{explained}");
+    let decision = explained["decision"].to_string();
     let counts = format!("{ROOM} are out of service and {held} are held back");
     ensure!(decision.contains(&counts) && decision.contains("limits.memory"), "{decision}");
     let status = it.status()?;
