@@ -367,7 +367,7 @@ fn a_row_is_explained_with_its_rule_and_the_pages_that_it_covers() {
     };
     host.log(&(event(1, "0x5000", 8) + &event(3, "0x9040", 0x40)));
     it.wait("the second page", |it| it.line("page", "0x9000"));
-    let row = "row 0x9, bank 1, bank group 2, rank 0 of DIMM at socket 1 mc2 channel 1 slot 0";
+    let row = "row 0x9, bank 1, bank group 2, rank 0 of DIMM A7 (socket 1 mc2 channel 1 slot 0)";
     for page in ["0x5000", "0x9000"] {
         let why = it.line("page", page).unwrap()["why"].as_str().unwrap().to_owned();
         assert!(why.contains(row), "{why}");
@@ -382,7 +382,7 @@ fn a_row_is_explained_with_its_rule_and_the_pages_that_it_covers() {
     let told = String::from_utf8(it.ask(&["explain", id]).stdout).unwrap();
     for line in [
         "Covers 2 pages, known only by the errors seen: 0x5000, 0x9000\n",
-        "address 0x9040, A7, row 9, column 64, bank 1, bank group 2, rank 0\n",
+        "address 0x9040, A7, row 0x9, column 0x40, bank 1, bank group 2, rank 0\n",
     ] {
         assert!(told.contains(line), "{told}");
     }

@@ -145,7 +145,7 @@ fn a_row_of_unknown_bits_takes_the_page_of_a_third_column_at_its_first_error() {
     assert_eq!((&row["kind"], &row["state"]), (&json!("row"), &json!("isolated")));
     assert_eq!(
         row["component"],
-        "row 5, bank 0, bank group 1, rank 0 of DIMM at socket 0 channel 1 slot 0"
+        "row 0x5, bank 0, bank group 1, rank 0 of DIMM at socket 0 channel 1 slot 0"
     );
 }
 
