@@ -18,6 +18,7 @@ on_each_kernel!(
     a_failing_bank_is_escalated_and_only_pages_past_their_own_threshold_go,
     a_row_fires_over_a_kill_between_its_errors,
     a_row_whose_mapping_was_learned_goes_whole_as_far_as_the_limits_let_it,
+    a_failing_bank_gets_no_more_pages_that_saw_no_error,
 );
 
 const PAGE: u64 = 4096;
@@ -117,6 +118,14 @@ impl Bulkhead<'_> {
         Ok(of.filter_map(|line| line["id"].as_str().map(str::to_owned)).collect())
     }
 
+    /// Waits until so many pages are out of service.
+    fn wait_taken(&self, pages: usize) -> Result<()> {
+        let taken = wait_until(&format!("{pages} pages are taken"), LIMIT, || {
+            Ok(self.pages("isolated")?.len() == pages)
+        });
+        taken.with_context(|| format!("{:?}", self.list()))
+    }
+
     /// Nothing but `pages` is, or is to be, out of service; the kernel says so too.
     fn took_only(&self, pages: &[u64], not: &[u64]) -> Result<()> {
         let list = self.list()?;
@@ -173,6 +182,8 @@ fn a_row_goes_when_two_of_its_columns_err(machine: Machine) -> Result<()> {
     ensure!(explained["rule"]["numbers"] == numbers, "{explained}");
     let decision = explained["decision"].as_str().context("decision")?;
     ensure!(decision.starts_with("All 3 pages of row 0x15da"), "{decision}");
+    let covered: Vec<_> = pages.iter().copied().map(page_id).collect();
+    ensure!(explained["cover"] == json!({ "by": "seen", "pages": covered }), "{explained}");
     let evidence = explained["evidence"].to_string();
     for column in ["0x100", "0x208", "0x3f0"] {
         ensure!(evidence.contains(&format!("Column:{column} ")), "no column {column}: {evidence}");
@@ -288,7 +299,7 @@ fn a_failing_bank_is_escalated_and_only_pages_past_their_own_threshold_go(
     let fault = it.wait_fault("bank", "escalated")?;
     ensure!(fault["rule"] == "bank-ce" && fault["severity"] == "major", "{fault}");
     ensure!(fault["fru"].as_str().is_some_and(|fru| fru.contains("DIMM_A1")), "{fault}");
-    wait_until("its three rows are gone", LIMIT, || Ok(it.pages("isolated")?.len() == 6))?;
+    it.wait_taken(6)?;
     it.took_only(&pages[..6], &pages[6..])?;
     let explained = it.explain(&fault)?;
     ensure!(explained["advice"].to_string().contains("Replace DIMM_A1"), "{explained}");
@@ -331,59 +342,124 @@ fn a_row_fires_over_a_kill_between_its_errors(machine: Machine) -> Result<()> {
     it.replays_alike()
 }
 
-/// Pages that the limit of the last story leaves for a whole row: fewer than it has.
+/// Pages of a row in the stories of a learned mapping: the four lowest bits of a line's number say which.
+const ROW_PAGES: u64 = 16;
+
+/// Free memory for four such rows, and what teaches the mapping: lines of three rows in two banks, as three rows would
+/// be a faulty bank. The first row's errors define the mapping, the others test it: lines apart by 6, 9 and 15 lie as
+/// far apart as those apart by 2, 4, 1 and 8 would have it.
+struct School {
+    start: u64,
+}
+
+impl School {
+    const LESSONS: [(u64, &[u64]); 3] = [(0, &[0, 1, 2, 4, 8]), (1, &[3, 5, 10, 12]), (2, &[6, 9])];
+
+    fn new(vm: &Vm) -> Result<School> {
+        let free = vm.find_pages("buddy", 5 * ROW_PAGES as usize)?;
+        Ok(School { start: free[0].next_multiple_of(ROW_PAGES * PAGE) })
+    }
+
+    /// Where a line of a row lies, rows counted from 0.
+    fn addr(&self, row: u64, line: u64) -> u64 {
+        self.start + row * ROW_PAGES * PAGE + line * PAGE
+    }
+
+    fn row(&self, row: u64) -> Vec<u64> {
+        (0..ROW_PAGES).map(|line| self.addr(row, line)).collect()
+    }
+
+    /// An error there.
+    fn err(&self, vm: &Vm, row: u64, bank: u8, line: u64) -> Result<()> {
+        let place = Place { row: 0x100 * (row as u32 + 1), bank, column: 8 * line as u32, ..ROW };
+        place.err(vm, self.addr(row, line))
+    }
+
+    /// Raises the errors of the lessons, and waits until their pages are gone.
+    fn teach(&self, it: &Bulkhead) -> Result<Vec<u64>> {
+        let mut taught = Vec::new();
+        for (row, lines) in Self::LESSONS {
+            for line in lines {
+                self.err(it.vm, row, (row / 2) as u8, *line)?;
+                taught.push(self.addr(row, *line));
+            }
+        }
+        it.wait_taken(taught.len())?;
+        Ok(taught)
+    }
+
+    /// Pages that the lessons take.
+    fn lessons() -> usize {
+        Self::LESSONS.iter().map(|(_, lines)| lines.len()).sum()
+    }
+}
+
+/// Pages that the limit leaves for a whole row: fewer than it has.
 const ROOM: usize = 10;
 
 fn a_row_whose_mapping_was_learned_goes_whole_as_far_as_the_limits_let_it(
     machine: Machine,
 ) -> Result<()> {
-    // A row has 16 pages; which, the four lowest bits of its lines' numbers say.
-    const PAGES: u64 = 16;
     let vm = boot(machine)?;
-    let free = vm.find_pages("buddy", 5 * PAGES as usize)?;
-    let start = free[0].next_multiple_of(PAGES * PAGE);
-    let addr = |n: u64, line: u64| start + n * PAGES * PAGE + line * PAGE;
-    // Rows of two banks, as three rows would be a faulty bank. The first one's errors define the mapping, the others
-    // test it: lines apart by 6, 9 and 15 lie as far apart as those apart by 2, 4, 1 and 8 would have it.
-    let lessons = [
-        (0, Place { row: 0x100, bank: 0, ..ROW }, &[0, 1, 2, 4, 8][..]),
-        (1, Place { row: 0x200, bank: 0, ..ROW }, &[3, 5, 10, 12]),
-        (2, Place { row: 0x300, bank: 1, ..ROW }, &[6, 9]),
-    ];
-    let taught: usize = lessons.iter().map(|(_, _, lines)| lines.len()).sum();
-    let limit = (taught + ROOM) as u64 * PAGE;
+    let school = School::new(&vm)?;
+    let limit = (School::lessons() + ROOM) as u64 * PAGE;
     vm.write_file("/tmp/small.toml", &format!("[limits]\nmemory = \"{}KiB\"\n", limit >> 10))?;
     let it = Bulkhead::start(&vm, "--config /tmp/small.toml")?;
-    for (n, row, lines) in lessons {
-        for line in lines {
-            row.column(8 * *line as u32).err(&vm, addr(n, *line))?;
-        }
-    }
-    wait_until("the pages of the lessons are taken", LIMIT, || {
-        Ok(it.pages("isolated")?.len() == taught)
-    })?;
+    let taught = school.teach(&it)?;
+    // The next one makes the mapping anew out of what was saved.
+    it.kill()?;
+    let it = Bulkhead::start(&vm, "--config /tmp/small.toml")?;
 
-    let row = Place { row: 0x400, bank: 1, ..ROW };
-    row.column(8 * 7).err(&vm, addr(3, 7))?;
-    row.column(8 * 13).err(&vm, addr(3, 13))?;
+    school.err(&vm, 3, 1, 7)?;
+    school.err(&vm, 3, 1, 13)?;
     let fault = wait_for("the row is escalated", LIMIT, || {
-        let row = |fault: &Value| fault["component"].to_string().contains("row 0x400");
+        let row = |fault: &Value| fault["component"].to_string().contains("row 0x400,");
         Ok(it.faults()?.into_iter().find(|f| row(f) && f["state"] == "escalated"))
     })?;
-    wait_until("what may go is gone", LIMIT, || Ok(it.pages("isolated")?.len() == taught + ROOM))?;
-    let whole: Vec<u64> = (0..PAGES).map(|line| addr(3, line)).collect();
+    it.wait_taken(taught.len() + ROOM)?;
+    let whole = school.row(3);
     ensure!(vm.poisoned(&whole)? == ROOM, "{:?}", it.list()?);
     ensure!(vm.poisoned(&[whole[7], whole[13]])? == 2, "pages with errors go first");
-    let held = PAGES as usize - ROOM;
+    let held = whole.len() - ROOM;
     let refused = it.pages("refused")?;
     let of_row: BTreeSet<_> = whole.iter().copied().map(page_id).collect();
     ensure!(refused.len() == held && refused.is_subset(&of_row), "{refused:?}");
-    let decision = it.explain(&fault)?["decision"].to_string();
+    let explained = it.explain(&fault)?;
+    let covered = json!({ "by": "learned", "pages": of_row });
+    ensure!(explained["cover"] == covered, "{explained}");
+    let decision = explained["decision"].to_string();
     let counts = format!("{ROOM} are out of service and {held} are held back");
     ensure!(decision.contains(&counts) && decision.contains("limits.memory"), "{decision}");
     let status = it.status()?;
     let memory = json!({ "used": limit, "max": limit });
     ensure!(status["limits"]["memory_bytes"] == memory, "{status}");
     ensure!(status["refused"] == held && status["health"] == "faulted", "{status}");
+    it.replays_alike()
+}
+
+fn a_failing_bank_gets_no_more_pages_that_saw_no_error(machine: Machine) -> Result<()> {
+    let vm = boot(machine)?;
+    let it = Bulkhead::start(&vm, "")?;
+    let school = School::new(&vm)?;
+    let mut taken: BTreeSet<u64> = school.teach(&it)?.into_iter().collect();
+
+    // A row that was taken page by page goes whole at its next error, now that the mapping is known.
+    school.err(&vm, 2, 1, 1)?;
+    taken.extend(school.row(2));
+    it.wait_taken(taken.len())?;
+    // A third row goes whole as well, and makes its bank a faulty one.
+    school.err(&vm, 3, 0, 7)?;
+    school.err(&vm, 3, 0, 13)?;
+    it.wait_fault("bank", "escalated")?;
+    taken.extend(school.row(3));
+    it.wait_taken(taken.len())?;
+    // From then on the bank's rows get the pages of their errors and no more.
+    school.err(&vm, 0, 0, 15)?;
+    taken.insert(school.addr(0, 15));
+    it.wait_taken(taken.len())?;
+    it.let_time_pass();
+    let rest: Vec<u64> =
+        (0..4).flat_map(|row| school.row(row)).filter(|page| !taken.contains(page)).collect();
+    it.took_only(&taken.into_iter().collect::<Vec<_>>(), &rest)?;
     it.replays_alike()
 }
