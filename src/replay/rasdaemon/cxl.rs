@@ -66,7 +66,7 @@ fn media(row: bindings::CxlMedia) -> Result<CxlMedia, String> {
     })
 }
 
-/// The numbers of enum cxl_event_log_type (include/uapi or drivers/cxl/cxlmem.h)
+/// The numbers of enum cxl_event_log_type (drivers/cxl/cxlmem.h)
 /// behind rasdaemon's words (`ras-cxl-handler.c`).
 const LOGS: &[&str] = &["Informational", "Warning", "Failure", "Fatal"];
 

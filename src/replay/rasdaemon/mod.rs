@@ -10,7 +10,7 @@ use bulkhead_core::model::{Report, Source};
 use rasdaemon_bindings::{Condition, Database, OpenError, RowError};
 use std::io;
 use std::path::Path;
-use table::{Table, Typed};
+use table::{of_rows, Table};
 
 /// A database.
 pub(super) struct Log {
@@ -26,14 +26,14 @@ pub(super) struct Log {
 /// of it.
 fn tables(database: &Database) -> Vec<Box<dyn Table>> {
     vec![
-        Typed::new(database, Source::MceRecord, kernel::machine_check),
-        Typed::new(database, Source::ExtlogMemEvent, firmware::extlog),
-        Typed::new(database, Source::McEvent, kernel::memory_error),
-        Typed::new(database, Source::ArmEvent, firmware::arm),
-        Typed::new(database, Source::NonStandardEvent, firmware::non_standard),
-        Typed::new(database, Source::CxlDram, cxl::dram),
-        Typed::new(database, Source::CxlGeneralMedia, cxl::general_media),
-        Typed::new(database, Source::MemoryFailure, kernel::memory_failure),
+        of_rows(database, Source::MceRecord, kernel::machine_check),
+        of_rows(database, Source::ExtlogMemEvent, firmware::extlog),
+        of_rows(database, Source::McEvent, kernel::memory_error),
+        of_rows(database, Source::ArmEvent, firmware::arm),
+        of_rows(database, Source::NonStandardEvent, firmware::non_standard),
+        of_rows(database, Source::CxlDram, cxl::dram),
+        of_rows(database, Source::CxlGeneralMedia, cxl::general_media),
+        of_rows(database, Source::MemoryFailure, kernel::memory_failure),
     ]
 }
 

@@ -22,17 +22,19 @@ pub(super) trait Table {
 /// What a row says, or why it says nothing.
 type Convert<T> = fn(T) -> Result<Record, String>;
 
-/// A table of rows of type `T`.
-pub(super) struct Typed<T> {
+/// The table of rows of type `T`, whose records came from `source`.
+pub(super) fn of_rows<T: Row + 'static>(
+    database: &Database,
+    source: Source,
+    convert: Convert<T>,
+) -> Box<dyn Table> {
+    Box::new(Typed { cursor: database.cursor(), source, convert })
+}
+
+struct Typed<T> {
     cursor: Cursor<T>,
     source: Source,
     convert: Convert<T>,
-}
-
-impl<T: Row + 'static> Typed<T> {
-    pub(super) fn new(database: &Database, source: Source, convert: Convert<T>) -> Box<dyn Table> {
-        Box::new(Typed { cursor: database.cursor(), source, convert })
-    }
 }
 
 impl<T: Row> Table for Typed<T> {
