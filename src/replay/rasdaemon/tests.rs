@@ -255,6 +255,19 @@ fn two_corrected_errors_of_the_extended_error_log_take_their_page() {
 }
 
 #[test]
+fn an_error_that_two_tables_tell_of_takes_no_page() {
+    let file = File::empty("0.6.8");
+    file.run(
+        "INSERT INTO extlog_event (timestamp, etype, error_count, severity, address, fru_text, \
+         cper_data) VALUES ('2024-01-01 00:01:00 +0000', 2, 1, 2, 28672, 'A1', zeroblob(54)); \
+         INSERT INTO mc_event (timestamp, err_count, err_type, label, mc, address, grain) VALUES \
+         ('2024-01-01 00:01:00 +0000', 1, 'Corrected', 'A1', 0, 28672, 6)",
+    );
+    let summary = replayed(&file);
+    assert_eq!((summary.reports, summary.undecodable, summary.pages), (2, 0, 0));
+}
+
+#[test]
 fn the_extended_error_logs_section_is_kept_and_its_mask_is_unknown() {
     for version in VERSIONS {
         let event = ExtlogMemEvent {
