@@ -2,8 +2,7 @@
 
 use super::database::Database;
 use super::tables::Row;
-use super::time::unix_seconds;
-use super::value::{shown, Columns, ValueError};
+use super::value::{Columns, ValueError, TIME};
 use std::collections::{BTreeSet, VecDeque};
 use std::marker::PhantomData;
 use thiserror::Error;
@@ -61,9 +60,9 @@ pub struct Cursor<T> {
 impl<T: Row> Cursor<T> {
     pub(crate) fn new(columns: Option<&BTreeSet<String>>) -> Cursor<T> {
         let sql = columns.map(|has| {
-            let select: Vec<&str> = std::iter::once(&"timestamp")
+            let select: Vec<String> = std::iter::once(&"timestamp")
                 .chain(T::COLUMNS)
-                .map(|name| if has.contains(*name) { *name } else { "NULL" })
+                .map(|name| if has.contains(*name) { format!("\"{name}\"") } else { "NULL".into() })
                 .collect();
             let (select, table) = (select.join(", "), T::TABLE);
             format!("SELECT rowid, {select} FROM {table} WHERE rowid > ?1 ORDER BY rowid LIMIT ?2")
@@ -119,12 +118,9 @@ const TIMESTAMP: &[&str] = &["timestamp"];
 
 fn entry<T: Row>(row: &rusqlite::Row, id: i64) -> Result<Entry<T>, RowError> {
     let bad = |why| RowError::Bad { table: T::TABLE, id, why };
-    let text = Columns::new(row, TIMESTAMP, 1).text("timestamp").map_err(bad)?;
-    let seconds = text.as_deref().and_then(unix_seconds).ok_or_else(|| {
-        let found = text.as_deref().map_or("missing".to_owned(), shown);
-        let wanted = "a time such as 2024-01-02 03:04:05 +0100";
-        bad(ValueError { column: "timestamp", found, wanted })
-    })?;
+    let times = Columns::new(row, TIMESTAMP, 1);
+    let seconds = times.seconds("timestamp").map_err(bad)?;
+    let seconds = seconds.ok_or_else(|| bad(times.wrong("timestamp", TIME)))?;
     let row = T::read(&Columns::new(row, T::COLUMNS, 2)).map_err(bad)?;
     Ok(Entry { id, seconds, row })
 }

@@ -19,12 +19,16 @@
 //! ```
 
 mod cursor;
+mod cxl;
 mod database;
+mod firmware;
 mod tables;
 mod time;
 mod value;
 
 pub use cursor::{Cursor, Entry, RowError};
+pub use cxl::{CxlDramEvent, CxlGeneralMediaEvent, CxlMedia};
 pub use database::{Condition, Database, OpenError, Table};
+pub use firmware::{ArmEvent, ExtlogEvent, NonStandardEvent};
 pub use tables::{McEvent, MceRecord, MemoryFailureEvent, Row, TABLES};
 pub use value::{Columns, ValueError};

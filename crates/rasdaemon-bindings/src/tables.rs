@@ -1,4 +1,4 @@
-//! The tables, and the rows of those that are read.
+//! The tables, and the rows of those that the kernel's own handlers fill.
 //!
 //! Every table and column below was compared over rasdaemon's tags v0.6.8 to
 //! v0.8.5 (`ras-record.c`, the `*_fields` arrays).

@@ -1,8 +1,16 @@
 //! Single values: SQLite holds any type in any column.
 
+use super::time::unix_seconds;
 use rusqlite::types::ValueRef;
 use rusqlite::Row;
 use thiserror::Error;
+
+/// The longest blob that is read. A trace event has room in one page of the ring
+/// buffer, and the largest pages of today's kernels are of 64 KiB.
+const MAX_BYTES: usize = 1 << 16;
+
+/// What a time should have been.
+pub(crate) const TIME: &str = "a time such as 2024-01-02 03:04:05 +0100";
 
 /// A value that its column cannot hold.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -79,6 +87,68 @@ impl<'r> Columns<'r> {
         }
     }
 
+    /// An unsigned byte that was bound as a signed one.
+    ///
+    /// # Errors
+    /// It is no 8-bit number.
+    pub fn word8(&self, column: &'static str) -> Result<Option<u8>, ValueError> {
+        let Some(n) = self.int::<i64>(column)? else { return Ok(None) };
+        match u8::try_from(n).or_else(|_| i8::try_from(n).map(|n| n as u8)) {
+            Ok(byte) => Ok(Some(byte)),
+            Err(_) => Err(self.wrong(column, "an 8-bit number")),
+        }
+    }
+
+    /// Bytes, 64 KiB at most. rasdaemon binds some without their length
+    /// ([`Columns::guid`]), and SQLite keeps those as text.
+    ///
+    /// # Errors
+    /// It is a number, or longer.
+    pub fn bytes(&self, column: &'static str) -> Result<Option<Vec<u8>>, ValueError> {
+        match self.value(column) {
+            ValueRef::Null => Ok(None),
+            ValueRef::Blob(bytes) | ValueRef::Text(bytes) if bytes.len() <= MAX_BYTES => {
+                Ok(Some(bytes.to_vec()))
+            }
+            _ => Err(self.wrong(column, "a blob of at most 64 KiB")),
+        }
+    }
+
+    /// A GUID in the kernel's order (`guid_t`, its first three groups
+    /// little-endian).
+    ///
+    /// `sec_type` is bound with a length of -1 (`ras-record.c`), and SQLite looks
+    /// for the end of it by itself, as of UTF-16 text: at the first two bytes of
+    /// zero at an even place, which may be within the GUID or beyond it. What was
+    /// beyond is passed over; of a GUID that was cut only the two zeros are
+    /// known, so one that lacks more is `None`.
+    ///
+    /// # Errors
+    /// It is a number, or absurdly long.
+    pub fn guid(&self, column: &'static str) -> Result<Option<[u8; 16]>, ValueError> {
+        let bytes = self.bytes(column)?;
+        Ok(bytes.and_then(|mut bytes| {
+            bytes.extend([0; 2]);
+            bytes.get(..16)?.try_into().ok()
+        }))
+    }
+
+    /// A time, in seconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// It is none of rasdaemon's form.
+    pub fn seconds(&self, column: &'static str) -> Result<Option<i64>, ValueError> {
+        let wrong = || self.wrong(column, TIME);
+        match self.value(column) {
+            ValueRef::Null => Ok(None),
+            ValueRef::Text(text) => {
+                let text = std::str::from_utf8(text).map_err(|_| wrong())?;
+                unix_seconds(text).map(Some).ok_or_else(wrong)
+            }
+            _ => Err(wrong()),
+        }
+    }
+
     /// Text; what is not UTF-8 in it is replaced, for it comes from firmware.
     ///
     /// # Errors
@@ -96,7 +166,7 @@ impl<'r> Columns<'r> {
         index.and_then(|i| self.row.get_ref(self.from + i).ok()).unwrap_or(ValueRef::Null)
     }
 
-    fn wrong(&self, column: &'static str, wanted: &'static str) -> ValueError {
+    pub(crate) fn wrong(&self, column: &'static str, wanted: &'static str) -> ValueError {
         let found = match self.value(column) {
             ValueRef::Null => "missing".to_owned(),
             ValueRef::Integer(n) => n.to_string(),
@@ -109,7 +179,7 @@ impl<'r> Columns<'r> {
 }
 
 /// As an error quotes it: short, and harmless to a terminal.
-pub(crate) fn shown(text: &str) -> String {
+fn shown(text: &str) -> String {
     format!("`{}`", text.chars().take(40).collect::<String>().escape_debug())
 }
 

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use rasdaemon_bindings::{
-    Condition, Database, McEvent, MceRecord, MemoryFailureEvent, OpenError, Row, RowError,
+    Condition, Database, ExtlogEvent, McEvent, MceRecord, MemoryFailureEvent, OpenError, Row,
+    RowError,
 };
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
@@ -140,6 +141,25 @@ fn the_page_of_a_memory_failure_is_hexadecimal_text() {
     let failure = file.rows::<MemoryFailureEvent>().remove(0).unwrap();
     assert_eq!(failure.pfn, Some(0x80000));
     assert_eq!(failure.action_result.as_deref(), Some("Recovered"));
+}
+
+#[test]
+fn a_byte_that_was_bound_as_a_signed_one_is_unsigned_and_a_blob_is_kept_whole() {
+    let file = File::new(&[
+        "CREATE TABLE extlog_event (id INTEGER PRIMARY KEY, timestamp TEXT, etype INTEGER, \
+         error_count INTEGER, severity INTEGER, address INTEGER, fru_id BLOB, fru_text TEXT, \
+         cper_data BLOB)",
+    ]);
+    file.run(
+        "INSERT INTO extlog_event (timestamp, etype, error_count, address, fru_id, cper_data) \
+         VALUES ('2024-01-02 03:04:05 +0100', -1, -1, -1, x'000102030405060708090a0b0c0d0e0f', \
+         x'0000ff')",
+    );
+    let event = file.rows::<ExtlogEvent>().remove(0).unwrap();
+    assert_eq!((event.etype, event.err_seq), (Some(0xff), Some(u32::MAX)));
+    assert_eq!((event.address, event.severity), (Some(u64::MAX), None));
+    assert_eq!(event.fru_id, Some(std::array::from_fn(|i| i as u8)));
+    assert_eq!(event.cper_data, Some(vec![0, 0, 0xff]));
 }
 
 #[test]
