@@ -8,7 +8,7 @@ use bulkhead_fuzz as any;
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let u = &mut arbitrary::Unstructured::new(data);
     let (Ok(vendor), Ok(record)) = (any::vendor(u), any::machine_check(u)) else { return };
-    assert!(!mce::describe::describe(&record).is_empty());
+    assert!(!mce::describe(&record).is_empty());
     let machine = any::machine(vendor);
     let report = any::report(u, &mut 0, (Source::MceRecord, Record::Mce(record)));
     let Ok(report) = report else { return };
