@@ -9,7 +9,7 @@ use bulkhead_core::model::{
     By, Component, Cover, Fault, FaultKind, FaultState, Group, Isolation, IsolationState, Ledger,
     Severity, Stamp, Target, Wall,
 };
-use rustc_hash::FxHashMap;
+use hashbrown::HashMap;
 use std::rc::Rc;
 use uuid::Uuid;
 
@@ -90,8 +90,8 @@ pub(super) struct ReplayBooks<'w> {
     /// The ledger changed since this was last set to false.
     pub(super) changed: bool,
     pub(super) cases: Vec<Case>,
-    by_id: FxHashMap<Uuid, usize>,
-    covering: FxHashMap<Uuid, Fault>,
+    by_id: HashMap<Uuid, usize>,
+    covering: HashMap<Uuid, Fault>,
     rules: Vec<Rc<str>>,
     page_cases: usize,
     pub(super) unlisted: u64,
@@ -110,8 +110,8 @@ impl<'w> ReplayBooks<'w> {
             ledger: Ledger::new(),
             changed: false,
             cases: Vec::new(),
-            by_id: FxHashMap::default(),
-            covering: FxHashMap::default(),
+            by_id: HashMap::default(),
+            covering: HashMap::default(),
             rules: Vec::new(),
             page_cases: 0,
             unlisted: 0,

@@ -8,7 +8,7 @@ use bulkhead_core::analyze::{mce, Analyzer, Rules};
 use bulkhead_core::cycle::Cycle;
 use bulkhead_core::decide::{Answer, Order, Outcome, Policy};
 use bulkhead_core::model::{CpuId, Pfn, Record, Report, Stamp, Target, Time, Wall};
-use rustc_hash::FxHashMap;
+use hashbrown::HashMap;
 use std::time::Duration;
 
 /// How long after its last record a log is followed: what was due in that time
@@ -32,7 +32,7 @@ pub(super) struct Simulation<'w> {
     clock: Stamp,
     failed_at: Option<Wall>,
     /// Pages out of service, and since when.
-    off: FxHashMap<Pfn, Time>,
+    off: HashMap<Pfn, Time>,
     /// When something is due next, unless the books have changed.
     due: Option<Time>,
     figures: Summary,
@@ -47,7 +47,7 @@ impl<'w> Simulation<'w> {
             cycle: Cycle::new(ReplayBooks::new(watch), policy, machine, analyzer),
             clock: Stamp::default(),
             failed_at: options.failed_at,
-            off: FxHashMap::default(),
+            off: HashMap::default(),
             due: None,
             figures: Summary::default(),
         }
