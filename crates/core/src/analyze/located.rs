@@ -48,10 +48,10 @@ impl Located {
         }
         out.updated.extend(found.updates.into_iter().flatten());
         for mode in found.opened {
-            let id = mode.scope.dimm();
+            let dimm = machine.dimm_by_id(&mode.scope.dimm());
             let fru = part::named_by(&seen.report.record, machine);
-            let fru = fru.or_else(|| Some(machine.dimm_by_id(&id)?.fru()));
-            let label = match machine.dimm_by_id(&id) {
+            let fru = fru.or_else(|| Some(dimm?.fru()));
+            let label = match dimm {
                 Some(dimm) => dimm.label.as_str(),
                 None => part::label(&seen.report.record),
             };
