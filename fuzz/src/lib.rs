@@ -6,10 +6,9 @@ use bulkhead_core::analyze::{Analyzer, Rules};
 use bulkhead_core::decide::Policy;
 use bulkhead_core::model::{
     ArmEvent, BitPattern, Bytes, CxlDram, CxlGeneralMedia, CxlMedia, DimmId, DimmSpace, DramPlace,
-    ExtlogMemEvent, LoggedError, Machine, McEvent, MceRecord, MemoryFailure, NonStandardEvent,
-    PageSize, Pfn, PhysAddr, Record, Report, Source, Stamp, Time, Vendor, Wall,
+    ExtlogMemEvent, LoggedError, Machine, McEvent, MceRecord, MemoryFailure, NonStandardEvent, Pfn,
+    PhysAddr, Record, Report, Source, Stamp, Time, Vendor, Wall,
 };
-use std::collections::BTreeMap;
 
 /// A host of this make, with 46 bits of physical address and no CPUs.
 pub fn machine(vendor: Vendor) -> Machine {
@@ -18,16 +17,7 @@ pub fn machine(vendor: Vendor) -> Machine {
         Vendor::Amd => (0x19, 1),
         Vendor::Other => (0, 0),
     };
-    Machine {
-        vendor,
-        family,
-        model,
-        page_size: PageSize::KIB_4,
-        memory_bytes: 1 << 38,
-        phys_bits: 46,
-        cpus: BTreeMap::new(),
-        dimms: Vec::new(),
-    }
+    Machine { vendor, family, model, memory_bytes: 1 << 38, phys_bits: 46, ..Machine::default() }
 }
 
 /// An analyzer with small books, so that they fill up.
@@ -112,7 +102,8 @@ pub fn firmware(u: &mut Unstructured) -> Result<(Source, Record)> {
         }
         1 => {
             // The memory sections, by their GUIDs (UEFI 2.10, N.2.2), or any.
-            let known = [0xa5bc1114_6f64_4ede_b863_3e83ed7c83b1, 0x61ec04fc_48e6_d813_25c9_8daa44750b12];
+            let known =
+                [0xa5bc1114_6f64_4ede_b863_3e83ed7c83b1, 0x61ec04fc_48e6_d813_25c9_8daa44750b12];
             let sec_type = match u.arbitrary()? {
                 true => *u.choose(&known)?,
                 false => u.arbitrary()?,
@@ -151,8 +142,11 @@ pub fn firmware(u: &mut Unstructured) -> Result<(Source, Record)> {
             (Source::CxlDram, Record::CxlDram(Box::new(event)))
         }
         _ => {
-            let event =
-                CxlGeneralMedia { media: media(u)?, device: u.arbitrary()?, cme_count: u.arbitrary()? };
+            let event = CxlGeneralMedia {
+                media: media(u)?,
+                device: u.arbitrary()?,
+                cme_count: u.arbitrary()?,
+            };
             (Source::CxlGeneralMedia, Record::CxlGeneralMedia(Box::new(event)))
         }
     })

@@ -2,7 +2,7 @@
 
 use super::views::*;
 use bulkhead_core::model::{
-    By, Component, Cover, CoverBy, CpuId, DimmId, DramPlace, Evidence, Fault, FaultState,
+    By, Component, Cover, CoverBy, CpuId, DimmId, DramPlace, Evidence, Fault, FaultState, Home,
     Isolation, IsolationState, McEvent, PageSize, Pfn, Record, Rule, Severity, Source, Stamp,
     Target, Time, Undo, Urgency, Wall,
 };
@@ -41,6 +41,7 @@ pub fn page(pfn: u64, state: IsolationState) -> Isolation {
         ue: None,
         together: Vec::new(),
         urgency: Urgency::default(),
+        home: Home::Unknown,
     }
 }
 

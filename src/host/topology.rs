@@ -54,6 +54,7 @@ pub fn machine(root: &Root, known: Option<&Machine>) -> Result<Machine, HostErro
         memory_bytes: memory_bytes(root),
         phys_bits: info.phys_bits,
         cpus,
+        ..Machine::default()
     })
 }
 
@@ -89,6 +90,7 @@ fn cpu(root: &Root, id: CpuId, online: Option<&BTreeSet<CpuId>>, apic: Option<Ap
         removable: root.path(&format!("{dir}/online")).exists(),
         threads,
         caches: caches(root, &dir, id),
+        ..Cpu::default()
     }
 }
 

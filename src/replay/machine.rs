@@ -2,8 +2,8 @@
 //! on, so the least is made up that lets its faults be decided on, and of a
 //! kind that would rather refuse than take.
 
-use bulkhead_core::model::{ApicId, Cpu, CpuId, Machine, MceRecord, PageSize, SocketId, Vendor};
-use std::collections::{BTreeMap, BTreeSet};
+use bulkhead_core::model::{ApicId, Cpu, CpuId, Machine, MceRecord, SocketId};
+use std::collections::BTreeSet;
 
 /// CPUs that are believed: the most that Debian's kernels are built for
 /// (CONFIG_NR_CPUS). A record that names one beyond is not the kernel's.
@@ -12,16 +12,7 @@ const MAX_CPUS: u32 = 8192;
 /// Base pages of 4 KiB, no CPUs yet, addresses of up to 52 bits. Which
 /// processor it was each record says itself, so none is named here.
 pub(super) fn made_up(memory_bytes: u64) -> Machine {
-    Machine {
-        vendor: Vendor::Other,
-        family: 0,
-        model: 0,
-        page_size: PageSize::KIB_4,
-        memory_bytes,
-        phys_bits: 52,
-        cpus: BTreeMap::new(),
-        dimms: Vec::new(),
-    }
+    Machine { memory_bytes, ..Machine::default() }
 }
 
 /// Learns from a record that there is such a CPU. The kernel numbers CPUs
@@ -51,12 +42,11 @@ fn alone(id: CpuId) -> Cpu {
         id,
         socket: SocketId(0),
         core: id.0,
-        apic: None,
         node: 0,
         online: true,
         removable: true,
         threads: BTreeSet::from([id]),
-        caches: BTreeMap::new(),
+        ..Cpu::default()
     }
 }
 

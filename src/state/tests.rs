@@ -39,6 +39,7 @@ fn isolation(target: Target, state: IsolationState, since: u64) -> Isolation {
         ue: None,
         together: vec![],
         urgency: Urgency::default(),
+        home: Home::Unknown,
     }
 }
 
@@ -588,7 +589,7 @@ prop_compose! {
     ) -> Isolation {
         Isolation {
             target, state, by, since, taken, why, fault, release, next_try, failures, asked,
-            ue, together, urgency: Urgency { severity: Severity::Major, seen },
+            ue, together, urgency: Urgency { severity: Severity::Major, seen }, home: Home::Unknown,
         }
     }
 }

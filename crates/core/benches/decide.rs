@@ -31,11 +31,9 @@ impl Host {
             vendor: Vendor::Intel,
             family: 6,
             model: 106,
-            page_size: PageSize::KIB_4,
             memory_bytes: 1 << 40,
             phys_bits: 46,
-            cpus: Default::default(),
-            dimms: Vec::new(),
+            ..Machine::default()
         };
         let now = Stamp { at: Time(1 << 50), wall: Wall(0) };
         let (ledger, checks) = (Ledger::new(), Checks::default());

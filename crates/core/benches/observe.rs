@@ -12,7 +12,6 @@ use bulkhead_core::model::{
 };
 use divan::counter::ItemsCount;
 use divan::{black_box, Bencher};
-use std::collections::BTreeMap;
 
 fn main() {
     divan::main();
@@ -28,11 +27,9 @@ fn machine() -> Machine {
         vendor: Vendor::Intel,
         family: 6,
         model: 85,
-        page_size: PageSize::KIB_4,
         memory_bytes: 256 << 30,
         phys_bits: 46,
-        cpus: BTreeMap::new(),
-        dimms: Vec::new(),
+        ..Machine::default()
     }
 }
 

@@ -4,9 +4,8 @@
 use bulkhead_core::analyze::{Analyzer, Rules};
 use bulkhead_core::decide::Policy;
 use bulkhead_core::model::{
-    LoggedError, Machine, PageSize, PhysAddr, Record, Report, Source, Stamp, Time, Vendor, Wall,
+    LoggedError, Machine, PhysAddr, Record, Report, Source, Stamp, Time, Vendor, Wall,
 };
-use std::collections::BTreeMap;
 
 /// The most memory that this process ever held, in bytes.
 fn peak() -> u64 {
@@ -21,11 +20,9 @@ fn feed(pages: u64) -> Analyzer {
         vendor: Vendor::Intel,
         family: 6,
         model: 85,
-        page_size: PageSize::KIB_4,
         memory_bytes: 256 << 30,
         phys_bits: 46,
-        cpus: BTreeMap::new(),
-        dimms: Vec::new(),
+        ..Machine::default()
     };
     let mut analyzer = Analyzer::with_capacity(Rules::from(&Policy::default()), 1_000_000);
     for n in 0..pages {

@@ -8,8 +8,7 @@ use bulkhead_core::analyze::{FaultUpdate, Finding, Response};
 use bulkhead_core::decide::Answer;
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{
-    Component, Cover, CoverBy, DramPlace, IsolationState, Ledger, PageSize, Pfn, Severity, Time,
-    Vendor, Wall,
+    Component, Cover, CoverBy, DramPlace, IsolationState, Ledger, Pfn, Severity, Time, Vendor, Wall,
 };
 
 const NOW: Stamp = Stamp { at: Time(1 << 50), wall: Wall(0) };
@@ -19,11 +18,9 @@ fn cycle(saved: &mut Saved) -> Cycle {
         vendor: Vendor::Intel,
         family: 6,
         model: 106,
-        page_size: PageSize::KIB_4,
         memory_bytes: 8 << 30,
         phys_bits: 46,
-        cpus: Default::default(),
-        dimms: Vec::new(),
+        ..Machine::default()
     };
     let boot = BootRow {
         boot_id: "a".to_owned(),

@@ -108,6 +108,7 @@ impl Context<'_> {
             asked: old.and_then(|line| line.asked),
             ue: old.and_then(|line| line.ue),
             together: Vec::new(),
+            home: self.machine.home(target),
             urgency: old.map_or(cause.urgency, |line| line.urgency.and(cause.urgency)),
         }
     }

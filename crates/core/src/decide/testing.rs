@@ -17,24 +17,22 @@ pub fn machine(nodes: u32, cores: u32) -> Machine {
             id: CpuId(n),
             socket: SocketId(core / cores),
             core: core % cores,
-            apic: None,
             node: core / cores,
             online: true,
             removable: n != 0,
             threads: BTreeSet::from([CpuId(core), CpuId(core + half)]),
-            caches: Default::default(),
+            ..Cpu::default()
         };
         (CpuId(n), cpu)
     });
     Machine {
-        dimms: Vec::new(),
         vendor: Vendor::Intel,
         family: 6,
         model: 85,
-        page_size: PageSize::KIB_4,
         memory_bytes: 8 << 30,
         phys_bits: 46,
         cpus: cpus.collect(),
+        ..Machine::default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is out of service, or should be.
 
-use super::{CpuId, PageSize, Pfn, Severity, Stamp};
+use super::{CpuId, CpuIdentity, MemoryConfigId, PageSize, Pfn, Severity, Stamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -151,6 +151,21 @@ impl Default for Urgency {
     }
 }
 
+/// The hardware that a line is of: after a change of DIMMs its address is
+/// another cell, and after any reboot its number may be another core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Home {
+    /// Nobody can tell: firmware does not say, or the line is from before
+    /// homes were kept.
+    #[default]
+    Unknown,
+    /// A page's: the memory configuration.
+    Memory(MemoryConfigId),
+    /// A CPU's: the hardware thread.
+    Thread(CpuIdentity),
+}
+
 /// One line of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Isolation {
@@ -193,6 +208,9 @@ pub struct Isolation {
     /// How soon it should go when there is not room for all.
     #[serde(default)]
     pub urgency: Urgency,
+    /// The hardware it is of, as of when it was last decided on.
+    #[serde(default)]
+    pub home: Home,
 }
 
 impl Isolation {

@@ -1,11 +1,13 @@
 //! What analyze and decide need to know of the host, as plain data.
 
-use super::{ApicId, CpuId, Dimm, PageSize, SocketId};
+use super::{
+    ApicId, CpuId, CpuIdentity, Dimm, Home, MemoryConfigId, PageSize, Ppin, SocketId, Target,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Who made the processor, as far as machine-check formats differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Vendor {
     /// GenuineIntel.
@@ -13,12 +15,13 @@ pub enum Vendor {
     /// AuthenticAMD and HygonGenuine, which share SMCA.
     Amd,
     /// Any other, or not an x86.
+    #[default]
     Other,
 }
 
 /// One hardware thread. Threads that are off line keep what was known of them
 /// while they were on: sysfs forgets the topology of an offline CPU.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Cpu {
     /// The kernel's number now.
     pub id: CpuId,
@@ -28,6 +31,9 @@ pub struct Cpu {
     pub core: u32,
     /// APIC id or MPIDR, where known.
     pub apic: Option<ApicId>,
+    /// Serial number of its processor, where the processor tells it.
+    #[serde(default)]
+    pub ppin: Option<Ppin>,
     /// NUMA node.
     pub node: u32,
     /// On line now.
@@ -62,9 +68,48 @@ pub struct Machine {
     /// All DIMMs that EDAC or SMBIOS tell of.
     #[serde(default)]
     pub dimms: Vec<Dimm>,
+    /// Which memory is behind its addresses.
+    #[serde(default)]
+    pub memory: MemoryConfigId,
+}
+
+impl Default for Machine {
+    /// A host of which nothing is known but that its pages are x86's.
+    fn default() -> Self {
+        Machine {
+            vendor: Vendor::default(),
+            family: 0,
+            model: 0,
+            page_size: PageSize::KIB_4,
+            memory_bytes: 0,
+            phys_bits: 52,
+            cpus: BTreeMap::new(),
+            dimms: Vec::new(),
+            memory: MemoryConfigId::default(),
+        }
+    }
+}
+
+impl Cpu {
+    /// What it is, whatever number it has; `None` where firmware gives it no
+    /// identity.
+    pub fn identity(&self) -> Option<CpuIdentity> {
+        Some(CpuIdentity { socket: self.socket, apic: self.apic?, ppin: self.ppin })
+    }
 }
 
 impl Machine {
+    /// The hardware that `target` names now.
+    pub fn home(&self, target: Target) -> Home {
+        match target {
+            Target::Page(_) if self.memory == MemoryConfigId::default() => Home::Unknown,
+            Target::Page(_) => Home::Memory(self.memory),
+            Target::Cpu(cpu) => {
+                self.cpus.get(&cpu).and_then(Cpu::identity).map_or(Home::Unknown, Home::Thread)
+            }
+        }
+    }
+
     /// CPUs that are on line.
     pub fn online(&self) -> impl Iterator<Item = &Cpu> {
         self.cpus.values().filter(|c| c.online)

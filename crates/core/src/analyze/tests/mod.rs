@@ -64,18 +64,18 @@ pub fn machine() -> Machine {
             removable: id != 0,
             threads,
             caches: caches.into(),
+            ..Cpu::default()
         };
         (cpu.id, cpu)
     };
     Machine {
-        dimms: Vec::new(),
         vendor: Vendor::Intel,
         family: 6,
         model: 85,
-        page_size: PageSize::KIB_4,
         memory_bytes: 4 << 30,
         phys_bits: 46,
         cpus: (0..8).map(cpu).collect(),
+        ..Machine::default()
     }
 }
 

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
-use crate::model::{Asked, By, Severity, Stamp};
+use crate::model::{Asked, By, Home, Severity, Stamp};
 use proptest::prelude::*;
 
 prop_compose! {
@@ -39,6 +39,7 @@ prop_compose! {
             target, state, by, since, taken, why: String::new(), fault, release: None, next_try,
             failures, asked, ue, together: Vec::new(),
             urgency: Urgency { severity: Severity::Minor, seen },
+            home: Home::Unknown,
         }
     }
 }
@@ -179,6 +180,7 @@ fn the_urgent_go_first_then_those_with_errors_then_those_that_waited_longest() {
         ue: None,
         together: Vec::new(),
         urgency: Urgency { severity, seen },
+        home: Home::Unknown,
     };
     let mut ledger: Ledger = [
         page(1, Severity::Minor, true, 1),

@@ -5,7 +5,6 @@
 mod any_record;
 
 use super::*;
-use crate::model::PageSize;
 
 /// A line of the tables beside this file:
 ///
@@ -65,11 +64,9 @@ fn machine_of(record: &MceRecord) -> Machine {
         vendor: vendor(record.cpuvendor),
         family,
         model,
-        page_size: PageSize::KIB_4,
         memory_bytes: 1 << 40,
         phys_bits: 46,
-        cpus: Default::default(),
-        dimms: Vec::new(),
+        ..Machine::default()
     }
 }
 
