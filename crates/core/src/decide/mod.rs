@@ -19,6 +19,9 @@ mod pages;
 pub mod plan;
 pub mod policy;
 mod reconcile;
+mod resolve;
+#[cfg(test)]
+mod resolve_stories;
 mod retry;
 mod room;
 #[cfg(test)]
@@ -33,7 +36,7 @@ mod stories;
 mod testing;
 mod ue;
 
-pub use admin::{closed, isolate, release, Refusal};
+pub use admin::{isolate, release, Refusal};
 pub use checks::Checks;
 pub use cpu::cpu_changed;
 pub use guard::{usage, Usage};
@@ -42,6 +45,7 @@ pub use pages::grown;
 pub use plan::{Answer, Decision, DecisionKind, FaultNote, Order, Outcome, Plan};
 pub use policy::{Amount, CpuPolicy, Limits, PagePolicy, Policy, RowPolicy, Threshold, UePolicy};
 pub use reconcile::start;
+pub use resolve::{closed, Closing, Kept};
 pub use retry::{due, next_due};
 pub use ue::page_reported_failed;
 
