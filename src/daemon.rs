@@ -12,6 +12,7 @@
 //! One thread, no locks. Only the lanes of act run beside it.
 
 mod answers;
+mod closings;
 mod cycle;
 mod dimms;
 mod edac;
@@ -34,6 +35,7 @@ use crate::state::{BootRow, Store};
 use anyhow::Context as _;
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{Stamp, Time};
+use closings::Closings;
 use cycle::Cycle;
 use dimms::LateDimms;
 use edac::EdacCheck;
@@ -76,6 +78,7 @@ struct Daemon {
     uevents: Option<Uevents>,
     cycle: Cycle,
     requests: Requests,
+    closings: Closings,
     edac: EdacCheck,
     late_dimms: LateDimms,
     /// Earlier boots, oldest first, as the store knew them at the start.
@@ -134,6 +137,7 @@ impl Daemon {
             self.hotplug(start);
         }
         self.requests.act(&mut self.cycle, start);
+        self.closings.act(&mut self.cycle, start);
         self.cycle.due(start);
         self.commit(start);
         if self.drained {
@@ -149,6 +153,7 @@ impl Daemon {
             log::decision(decision);
         }
         self.requests.answer(&self.cycle, &mut self.server);
+        self.closings.answer(&self.cycle, &mut self.server);
         self.serve(start);
         self.keep_alive(start.at);
     }
@@ -284,20 +289,16 @@ impl Daemon {
             cycle: &mut self.cycle,
             store: &mut self.store,
             requests: &mut self.requests,
+            closings: &mut self.closings,
             monitor: &self.monitor,
             edac: &self.edac,
             root: &self.root,
             boots: &self.boots,
             kernel: &self.kernel,
             started: self.started,
-            stored: Vec::new(),
             now,
         };
-        let at = Instant::now();
-        self.server.turn(at, &mut answers);
-        for event in &answers.stored {
-            self.server.publish(at, event);
-        }
+        self.server.turn(Instant::now(), &mut answers);
     }
 
     fn keep_alive(&mut self, now: Time) {
@@ -390,7 +391,8 @@ impl Daemon {
 
     /// How long nothing needs to be done.
     fn timeout(&self, drain_at: Option<Time>) -> PollTimeout {
-        if self.requests.is_waiting_to_act() || self.cycle.has_orders() {
+        let asked = self.requests.is_waiting_to_act() || self.closings.is_waiting_to_act();
+        if asked || self.cycle.has_orders() {
             return PollTimeout::ZERO;
         }
         let now = self.now().at;

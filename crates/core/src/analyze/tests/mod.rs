@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bookkeeping;
+mod closing;
 mod counting;
 mod memory;
 mod places;
@@ -161,4 +162,9 @@ pub fn take(cpus: &[u32]) -> Response {
 
 pub fn hours(n: u64) -> Duration {
     Duration::from_secs(n * 3600)
+}
+
+/// The fault, closed by an admin.
+pub fn repaired(fault: &Fault) -> Fault {
+    Fault { state: FaultState::Repaired, ..fault.clone() }
 }
