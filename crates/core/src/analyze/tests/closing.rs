@@ -13,7 +13,7 @@ fn at(slot: u16, row: u32, column: u32, when: u64) -> Report {
         column: Some(column),
         ..DramPlace::default()
     };
-    let addr = u64::from(slot) << 32 | u64::from(row) << 20 | u64::from(column) * 512;
+    let addr = u64::from(slot) << 32 | u64::from(row) << 20 | (u64::from(column) * 512);
     let error = LoggedError { addr: Some(PhysAddr(addr)), place, ..LoggedError::default() };
     report(Source::Log, Record::Logged(error), when)
 }
