@@ -3,7 +3,7 @@
 use super::guard::Held;
 use super::Context;
 use crate::model::ledger::nth;
-use crate::model::{Stamp, Time};
+use crate::model::{Isolation, Stamp, Time};
 use std::time::Duration;
 
 /// The window of `limits.pages_per_day`.
@@ -63,32 +63,56 @@ impl PageBudget {
     /// Takes the room for one more page, if there is any.
     pub(super) fn take(&mut self, ctx: &Context) -> Result<(), Held> {
         if !self.has_memory() {
-            return Err(Held {
-                why: format!(
-                    "The limit of {} bytes of memory (limits.memory) leaves no room for it.",
-                    self.memory_max
-                ),
-                next: "Plan the replacement of the memory module; raise limits.memory if the host \
-                       can spare more."
-                    .to_owned(),
-                next_try: None,
-            });
+            return Err(self.no_memory());
         }
         if self.today >= self.per_day {
-            return Err(Held {
-                why: format!(
-                    "The limit of {} pages in 24 hours (limits.pages_per_day) is used up.",
-                    self.per_day
-                ),
-                next: "Look why so many pages fail at once: a module may be failing as a whole."
-                    .to_owned(),
-                next_try: self.next_place(ctx),
-            });
+            return Err(self.no_place(ctx));
         }
         self.memory_used = self.memory_used.saturating_add(self.page_bytes);
         self.today += 1;
         self.going += 1;
         Ok(())
+    }
+
+    /// Whether `line`, which has its room, may keep it: the limits may have been
+    /// lowered since. If not, it is free for another, unless an order may take
+    /// the page yet.
+    pub(super) fn keep(&mut self, ctx: &Context, line: &Isolation) -> Result<(), Held> {
+        let over_memory = self.memory_used > self.memory_max;
+        if !over_memory && self.today <= self.per_day {
+            return Ok(());
+        }
+        if line.asked.is_none() {
+            self.memory_used = self.memory_used.saturating_sub(self.page_bytes);
+            self.today = self.today.saturating_sub(1);
+            self.going = self.going.saturating_sub(usize::from(line.may_go()));
+        }
+        Err(if over_memory { self.no_memory() } else { self.no_place(ctx) })
+    }
+
+    fn no_memory(&self) -> Held {
+        Held {
+            why: format!(
+                "The limit of {} bytes of memory (limits.memory) leaves no room for it.",
+                self.memory_max
+            ),
+            next: "Plan the replacement of the memory module; raise limits.memory if the host can \
+                   spare more."
+                .to_owned(),
+            next_try: None,
+        }
+    }
+
+    fn no_place(&mut self, ctx: &Context) -> Held {
+        Held {
+            why: format!(
+                "The limit of {} pages in 24 hours (limits.pages_per_day) is used up.",
+                self.per_day
+            ),
+            next: "Look why so many pages fail at once: a module may be failing as a whole."
+                .to_owned(),
+            next_try: self.next_place(ctx),
+        }
     }
 
     /// When a place comes free for one more, behind those that wait already,
@@ -121,7 +145,7 @@ mod tests {
     use super::super::testing::{machine, Desk};
     use super::super::{Amount, Cause, Policy};
     use super::*;
-    use crate::model::{By, Isolation, IsolationState, Pfn, Target};
+    use crate::model::{By, IsolationState, Pfn, Target};
     use proptest::prelude::*;
 
     const PAGE: u64 = 4096;

@@ -249,11 +249,13 @@ pub(super) fn taken(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
         for line in &mut lines {
             line.taken = Some(ctx.now);
             retry::clear(line);
-            line.asked = Some(Asked::Give);
+            line.asked = Some(Asked::Give).filter(|_| !ctx.policy.observe);
             line.release = Some(Undo::NextBoot);
         }
-        plan.orders.push(Order::GiveCpus(numbers(&lines)));
-        settle(ctx, &mut plan, lines, retry::went_after_release());
+        if !ctx.policy.observe {
+            plan.orders.push(Order::GiveCpus(numbers(&lines)));
+        }
+        settle(ctx, &mut plan, lines, retry::went_after_release(ctx));
     } else if off {
         is_ours(ctx, &mut plan, lines);
     } else {

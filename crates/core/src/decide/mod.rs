@@ -44,7 +44,7 @@ pub use look::touched;
 pub use pages::grown;
 pub use plan::{Answer, Decision, DecisionKind, FaultNote, Order, Outcome, Plan};
 pub use policy::{Amount, CpuPolicy, Limits, PagePolicy, Policy, RowPolicy, Threshold, UePolicy};
-pub use reconcile::start;
+pub use reconcile::{mode_changed, start};
 pub use resolve::{closed, Closing, Kept};
 pub use retry::{due, next_due};
 pub use ue::page_reported_failed;

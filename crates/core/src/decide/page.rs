@@ -88,10 +88,11 @@ pub(super) fn take(
         plan.extend(refused);
         return;
     }
-    let room = if ctx.ledger.get(&line.target).is_some_and(|old| guard::is_spoken_for(ctx, old)) {
-        Ok(())
-    } else {
-        budget.take(ctx)
+    let room = match ctx.ledger.get(&line.target) {
+        // Its answer serves.
+        Some(old) if old.is_under_way() && old.may_go() => Ok(()),
+        Some(old) if guard::is_spoken_for(ctx, old) => budget.keep(ctx, old),
+        _ => budget.take(ctx),
     };
     match room {
         Err(held) => hold(ctx, plan, vec![line], held),
@@ -182,10 +183,12 @@ fn is_off(ctx: &Context, plan: &mut Plan, mut line: Isolation, outcome: &Outcome
 pub(super) fn went_after_release(ctx: &Context, plan: &mut Plan, mut line: Isolation, pfn: Pfn) {
     line.taken = Some(ctx.now);
     retry::clear(&mut line);
-    line.asked = Some(Asked::Give);
     line.release = Some(Undo::NextBoot);
-    settle(ctx, plan, vec![line], retry::went_after_release());
-    plan.orders.push(Order::Unpoison(pfn));
+    if !ctx.policy.observe {
+        line.asked = Some(Asked::Give);
+        plan.orders.push(Order::Unpoison(pfn));
+    }
+    settle(ctx, plan, vec![line], retry::went_after_release(ctx));
 }
 
 /// An order to give the page back was answered.

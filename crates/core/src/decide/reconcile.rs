@@ -38,6 +38,18 @@ pub fn start(ctx: &Context, checks: &mut Checks, same_boot: bool) -> Plan {
     group::told(ctx, plan)
 }
 
+/// The mode is another from now on: what would have been taken is due where it
+/// may go now. Orders that are out are not taken back, and end as they end.
+pub fn mode_changed(ctx: &Context) -> Plan {
+    let mut plan = Plan::default();
+    if !ctx.policy.observe {
+        let observed = ctx.ledger.values().filter(|l| l.state == IsolationState::Observed);
+        let due = observed.map(|line| Isolation { next_try: Some(ctx.now), ..line.clone() });
+        plan.isolations.extend(due);
+    }
+    plan
+}
+
 fn resume_page(ctx: &Context, plan: &mut Plan, line: &Isolation, pfn: Pfn) {
     let mut next = line.clone();
     match line.asked {
@@ -104,7 +116,7 @@ fn left_off(ctx: &Context, plan: &mut Plan, line: Isolation, id: CpuId) -> Optio
         return None;
     }
     if line.state == IsolationState::Released {
-        settle(ctx, plan, vec![on_its_way], retry::went_after_release());
+        settle(ctx, plan, vec![on_its_way], retry::went_after_release(ctx));
     } else {
         // Half a core: it comes back, and goes whole if it is still wanted.
         resume(ctx, plan, &line, on_its_way);

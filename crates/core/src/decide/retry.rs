@@ -149,13 +149,20 @@ pub(super) fn is_out(why: String) -> Verdict {
 }
 
 /// Released while the order to take it was under way, and it went.
-pub(super) fn went_after_release() -> Verdict {
+pub(super) fn went_after_release(ctx: &Context) -> Verdict {
+    let (done, next) = match ctx.policy.observe {
+        true => (
+            "It stays out of service: mode observe touches nothing.",
+            "Only a reboot brings it back, or mode = \"isolate\" and a release.",
+        ),
+        false => ("It is being given back.", "Nothing now: the outcome will be told."),
+    };
     Verdict {
         state: IsolationState::Isolated,
         kind: DecisionKind::Taken,
         why: "It was released while it was being taken, and went all the same.".to_owned(),
-        done: "It is being given back.".to_owned(),
-        next: "Nothing now: the outcome will be told.".to_owned(),
+        done: done.to_owned(),
+        next: next.to_owned(),
         human: false,
         fault: FaultState::Open,
     }
