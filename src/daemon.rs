@@ -330,17 +330,11 @@ impl Daemon {
         }
     }
 
-    /// From now on things may be touched, or not any more.
+    /// From now on things may be touched, or not any more. Orders that are out
+    /// are finished, and their answers told.
     fn change_mode(&mut self, now: Stamp) {
-        match Actor::new(self.root.clone(), !self.cycle.core.policy.observe) {
-            Ok(actor) => {
-                // Answers to what the old one was asked are lost; the
-                // comparison with what is finds out.
-                self.actor = actor;
-                self.cycle.start(true, now);
-            }
-            Err(error) => tracing::warn!("the mode stays as it was: {error}"),
-        }
+        self.actor.set_write(!self.cycle.core.policy.observe);
+        self.cycle.mode_changed(now);
     }
 
     /// Takes what is there, saves it, and ends. Isolations stay.

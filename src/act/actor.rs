@@ -88,6 +88,12 @@ impl Actor {
         })
     }
 
+    /// Whether orders that come from now on may be carried out, but for
+    /// [`Order::Inspect`]. Those that came before are carried out.
+    pub fn set_write(&mut self, write: bool) {
+        self.write = write;
+    }
+
     /// Sets to work on an order. Never blocks; what cannot be carried out has
     /// its outcome ready at once.
     pub fn submit(&mut self, order: Order, now: Stamp) {

@@ -201,6 +201,12 @@ impl Cycle {
         self.core.policy = policy;
     }
 
+    /// The policy's mode is another.
+    pub fn mode_changed(&mut self, now: Stamp) {
+        let plan = decide::mode_changed(&self.core.context(now));
+        self.core.enter(plan, now);
+    }
+
     /// What a source lost, or how it is, changed.
     pub fn source_event(&mut self, source: &str, state: &str, why: String, now: Stamp) {
         self.core.books.happened(Event {

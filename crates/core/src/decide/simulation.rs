@@ -39,7 +39,9 @@ struct Host {
     cores_taken: BTreeMap<CpuId, Time>,
     /// With an uncorrected error, as far as anybody can tell.
     ue: BTreeSet<Pfn>,
-    /// Of these, given back since, which a look will tell.
+    /// With one at any time of this boot.
+    had_ue: BTreeSet<Pfn>,
+    /// Of those with one, given back since, which a look will tell.
     unpoisoned: BTreeSet<Pfn>,
     /// Rows that were found and not closed.
     rows: BTreeMap<u32, Fault>,
@@ -47,6 +49,8 @@ struct Host {
     faults: BTreeMap<uuid::Uuid, Fault>,
     /// CPUs that did not come back when they were given back.
     stayed_off: BTreeSet<CpuId>,
+    /// CPUs that a human asked for, or brought on or off line, since they went.
+    by_hand: BTreeSet<CpuId>,
 }
 
 impl Host {
@@ -61,10 +65,12 @@ impl Host {
             our_cpus: BTreeSet::new(),
             cores_taken: BTreeMap::new(),
             ue: BTreeSet::new(),
+            had_ue: BTreeSet::new(),
             unpoisoned: BTreeSet::new(),
             rows: BTreeMap::new(),
             faults: BTreeMap::new(),
             stayed_off: BTreeSet::new(),
+            by_hand: BTreeSet::new(),
         }
     }
 
@@ -159,6 +165,10 @@ impl Host {
                 for cpu in cpus {
                     self.take_off(*cpu);
                 }
+                self.stayed_off.retain(|cpu| !cpus.contains(cpu));
+                if cpus.len() > 1 {
+                    self.by_hand.retain(|cpu| !cpus.contains(cpu));
+                }
                 Answer::Off
             }
             Order::GiveCpus(cpus) => {
@@ -180,6 +190,7 @@ impl Host {
 
     fn uncorrected(&mut self, pfn: Pfn) {
         self.ue.insert(pfn);
+        self.had_ue.insert(pfn);
         self.unpoisoned.remove(&pfn);
     }
 
@@ -355,6 +366,7 @@ impl Host {
             Step::FindCore(c) => self.find(Response::TakeCpus(vec![CpuId(c % cpus)])),
             Step::AskPage(p) => self.ask(isolate(&self.desk.ctx(), Target::Page(Pfn(p)), None)),
             Step::AskCpu(c) => {
+                self.by_hand.insert(CpuId(c % cpus));
                 self.ask(isolate(&self.desk.ctx(), Target::Cpu(CpuId(c % cpus)), Some("x")));
             }
             Step::GiveBackPage(p) => self.ask(release(&self.desk.ctx(), Target::Page(Pfn(p)))),
@@ -391,7 +403,10 @@ impl Host {
                 self.stuck.clear();
                 self.pages_off.clear();
                 self.our_cpus.clear();
+                self.stayed_off.clear();
+                self.by_hand.clear();
                 self.ue.clear();
+                self.had_ue.clear();
                 self.unpoisoned.clear();
                 self.our_pages.clear();
                 for pfn in self.pages_taken.keys().copied().collect::<Vec<_>>() {
@@ -474,6 +489,7 @@ impl Host {
         if !removable || (!online && others == 0) || self.hotplug_is_stuck() {
             return;
         }
+        self.by_hand.insert(cpu);
         if online {
             self.put_on(cpu);
         } else if self.is_online(cpu) {
@@ -554,14 +570,23 @@ fn overlap(a: &Order, b: &Order) -> bool {
     (page(a).is_some() && page(a) == page(b)) || a.cpus().iter().any(|cpu| b.cpus().contains(cpu))
 }
 
+/// A thousand histories, or as many as `PROPTEST_CASES` says.
+fn config() -> ProptestConfig {
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => config,
+        None => ProptestConfig { cases: 1_000, ..config },
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn the_guard_rails_hold_whatever_happens(
         knobs in knobs(),
         nodes in 1u32..=2,
-        story in story(200),
+        story in story(120),
     ) {
         let mut host = Host::new(knobs, nodes);
         for step in &story.0 {

@@ -418,6 +418,40 @@ fn what_an_admin_may_not_have_is_refused_and_not_remembered() {
 }
 
 #[test]
+fn a_place_given_under_higher_limits_is_not_kept_under_lower_ones() {
+    let mut desk = desk();
+    desk.find(page(P));
+    desk.find(page(P + 1));
+    desk.answer(soft(P), Answer::Busy);
+    desk.answer(soft(P + 1), Answer::Busy);
+    desk.policy.limits.pages_per_day = 1;
+    desk.pass(5);
+    assert_eq!(desk.due().orders, [soft(P + 1)]);
+    assert_eq!(desk.page(P).state, IsolationState::Refused);
+}
+
+#[test]
+fn what_was_released_while_it_was_taken_stays_off_in_mode_observe() {
+    let mut desk = desk();
+    desk.find(page(P));
+    let plan = release(&desk.ctx(), Target::Page(Pfn(P))).unwrap();
+    desk.enter(plan);
+    desk.policy.observe = true;
+    assert_eq!(desk.answer(soft(P), Answer::Off).orders, []);
+    assert_eq!(desk.page(P).release, Some(Undo::NextBoot));
+}
+
+#[test]
+fn what_was_observed_goes_when_the_mode_is_changed() {
+    let mut desk = observing();
+    desk.find(page(P));
+    desk.policy.observe = false;
+    let plan = mode_changed(&desk.ctx());
+    desk.enter(plan);
+    assert_eq!(desk.due().orders, [soft(P)]);
+}
+
+#[test]
 fn what_is_off_already_needs_no_order_and_is_the_admins_from_then_on() {
     let mut desk = desk();
     isolated_page(&mut desk, P);

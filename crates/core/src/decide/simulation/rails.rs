@@ -247,17 +247,12 @@ fn what_we_took_is_listed(host: &Host) -> Breach {
     ours.find(|line| line.state != IsolationState::Isolated).map(|line| format!("{line:?}"))
 }
 
-/// Unless a human had a hand in it, or it did not come back.
+/// Unless a human had a hand in it since it went, or it did not come back.
 fn no_half_of_a_core_is_left(host: &Host) -> Breach {
     let half = host.our_cpus.iter().find(|cpu| {
-        let line = &host.desk.ledger[&Target::Cpu(**cpu)];
         let threads = &host.desk.machine.cpus[cpu].threads;
-        let by_hand = |cpu: &CpuId| {
-            host.desk.ledger.get(&Target::Cpu(*cpu)).is_some_and(|line| line.by == By::Admin)
-        };
-        line.by == By::Bulkhead
-            && threads.iter().any(|cpu| host.is_online(*cpu) && !by_hand(cpu))
-            && threads.iter().all(|cpu| !host.stayed_off.contains(cpu))
+        let excused = |cpu| host.by_hand.contains(cpu) || host.stayed_off.contains(cpu);
+        threads.iter().any(|cpu| host.is_online(*cpu)) && !threads.iter().any(excused)
     })?;
     Some(format!("{:?}", host.desk.ledger[&Target::Cpu(*half)]))
 }
@@ -269,7 +264,7 @@ fn nothing_is_held_for_nothing(host: &Host) -> Breach {
         let ours = line.by == By::Bulkhead && line.taken.is_some();
         let excused = match line.target {
             Target::Cpu(cpu) => host.stayed_off.contains(&cpu),
-            Target::Page(pfn) => host.ue.contains(&pfn),
+            Target::Page(pfn) => host.had_ue.contains(&pfn),
         };
         line.state == IsolationState::Isolated
             && ours
