@@ -245,10 +245,13 @@ impl Daemon {
                 self.commit_again = None;
                 if !was_saved {
                     let dropped = self.cycle.core.books.take_dropped();
-                    tracing::info!(
-                        "the state is saved again in {}; {dropped} events found no room meanwhile",
+                    let what = format!(
+                        "the state is saved again in {}; {dropped} events and attempts found no \
+                         room meanwhile",
                         self.state_dir.display()
                     );
+                    tracing::info!("{what}");
+                    self.cycle.config_event(&what, now);
                 }
                 let at = Instant::now();
                 for event in &events {
@@ -264,14 +267,18 @@ impl Daemon {
                     );
                 }
                 if error.must_reopen() {
-                    self.reopen();
+                    self.reopen(was_saved);
+                }
+                if self.cycle.core.books.take_wants_evidence() {
+                    self.cycle.save_all(now);
                 }
             }
         }
     }
 
-    /// The store's file is damaged or gone: begins another, with all we know.
-    fn reopen(&mut self) {
+    /// The store's file is damaged or gone, or there was none: begins another,
+    /// with all we know. Failing again is no news.
+    fn reopen(&mut self, news: bool) {
         match self.store.reopen() {
             Ok(notes) => {
                 for note in notes {
@@ -280,7 +287,8 @@ impl Daemon {
                 self.cycle.save_all(self.now());
                 self.commit_again = Some(Time(0));
             }
-            Err(error) => tracing::warn!("no new state file can be begun: {error}"),
+            Err(error) if news => tracing::warn!("no new state file can be begun: {error}"),
+            Err(error) => tracing::debug!("no new state file can be begun: {error}"),
         }
     }
 

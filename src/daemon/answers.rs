@@ -110,7 +110,13 @@ impl Handler for Answers<'_> {
 
     fn explain(&mut self, id: Uuid) -> Result<Explanation, ApiError> {
         let fault = self.cycle.core.books.faults.get(&id).ok_or_else(|| no_fault(id))?;
-        let attempts = self.store.attempts(id).map_err(|e| ApiError::Failed(e.to_string()))?;
+        let mut attempts = match self.store.attempts(id) {
+            Ok(attempts) => attempts,
+            // What is known is told all the same.
+            Err(_) if !self.cycle.core.books.saved => Vec::new(),
+            Err(error) => return Err(ApiError::Failed(error.to_string())),
+        };
+        attempts.extend(self.cycle.core.books.unsaved_attempts(id).cloned());
         let attempts = attempts.into_iter().map(|a| AttemptView {
             time: timestamp(a.time.wall),
             asked: a.asked,

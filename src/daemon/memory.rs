@@ -2,7 +2,7 @@
 
 use crate::event::{timestamp, Body, Event};
 use crate::state::{Attempt, BootRow, Change, Saved, SourceCount, StateError, Store};
-use bulkhead_core::analyze::FaultUpdate;
+use bulkhead_core::analyze::{FaultUpdate, MAX_OTHERS, MAX_PAGES};
 use bulkhead_core::cycle::Books;
 use bulkhead_core::decide::{Decision, FaultNote};
 use bulkhead_core::model::{
@@ -14,6 +14,11 @@ use uuid::Uuid;
 /// Events and attempts kept for a store that cannot be written; the oldest go
 /// first, and are counted. Faults and isolations are never dropped.
 const MOST_UNSAVED: usize = 10_000;
+
+/// Changes of evidence kept for a store that cannot be written. There are fewer
+/// components with evidence at a time; what is beyond it tells of those that are
+/// forgotten again, and all of it is written anew then.
+const MOST_EVIDENCE: usize = 2 * (MAX_PAGES + MAX_OTHERS);
 
 /// Everything remembered, and what of it has changed since the last commit.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub struct Memory {
     dropped: u64,
     /// To be told once the memory is on disk.
     told: Vec<Decision>,
+    /// All evidence is asked for: see [`Memory::take_wants_evidence`].
+    wants_evidence: bool,
     page_size: PageSize,
 }
 
@@ -54,6 +61,8 @@ struct Unsaved {
     attempts: Vec<Attempt>,
     events: Vec<Event>,
     evidence: BTreeMap<String, Option<String>>,
+    /// Keys were dropped from `evidence`: the store forgets all others.
+    evidence_anew: bool,
     cursors: BTreeMap<String, String>,
     machine: Option<String>,
 }
@@ -90,6 +99,7 @@ impl Memory {
             unsaved: Unsaved::default(),
             dropped: 0,
             told: Vec::new(),
+            wants_evidence: false,
             page_size,
         };
         saved.faults.drain(..).for_each(|fault| memory.enter_fault(fault));
@@ -130,7 +140,23 @@ impl Memory {
 
     /// Evidence changed; `None` forgets the key.
     pub fn evidence(&mut self, key: String, value: Option<String>) {
-        self.unsaved.evidence.insert(key, value);
+        let unsaved = &mut self.unsaved;
+        if unsaved.evidence_anew && value.is_none() {
+            unsaved.evidence.remove(&key);
+            return;
+        }
+        unsaved.evidence.insert(key, value);
+        if unsaved.evidence.len() > MOST_EVIDENCE && !unsaved.evidence_anew {
+            unsaved.evidence.retain(|_, value| value.is_some());
+            unsaved.evidence_anew = true;
+            self.wants_evidence = true;
+        }
+    }
+
+    /// What is not saved has grown past its bound since the last call: hand in
+    /// all evidence once, and changes from then on.
+    pub fn take_wants_evidence(&mut self) -> bool {
+        std::mem::take(&mut self.wants_evidence)
     }
 
     /// A source was read up to `place`.
@@ -171,6 +197,19 @@ impl Memory {
     /// # Errors
     /// What the store says; [`Memory::saved`] is false until a commit succeeds.
     pub fn commit(&mut self, store: &mut Store) -> Result<Vec<Event>, StateError> {
+        let result = store.ready().and_then(|()| self.write(store));
+        self.saved = result.is_ok();
+        match result {
+            Ok(()) => Ok(std::mem::take(&mut self.unsaved).events),
+            Err(error) => {
+                self.dropped += drop_oldest(&mut self.unsaved.events);
+                self.dropped += drop_oldest(&mut self.unsaved.attempts);
+                Err(error)
+            }
+        }
+    }
+
+    fn write(&self, store: &mut Store) -> Result<(), StateError> {
         let changed = &self.unsaved.isolations;
         let lines: Vec<Isolation> =
             changed.iter().filter_map(|t| self.ledger.get(t)).cloned().collect();
@@ -183,7 +222,7 @@ impl Memory {
             self.unsaved.evidence.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         let cursors: Vec<_> =
             self.unsaved.cursors.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-        let result = store.commit(&Change {
+        store.commit(&Change {
             machine: self.unsaved.machine.as_deref(),
             isolations: &lines,
             removed: &removed,
@@ -191,19 +230,16 @@ impl Memory {
             attempts: &self.unsaved.attempts,
             events: &self.unsaved.events,
             evidence: &evidence,
+            evidence_anew: self.unsaved.evidence_anew,
             counts: &counts,
             cursors: &cursors,
             ..Change::at(&self.boot)
-        });
-        self.saved = result.is_ok();
-        match result {
-            Ok(()) => Ok(std::mem::take(&mut self.unsaved).events),
-            Err(error) => {
-                self.dropped += drop_oldest(&mut self.unsaved.events);
-                self.dropped += drop_oldest(&mut self.unsaved.attempts);
-                Err(error)
-            }
-        }
+        })
+    }
+
+    /// What was asked of the kernel on account of `fault`, and is not on disk.
+    pub fn unsaved_attempts(&self, fault: Uuid) -> impl Iterator<Item = &Attempt> {
+        self.unsaved.attempts.iter().filter(move |attempt| attempt.fault == Some(fault))
     }
 
     /// Everything must be written again: the store is a new one.

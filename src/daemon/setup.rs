@@ -16,7 +16,7 @@ use crate::host::uevents::Uevents;
 use crate::host::{self, clock, HostError, Root};
 use crate::log;
 use crate::monitor::{Choice, Monitor, State};
-use crate::state::{BootRow, Saved, Store};
+use crate::state::{BootRow, Note, Saved, Store};
 use anyhow::Context as _;
 use bulkhead_core::analyze::{Analyzer, Rules};
 use bulkhead_core::decide::Policy;
@@ -36,14 +36,14 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
              --observe: add --observe"
         );
     }
-    let (mut store, notes) = Store::open(&options.state_dir)?;
-    for note in &notes {
-        tracing::warn!("{note}");
-    }
+    let (mut store, mut notes) = Store::open_or_wait(&options.state_dir)?;
     let root = Root::new(options.root.clone().unwrap_or_else(|| "/".into()));
     let boot_id = boot_id(&root, options)?;
-    let mut saved = store.load(&boot_id)?;
-    for note in &saved.notes {
+    let mut saved = store.load(&boot_id).unwrap_or_else(|error| {
+        notes.push(Note::NotKept { why: error.to_string() });
+        Saved::default()
+    });
+    for note in notes.iter().chain(&saved.notes) {
         tracing::warn!("{note}");
     }
     let anchor = saved

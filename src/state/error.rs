@@ -42,6 +42,12 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
     },
+    /// The directory cannot be used: there is no file to write to.
+    #[error("the state directory {} cannot be used", .dir.display())]
+    NotOpen {
+        /// The state directory.
+        dir: PathBuf,
+    },
     /// The file is damaged.
     #[error("{} is damaged: cannot {op}: {cause}", .path.display())]
     Corrupt {
@@ -68,7 +74,8 @@ impl StateError {
     /// The store at hand will not recover: drop it and open the directory
     /// again, which sets a damaged file aside.
     pub fn must_reopen(&self) -> bool {
-        matches!(self, StateError::Gone { .. } | StateError::Corrupt { .. })
+        use StateError::{Corrupt, Gone, NotOpen};
+        matches!(self, Gone { .. } | Corrupt { .. } | NotOpen { .. })
     }
 
     /// For `map_err`: an operation of SQLite failed on `path`.
@@ -105,6 +112,8 @@ pub enum Why {
     Foreign,
     /// A newer Bulkhead wrote it.
     Newer,
+    /// It could not be read when the daemon started.
+    Unread,
 }
 
 impl Why {
@@ -114,6 +123,7 @@ impl Why {
             Why::Corrupt => "corrupt",
             Why::Foreign => "foreign",
             Why::Newer => "newer",
+            Why::Unread => "unread",
         }
     }
 }
@@ -131,6 +141,11 @@ pub enum Note {
         path: PathBuf,
         /// Where it is now.
         kept: PathBuf,
+    },
+    /// The state directory cannot be used now: nothing is kept until it can.
+    NotKept {
+        /// What the file system or SQLite says.
+        why: String,
     },
     /// Rows that this version cannot read; they stay in the table.
     UnreadableRows {
@@ -151,6 +166,7 @@ impl fmt::Display for Note {
                     Why::Corrupt => "is damaged",
                     Why::Foreign => "is not Bulkhead's",
                     Why::Newer => "was written by a newer Bulkhead",
+                    Why::Unread => "could not be read at the start",
                 };
                 write!(
                     f,
@@ -159,6 +175,9 @@ impl fmt::Display for Note {
                     path.display(),
                     kept.display()
                 )
+            }
+            Note::NotKept { why } => {
+                write!(f, "{why}: goes on in memory, and tries again; make room, or mend the disk")
             }
             Note::UnreadableRows { table, rows, first } => write!(
                 f,

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Name of the database in the state directory.
-const DATABASE: &str = "bulkhead.db";
+pub(super) const DATABASE: &str = "bulkhead.db";
 
 /// What SQLite keeps beside a database: the write-ahead log, its index, and the
 /// rollback journal of a file that never was in WAL mode.
@@ -30,7 +30,13 @@ const BUSY: Duration = Duration::from_secs(1);
 const LOG_BYTES: i64 = 16 << 20;
 
 /// Holds the directory for this process until dropped.
-pub(super) type Lock = Flock<File>;
+///
+/// The directory itself is locked, which a full or read-only file system does
+/// not keep from; and a file in it, which says by whom, where it can be written.
+pub(super) struct Lock {
+    _dir: Flock<File>,
+    _file: Option<Flock<File>>,
+}
 
 /// Makes the directory if it is missing (its parent must exist), and takes it.
 pub(super) fn take(dir: &Path) -> Result<Lock, StateError> {
@@ -46,22 +52,26 @@ pub(super) fn take(dir: &Path) -> Result<Lock, StateError> {
     }
 
     let path = dir.join("lock");
+    let in_use = || {
+        let pid = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+        StateError::InUse { dir: dir.to_owned(), pid }
+    };
+    let locked = |file: File, path: &Path| match Flock::lock(file, FlockArg::LockExclusiveNonblock)
+    {
+        Ok(lock) => Ok(lock),
+        Err((_, Errno::EWOULDBLOCK)) => Err(in_use()),
+        Err((_, errno)) => Err(StateError::io("lock", path)(errno.into())),
+    };
+    let itself = File::open(dir).map_err(StateError::io("open", dir))?;
+    let _dir = locked(itself, dir)?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(&path).map_err(StateError::io("open the lock", &path))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(mut lock) => {
-            lock.set_len(0)
-                .and_then(|()| lock.write_all(format!("{}\n", std::process::id()).as_bytes()))
-                .map_err(StateError::io("write the lock", &path))?;
-            Ok(lock)
-        }
-        Err((_, Errno::EWOULDBLOCK)) => {
-            let pid = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
-            Err(StateError::InUse { dir: dir.to_owned(), pid })
-        }
-        Err((_, errno)) => Err(StateError::io("lock", &path)(errno.into())),
-    }
+    let Ok(file) = options.open(&path) else { return Ok(Lock { _dir, _file: None }) };
+    let mut file = locked(file, &path)?;
+    // Only for people: on a full disk it stays empty.
+    let _ = file.set_len(0);
+    let _ = file.write_all(format!("{}\n", std::process::id()).as_bytes());
+    Ok(Lock { _dir, _file: Some(file) })
 }
 
 /// A directory just made must itself survive a power cut.
@@ -97,6 +107,19 @@ impl Database {
             Ok(db) => Ok((Database::of(db, path)?, Some(note))),
             Err((_, found)) => Err(StateError::io("begin", &path)(io::Error::other(found))),
         }
+    }
+
+    /// Sets aside the database of `dir`, if there is one that is not empty: a
+    /// daemon has gone on without knowing what it says.
+    pub(super) fn set_aside_unread(dir: &Path) -> Result<Option<Note>, StateError> {
+        let path = dir.join(DATABASE);
+        if !fs::metadata(&path).is_ok_and(|found| found.len() > 0) {
+            return Ok(None);
+        }
+        let why = Why::Unread;
+        let kept = set_aside(&path, why).map_err(StateError::io("set aside", &path))?;
+        let found = "what it holds was not known to the daemon that runs".to_owned();
+        Ok(Some(Note::SetAside { why, found, path, kept }))
     }
 
     fn of(db: Connection, path: PathBuf) -> Result<Database, StateError> {
@@ -186,7 +209,7 @@ fn set_aside(path: &Path, why: Why) -> io::Result<PathBuf> {
     Ok(to)
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()

@@ -44,8 +44,9 @@ impl Store {
         after: i64,
         limit: u32,
     ) -> Result<EventPage, StateError> {
-        events(&self.file.db, since, after, limit)
-            .map_err(StateError::sql("read events from", &self.file.path))
+        let file = self.file()?;
+        events(&file.db, since, after, limit)
+            .map_err(StateError::sql("read events from", &file.path))
     }
 
     /// What was asked of the kernel on account of `fault`, oldest first. Rows
@@ -55,8 +56,8 @@ impl Store {
     ///
     /// When SQLite cannot read.
     pub fn attempts(&mut self, fault: Uuid) -> Result<Vec<Attempt>, StateError> {
-        attempts(&self.file.db, fault)
-            .map_err(StateError::sql("read attempts from", &self.file.path))
+        let file = self.file()?;
+        attempts(&file.db, fault).map_err(StateError::sql("read attempts from", &file.path))
     }
 }
 

@@ -7,6 +7,7 @@
 //! Nothing here gives up on a broken file: what cannot be used is renamed, not
 //! deleted, and a [`Note`] says so.
 
+mod copy;
 mod error;
 mod file;
 mod history;
@@ -119,6 +120,8 @@ pub struct Change<'a> {
     pub events: &'a [Event],
     /// Keys with their new values; `None` forgets the key.
     pub evidence: &'a [(String, Option<String>)],
+    /// `evidence` is all there is: other keys are forgotten.
+    pub evidence_anew: bool,
     /// Totals of this boot, not increments.
     pub counts: &'a [SourceCount],
     /// Names and places up to which sources were read.
@@ -137,6 +140,7 @@ impl<'a> Change<'a> {
             attempts: &[],
             events: &[],
             evidence: &[],
+            evidence_anew: false,
             counts: &[],
             cursors: &[],
         }

@@ -1,5 +1,6 @@
 //! Reading everything at start, and writing what changed.
 
+use super::copy::Copy;
 use super::error::{Note, StateError};
 use super::file::{self, Database, Lock};
 use super::history;
@@ -8,12 +9,17 @@ use bulkhead_core::model::{Isolation, IsolationState, Target, Time};
 use rusqlite::{params, params_from_iter, Connection, Row, Transaction};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The state directory, held by this process.
 pub struct Store {
-    pub(super) file: Database,
-    _lock: Lock,
+    dir: PathBuf,
+    /// `None`: it cannot be used now, and is tried again.
+    file: Option<Database>,
+    /// Held as soon as the directory is there.
+    lock: Option<Lock>,
+    /// What the file holds was never read: it is not written over.
+    unread: bool,
 }
 
 impl Store {
@@ -27,33 +33,109 @@ impl Store {
     pub fn open(dir: &Path) -> Result<(Store, Vec<Note>), StateError> {
         let lock = file::take(dir)?;
         let (file, note) = Database::open(dir)?;
-        Ok((Store { file, _lock: lock }, note.into_iter().collect()))
+        let (dir, lock) = (dir.to_owned(), Some(lock));
+        let store = Store { dir, file: Some(file), lock, unread: true };
+        Ok((store, note.into_iter().collect()))
+    }
+
+    /// Like [`Store::open`], but where the directory cannot be used now, a full
+    /// or read-only file system among it, nothing is kept until
+    /// [`Store::reopen`] succeeds; a note says so. A host without its memory is
+    /// better off than one without protection.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::InUse`] and [`StateError::NotADirectory`]: another daemon
+    /// runs, or the admin named something else.
+    pub fn open_or_wait(dir: &Path) -> Result<(Store, Vec<Note>), StateError> {
+        let fatal = |error: &StateError| {
+            matches!(error, StateError::InUse { .. } | StateError::NotADirectory { .. })
+        };
+        let (lock, opened) = match file::take(dir) {
+            Ok(lock) => (Some(lock), Database::open(dir)),
+            Err(error) if fatal(&error) => return Err(error),
+            Err(error) => (None, Err(error)),
+        };
+        let (file, note) = match opened {
+            Ok((file, note)) => (Some(file), note),
+            Err(error) => (None, Some(Note::NotKept { why: error.to_string() })),
+        };
+        let store = Store { dir: dir.to_owned(), file, lock, unread: true };
+        Ok((store, note.into_iter().collect()))
     }
 
     /// Gives up the database file, which [`StateError::must_reopen`] said is
-    /// of no use any more, and begins with what is there, or a new one.
+    /// of no use any more, and begins with what is there, or a new one. One that
+    /// was never read is set aside: what it says may contradict what came since.
     ///
     /// # Errors
     ///
     /// Whatever the file system or SQLite refuses; the old file stays in use.
     pub fn reopen(&mut self) -> Result<Vec<Note>, StateError> {
-        let dir = self.file.path.parent().unwrap_or(Path::new(".")).to_owned();
-        let (file, note) = Database::open(&dir)?;
-        self.file = file;
-        Ok(note.into_iter().collect())
+        if self.lock.is_none() {
+            self.lock = Some(file::take(&self.dir)?);
+        }
+        let mut notes = Vec::new();
+        if self.unread {
+            notes.extend(Database::set_aside_unread(&self.dir)?);
+        }
+        let (file, note) = Database::open(&self.dir)?;
+        self.file = Some(file);
+        self.unread = false;
+        notes.extend(note);
+        Ok(notes)
     }
 
     /// All that is remembered, as seen from the boot `boot_id`. Rows that
-    /// cannot be read are left alone; [`Saved::notes`] counts them.
+    /// cannot be read are left alone; [`Saved::notes`] counts them. Where the
+    /// directory cannot be used, what the file in it says, if that can be read.
     ///
     /// # Errors
     ///
-    /// When SQLite cannot read.
+    /// When SQLite cannot read: the file is given up then, until
+    /// [`Store::reopen`] sets it aside.
     pub fn load(&mut self, boot_id: &str) -> Result<Saved, StateError> {
-        let sql = StateError::sql("read", &self.file.path);
+        let loaded = self.read(boot_id);
+        match &loaded {
+            Ok(_) => self.unread = false,
+            Err(_) => self.file = None,
+        }
+        loaded
+    }
+
+    fn read(&self, boot_id: &str) -> Result<Saved, StateError> {
         let mut saved = Saved::default();
-        load(&self.file.db, boot_id, &mut saved).map_err(sql)?;
+        let copy;
+        let file = match &self.file {
+            Some(file) => file,
+            None => match Copy::of(&self.dir)? {
+                Some(made) => {
+                    copy = made;
+                    copy.database()
+                }
+                // There is nothing to know.
+                None => return Ok(saved),
+            },
+        };
+        load(&file.db, boot_id, &mut saved).map_err(StateError::sql("read", &file.path))?;
         Ok(saved)
+    }
+
+    /// Whether anything can be written at all.
+    ///
+    /// # Errors
+    /// [`StateError::NotOpen`].
+    pub fn ready(&mut self) -> Result<(), StateError> {
+        self.file().map(drop)
+    }
+
+    /// The database.
+    ///
+    /// # Errors
+    ///
+    /// When there is none now.
+    pub(super) fn file(&mut self) -> Result<&mut Database, StateError> {
+        self.file.as_mut().ok_or_else(|| StateError::NotOpen { dir: self.dir.clone() })
     }
 
     /// Writes `change`, all of it or nothing. It is on the disk when this
@@ -64,10 +146,11 @@ impl Store {
     /// Nothing was written then. The store stays usable, and the next commit
     /// may succeed, unless [`StateError::must_reopen`] says otherwise.
     pub fn commit(&mut self, change: &Change) -> Result<(), StateError> {
-        self.file.check()?;
-        let sql = StateError::sql("write to", &self.file.path);
+        let file = self.file()?;
+        file.check()?;
+        let sql = StateError::sql("write to", &file.path);
         // Dropping the transaction on an error rolls it back.
-        let tx = self.file.db.transaction().map_err(&sql)?;
+        let tx = file.db.transaction().map_err(&sql)?;
         write(&tx, change).map_err(&sql)?;
         tx.commit().map_err(&sql)
     }
@@ -202,6 +285,9 @@ fn write_faults(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
 
 fn write_sources(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
     let boot = &change.boot.boot_id;
+    if change.evidence_anew {
+        tx.execute("DELETE FROM evidence", [])?;
+    }
     let mut put = tx.prepare("INSERT OR REPLACE INTO evidence (key, body) VALUES (?1, ?2)")?;
     let mut forget = tx.prepare("DELETE FROM evidence WHERE key = ?1")?;
     for (key, value) in change.evidence {

@@ -233,9 +233,8 @@ fn a_directory_that_cannot_be_written_is_named_with_the_errno() {
         nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65534));
         Store::open(&path).err().unwrap().to_string()
     });
-    let lock = dir.path().join("lock");
-    let expected =
-        format!("cannot open the lock {}: Permission denied (os error 13)", lock.display());
+    let database = dir.path().join("bulkhead.db");
+    let expected = format!("cannot open {}: Permission denied (os error 13)", database.display());
     assert_eq!(error.join().unwrap(), expected);
 }
 
@@ -454,11 +453,11 @@ fn a_commit_that_found_no_space_changes_nothing_and_the_next_one_succeeds() {
     let (mut store, _dir) = fresh();
     let now = boot("a", 1);
     store.commit(&Change { events: &[event(1)], ..Change::at(&now) }).unwrap();
-    let limit = |store: &Store, pages: i64| {
-        let db = &store.file.db;
+    let limit = |store: &mut Store, pages: i64| {
+        let db = &store.file().unwrap().db;
         db.pragma_update_and_check(None, "max_page_count", pages, |r| r.get::<_, i64>(0)).unwrap();
     };
-    limit(&store, 1); // SQLite makes it the present size
+    limit(&mut store, 1); // SQLite makes it the present size
     let many: Vec<Event> = (2..5_000).map(event).collect();
     let lines = [isolation(page(1), IsolationState::Wanted, 1)];
     let change = Change { isolations: &lines, events: &many, ..Change::at(&now) };
@@ -467,10 +466,115 @@ fn a_commit_that_found_no_space_changes_nothing_and_the_next_one_succeeds() {
     assert!(error.to_string().ends_with("database or disk is full"), "{error}");
     assert!(store.load("a").unwrap().ledger.is_empty());
 
-    limit(&store, 1 << 30);
+    limit(&mut store, 1 << 30);
     store.commit(&change).unwrap();
     assert_eq!(store.load("a").unwrap().ledger.len(), 1);
     assert_eq!(store.events(None, 0, 10_000).unwrap().events.len(), 4_999);
+}
+
+/// No log can be made in `dir`, and so no database opened, whoever tries.
+fn spoil(dir: &Path) {
+    fs::create_dir(dir.join("bulkhead.db-wal")).unwrap();
+}
+
+fn mend(dir: &Path) {
+    fs::remove_dir(dir.join("bulkhead.db-wal")).unwrap();
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    spoil(dir.path());
+    let (mut store, notes) = Store::open_or_wait(dir.path()).unwrap();
+    assert!(matches!(notes.as_slice(), [Note::NotKept { .. }]), "{notes:?}");
+    let now = boot("a", 1);
+    let error = store.commit(&Change::at(&now)).unwrap_err();
+    assert!(matches!(error, StateError::NotOpen { .. }) && error.must_reopen(), "{error}");
+    assert!(store.reopen().is_err());
+    mend(dir.path());
+    assert_eq!(store.reopen().unwrap(), []);
+    store.commit(&Change::at(&now)).unwrap();
+}
+
+#[test]
+fn a_directory_that_is_not_there_yet_is_made_later() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("not/yet");
+    let (mut store, notes) = Store::open_or_wait(&dir).unwrap();
+    assert_eq!((notes.len(), store.load("a").unwrap()), (1, Saved::default()));
+    fs::create_dir(parent.path().join("not")).unwrap();
+    store.reopen().unwrap();
+    assert!(matches!(Store::open_or_wait(&dir), Err(StateError::InUse { .. })));
+}
+
+#[test]
+fn one_daemon_holds_a_directory_that_cannot_be_used() {
+    let dir = tempfile::tempdir().unwrap();
+    spoil(dir.path());
+    // Nor can the file be made that says who holds it.
+    fs::create_dir(dir.path().join("lock")).unwrap();
+    let first = Store::open_or_wait(dir.path()).unwrap();
+    let second = Store::open_or_wait(dir.path());
+    assert!(matches!(second, Err(StateError::InUse { pid: None, .. })));
+    drop(first);
+    Store::open_or_wait(dir.path()).unwrap();
+}
+
+/// A line in the log of a database that somebody without rights finds like
+/// this, and what they make of it.
+fn found_with(mode: u32) -> (TempDir, Store, Result<Saved, StateError>) {
+    let (mut store, dir) = fresh();
+    let lines = [isolation(page(1), IsolationState::Isolated, 5)];
+    store.commit(&Change { isolations: &lines, ..Change::at(&boot("a", 1)) }).unwrap();
+    let log = fs::read(dir.path().join("bulkhead.db-wal")).unwrap();
+    drop(store);
+    fs::write(dir.path().join("bulkhead.db-wal"), log).unwrap();
+    let file = dir.path().join("bulkhead.db");
+    fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o555)).unwrap();
+    let path = dir.path().to_owned();
+    let found = std::thread::spawn(move || {
+        nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65534));
+        let (mut store, notes) = Store::open_or_wait(&path).unwrap();
+        assert!(matches!(notes.as_slice(), [Note::NotKept { .. }]), "{notes:?}");
+        let saved = store.load("a");
+        (store, saved)
+    });
+    let (store, saved) = found.join().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    (dir, store, saved)
+}
+
+#[test]
+fn a_database_that_cannot_be_written_is_read_from_a_copy() {
+    let (_dir, mut store, saved) = found_with(0o444);
+    assert_eq!(saved.unwrap().ledger.len(), 1);
+    assert_eq!(store.reopen().unwrap(), [], "it was read, and is written to");
+    store.commit(&Change::at(&boot("a", 1))).unwrap();
+    assert_eq!(store.load("a").unwrap().ledger.len(), 1);
+}
+
+#[test]
+fn a_database_that_was_never_read_is_set_aside_and_not_written_over() {
+    let (_dir, mut store, saved) = found_with(0o000);
+    assert!(saved.is_err());
+    let notes = store.reopen().unwrap();
+    assert!(matches!(notes.as_slice(), [Note::SetAside { why: Why::Unread, .. }]), "{notes:?}");
+    store.commit(&Change::at(&boot("a", 1))).unwrap();
+    assert_eq!(store.load("a").unwrap().ledger.len(), 0);
+}
+
+#[test]
+fn evidence_that_is_written_anew_replaces_all_there_was() {
+    let (mut store, _dir) = fresh();
+    let now = boot("a", 1);
+    let old = [("page:1".to_owned(), Some("1".to_owned()))];
+    let new = [("page:2".to_owned(), Some("2".to_owned()))];
+    store.commit(&Change { evidence: &old, ..Change::at(&now) }).unwrap();
+    let change = Change { evidence: &new, evidence_anew: true, ..Change::at(&now) };
+    store.commit(&change).unwrap();
+    assert_eq!(store.load("a").unwrap().evidence, [("page:2".to_owned(), "2".to_owned())]);
 }
 
 #[test]
