@@ -60,6 +60,8 @@ pub struct Observed {
     /// Errors to add to the total of the report's source, so that the sources'
     /// totals sum to the errors, each counted once.
     pub counted: u64,
+    /// They were corrected.
+    pub corrected: bool,
     /// Faults that just fired.
     pub findings: Vec<Finding>,
     /// Open faults that got more errors.
@@ -108,7 +110,7 @@ impl Analyzer {
             reading::read(report.source, &report.record, machine, &self.rules);
         out.undecodable = unusable;
         out.page = page;
-
+        out.corrected = lead.as_ref().is_some_and(|lead| !lead.rule.uncorrected());
         out.counted = creditable(report);
         if report.source == Source::McEvent && report.decodes > 0 {
             self.withdraw_placeless(report);

@@ -10,8 +10,8 @@ use crate::model::{CoverBy, PhysAddr};
 /// being a multiple of 64 MiB is 20 bits of evidence against the 15 that choose
 /// one of the candidates; each further place must give the same base to the
 /// bit. What deceives is a relative of the family, which shares all but a few
-/// address bits: of such ones, made up with few errors, four places let 8 of
-/// 8,000 through with a wrong page, three 31 and two 110. Six are two more.
+/// address bits: of those that the tests make up (`many_errors_tell_a_skylake…`)
+/// some pass with four places, naming a wrong page. Six are two more.
 const MIN_PLACES: usize = 6;
 
 /// Of so many places that agree, one may not: the decoder takes the column from
