@@ -13,10 +13,11 @@ fn seen(store: &mut Store, memory: &MemoryConfig) -> Vec<(String, String)> {
 /// A boot with `memory`, in which a page erred.
 fn errs(store: &mut Store, id: &str, memory: &MemoryConfig, value: &str) {
     let name = EvidenceName { memory: Some(memory.id()), key: "page:1".into() };
+    let now = boot(id, 1);
     let change = Change {
         memory: Some(memory),
         evidence: &[(name, Some(value.into())), (cpu(), Some("core".into()))],
-        ..Change::at(&boot(id, 1))
+        ..Change::at(&now)
     };
     store.commit(&change).unwrap();
 }
@@ -79,7 +80,8 @@ fn lines_that_are_set_aside_are_kept_beside_the_pages_own() {
     let home = |n: u128| Home::Memory(MemoryConfigId(Uuid::from_u128(n)));
     assert_eq!(states, [2, 3].map(|n| (home(n), IsolationState::Stale)));
 
-    let change = Change { removed: &[page(1)], ..Change::at(&boot("a", 2)) };
+    let later = boot("a", 2);
+    let change = Change { removed: &[page(1)], ..Change::at(&later) };
     store.commit(&change).unwrap();
     assert_eq!(store.load("b").unwrap().ledger, Ledger::new());
 }
