@@ -317,6 +317,7 @@ impl Analyzer {
         let summary = words::summary(&lead, fired.errors, machine);
         let fault = Fault {
             id: fault_id(&lead.key, lead.rule, fired.first.at),
+            home: machine.home_of(&lead.component),
             component: lead.component.clone(),
             rule: lead.rule.with(lead.threshold),
             severity: lead.severity(),
