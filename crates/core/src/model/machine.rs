@@ -1,10 +1,11 @@
 //! What analyze and decide need to know of the host, as plain data.
 
 use super::{
-    ApicId, CpuId, CpuIdentity, Dimm, Home, MemoryConfigId, PageSize, Ppin, SocketId, Target,
+    ApicId, CpuId, CpuIdentity, Dimm, Home, MemoryConfigId, PageSize, Pfn, Ppin, SocketId, Target,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// Who made the processor, as far as machine-check formats differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -71,6 +72,10 @@ pub struct Machine {
     /// Which memory is behind its addresses.
     #[serde(default)]
     pub memory: MemoryConfigId,
+    /// Pages that the kernel was booted without, and does not have: ranges in
+    /// ascending order that do not touch each other.
+    #[serde(default)]
+    pub masked: Vec<Range<Pfn>>,
 }
 
 impl Default for Machine {
@@ -86,6 +91,7 @@ impl Default for Machine {
             cpus: BTreeMap::new(),
             dimms: Vec::new(),
             memory: MemoryConfigId::default(),
+            masked: Vec::new(),
         }
     }
 }
@@ -108,6 +114,12 @@ impl Machine {
                 self.cpus.get(&cpu).and_then(Cpu::identity).map_or(Home::Unknown, Home::Thread)
             }
         }
+    }
+
+    /// The kernel was booted without the page.
+    pub fn is_masked(&self, pfn: Pfn) -> bool {
+        let next = self.masked.partition_point(|range| range.end <= pfn);
+        self.masked.get(next).is_some_and(|range| range.contains(&pfn))
     }
 
     /// CPUs that are on line.
