@@ -1,8 +1,8 @@
 //! The parsers of this module, as `fuzz/` calls them.
 
 use super::mpidr::Madt;
-use super::{cpuinfo, cpulist, smbios, uevents};
-use bulkhead_core::model::Bytes;
+use super::{cpuinfo, cpulist, masked, smbios, uevents};
+use bulkhead_core::model::{Bytes, PageSize};
 
 /// A message of the kernel's about a device.
 pub fn uevent(message: &[u8]) {
@@ -13,6 +13,8 @@ pub fn uevent(message: &[u8]) {
 pub fn text(text: &str) {
     let _ = cpulist::parse(text);
     let _ = cpuinfo::parse(text);
+    let (command_line, iomem) = text.split_once('\n').unwrap_or((text, text));
+    masked::masked(command_line, iomem, PageSize::KIB_4);
 }
 
 /// SMBIOS structures, and a MADT.

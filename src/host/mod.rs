@@ -10,6 +10,8 @@ pub mod edac;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod hugetlb;
+pub mod masked;
+pub mod memmap;
 pub mod mpidr;
 pub mod pageflags;
 pub mod root;
