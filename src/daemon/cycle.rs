@@ -104,11 +104,11 @@ impl Cycle {
     /// act answered. For CPUs, call [`Cycle::set_machine`] before.
     pub fn outcome(&mut self, outcome: &Outcome, now: Stamp) {
         let target = match &outcome.order {
-            Order::SoftOffline(pfn) | Order::HardOffline(pfn) | Order::Unpoison(pfn) => {
-                Some(Target::Page(*pfn))
-            }
-            Order::TakeCpus(cpus) | Order::GiveCpus(cpus) => cpus.first().map(|c| Target::Cpu(*c)),
             Order::Inspect(_) => None,
+            order => {
+                let cpu = order.cpus().first().map(|cpu| Target::Cpu(*cpu));
+                order.page().map(Target::Page).or(cpu)
+            }
         };
         if let Some(target) = target {
             self.core.books.attempted(Attempt {

@@ -9,6 +9,9 @@ pub mod dimms;
 pub mod edac;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub mod hugetlb;
+pub mod masked;
+pub mod memmap;
 pub mod memory_config;
 pub mod mpidr;
 pub mod pageflags;

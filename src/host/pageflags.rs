@@ -10,6 +10,9 @@ use std::path::PathBuf;
 pub const PATH: &str = "proc/kpageflags";
 
 // Bits of a frame's 64-bit word: include/uapi/linux/kernel-page-flags.h.
+const KPF_COMPOUND_HEAD: u32 = 15;
+const KPF_COMPOUND_TAIL: u32 = 16;
+const KPF_HUGE: u32 = 17;
 const KPF_HWPOISON: u32 = 19;
 const KPF_NOPAGE: u32 = 20;
 
@@ -41,6 +44,35 @@ impl PageFlags {
     /// # Errors
     /// When the file cannot be read.
     pub fn is_poisoned(&self, pfn: Pfn) -> Result<Option<bool>, HostError> {
+        Ok(self.word(pfn)?.map(|word| has(word, KPF_HWPOISON)))
+    }
+
+    /// Whether it is part of a huge page out of a pool (hugetlb), in use or not;
+    /// a transparent huge page is none. No page is not.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_hugetlb(&self, pfn: Pfn) -> Result<bool, HostError> {
+        Ok(self.word(pfn)?.is_some_and(|word| has(word, KPF_HUGE)))
+    }
+
+    /// Whether it is the first frame of a larger page.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_head(&self, pfn: Pfn) -> Result<bool, HostError> {
+        Ok(self.word(pfn)?.is_some_and(|word| has(word, KPF_COMPOUND_HEAD)))
+    }
+
+    /// Whether it is a frame of a larger page, and not its first.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_tail(&self, pfn: Pfn) -> Result<bool, HostError> {
+        Ok(self.word(pfn)?.is_some_and(|word| has(word, KPF_COMPOUND_TAIL)))
+    }
+
+    fn word(&self, pfn: Pfn) -> Result<Option<u64>, HostError> {
         let mut word = [0; 8];
         // The kernel's file offset is signed.
         let Some(offset) = pfn.0.checked_mul(8).filter(|o| i64::try_from(*o).is_ok()) else {
@@ -48,14 +80,17 @@ impl PageFlags {
         };
         match self.file.read_at(&mut word, offset) {
             Ok(8) => {
-                let flags = u64::from_ne_bytes(word);
-                let bit = |n: u32| flags & (1 << n) != 0;
-                Ok((!bit(KPF_NOPAGE)).then_some(bit(KPF_HWPOISON)))
+                let word = u64::from_ne_bytes(word);
+                Ok((!has(word, KPF_NOPAGE)).then_some(word))
             }
             Ok(_) => Ok(None),
             Err(cause) => Err(HostError { operation: "read", path: self.path.clone(), cause }),
         }
     }
+}
+
+fn has(word: u64, bit: u32) -> bool {
+    word & (1 << bit) != 0
 }
 
 #[cfg(test)]

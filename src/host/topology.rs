@@ -6,7 +6,7 @@
 //! siblings. What was known of it earlier in this boot stands in.
 
 use super::mpidr::{self, Madt};
-use super::{cpuinfo, cpulist, dimms, memory_config, HostError, Root};
+use super::{cpuinfo, cpulist, dimms, masked, memory_config, HostError, Root};
 use bulkhead_core::model::{ApicId, Cpu, CpuId, Machine, MemoryConfigId, PageSize, Ppin, SocketId};
 use nix::unistd::{sysconf, SysconfVar};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +52,7 @@ pub fn machine(root: &Root, known: Option<&Machine>) -> Result<Machine, HostErro
         model: info.model,
         page_size: page_size(),
         memory_bytes: memory_bytes(root),
+        masked: masked::read(root, page_size()),
         phys_bits: info.phys_bits,
         cpus,
         memory: memory(root, known),
