@@ -145,7 +145,10 @@ impl Actor {
 
     fn lane(&mut self, order: &Order) -> &mut Lane {
         match order {
-            Order::SoftOffline(_) | Order::HardOffline(_) | Order::Unpoison(_) => &mut self.pages,
+            Order::SoftOffline(_)
+            | Order::OfflineFree(_)
+            | Order::HardOffline(_)
+            | Order::Unpoison(_) => &mut self.pages,
             Order::TakeCpus(_) | Order::GiveCpus(_) => &mut self.cpus,
             Order::Inspect(_) => &mut self.looks,
         }
@@ -167,6 +170,7 @@ impl Kernel {
     fn carry_out(&self, order: &Order) -> Reply {
         match order {
             Order::SoftOffline(pfn) => page::offline(&self.root, self.page_size, *pfn, How::Soft),
+            Order::OfflineFree(pfn) => page::offline(&self.root, self.page_size, *pfn, How::Free),
             Order::HardOffline(pfn) => page::offline(&self.root, self.page_size, *pfn, How::Hard),
             Order::Inspect(pfn) => page::inspect(&self.root, *pfn),
             Order::Unpoison(pfn) => page::unpoison(&self.root, *pfn),
@@ -179,6 +183,7 @@ impl Kernel {
         let root = &self.root;
         let asked = match &job.order {
             Order::SoftOffline(pfn) => page::asked_offline(root, self.page_size, *pfn, How::Soft),
+            Order::OfflineFree(pfn) => page::asked_offline(root, self.page_size, *pfn, How::Free),
             Order::HardOffline(pfn) => page::asked_offline(root, self.page_size, *pfn, How::Hard),
             Order::Inspect(pfn) => page::asked_inspect(root, *pfn),
             Order::Unpoison(pfn) => page::asked_unpoison(root, *pfn),

@@ -256,6 +256,7 @@ fn overlap(a: &Order, b: &Order) -> bool {
 fn page(order: &Order) -> Option<Pfn> {
     match order {
         Order::SoftOffline(pfn)
+        | Order::OfflineFree(pfn)
         | Order::HardOffline(pfn)
         | Order::Inspect(pfn)
         | Order::Unpoison(pfn) => Some(*pfn),

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 pub const PATH: &str = "proc/kpageflags";
 
 // Bits of a frame's 64-bit word: include/uapi/linux/kernel-page-flags.h.
+const KPF_BUDDY: u32 = 10;
 const KPF_HWPOISON: u32 = 19;
 const KPF_NOPAGE: u32 = 20;
 
@@ -41,6 +42,20 @@ impl PageFlags {
     /// # Errors
     /// When the file cannot be read.
     pub fn is_poisoned(&self, pfn: Pfn) -> Result<Option<bool>, HostError> {
+        Ok(self.word(pfn)?.map(|flags| flags & (1 << KPF_HWPOISON) != 0))
+    }
+
+    /// Whether the page is surely free. One that a CPU holds ready to hand out
+    /// does not show as such, nor can it be told from one that the kernel uses.
+    ///
+    /// # Errors
+    /// As [`PageFlags::is_poisoned`].
+    pub fn is_free(&self, pfn: Pfn) -> Result<bool, HostError> {
+        Ok(self.word(pfn)?.is_some_and(|flags| flags & (1 << KPF_BUDDY) != 0))
+    }
+
+    /// The flags of a page, if the kernel knows one.
+    fn word(&self, pfn: Pfn) -> Result<Option<u64>, HostError> {
         let mut word = [0; 8];
         // The kernel's file offset is signed.
         let Some(offset) = pfn.0.checked_mul(8).filter(|o| i64::try_from(*o).is_ok()) else {
@@ -49,8 +64,7 @@ impl PageFlags {
         match self.file.read_at(&mut word, offset) {
             Ok(8) => {
                 let flags = u64::from_ne_bytes(word);
-                let bit = |n: u32| flags & (1 << n) != 0;
-                Ok((!bit(KPF_NOPAGE)).then_some(bit(KPF_HWPOISON)))
+                Ok((flags & (1 << KPF_NOPAGE) == 0).then_some(flags))
             }
             Ok(_) => Ok(None),
             Err(cause) => Err(HostError { operation: "read", path: self.path.clone(), cause }),

@@ -163,7 +163,7 @@ impl<'w> Simulation<'w> {
     /// Does what `order` says.
     fn answer(&mut self, order: &Order) -> Answer {
         match order {
-            Order::SoftOffline(page) | Order::HardOffline(page) => {
+            Order::SoftOffline(page) | Order::OfflineFree(page) | Order::HardOffline(page) => {
                 match self.off.insert(*page, self.clock.at) {
                     Some(since) => {
                         self.off.insert(*page, since);

@@ -10,6 +10,8 @@ use uuid::Uuid;
 pub enum Order {
     /// Migrate the page away and never use it again.
     SoftOffline(Pfn),
+    /// Take the page if it is free: nothing of it is read.
+    OfflineFree(Pfn),
     /// Hand the page to memory_failure(): may kill its users.
     HardOffline(Pfn),
     /// Only look whether the page is out of service.
@@ -42,6 +44,8 @@ pub enum Answer {
     WasOff,
     /// In service, and read back as such (inspected, or given back).
     On,
+    /// Nothing was asked: the page is in use, and only a free one was to go.
+    InUse,
     /// EBUSY: a race or a veto; later.
     Busy,
     /// EIO: what the page is used for now cannot be moved.

@@ -245,8 +245,10 @@ impl Host {
                 self.pages_taken.insert(*pfn, now);
                 Answer::Off
             }
-            Order::HardOffline(pfn) if !self.pages_off.insert(*pfn) => Answer::WasOff,
-            Order::HardOffline(_) => Answer::Off,
+            Order::OfflineFree(pfn) | Order::HardOffline(pfn) if !self.pages_off.insert(*pfn) => {
+                Answer::WasOff
+            }
+            Order::OfflineFree(_) | Order::HardOffline(_) => Answer::Off,
             Order::Inspect(pfn) if self.pages_off.contains(pfn) => Answer::Off,
             Order::Inspect(_) => Answer::On,
             Order::Unpoison(pfn) => {
@@ -320,7 +322,7 @@ impl Host {
         }
         let (order, asked) = self.queue.remove(0);
         let look = matches!(order, Order::Inspect(_));
-        let off_already = matches!(&order, Order::SoftOffline(p) | Order::HardOffline(p) if self.pages_off.contains(p));
+        let off_already = matches!(&order, Order::SoftOffline(p) | Order::OfflineFree(p) | Order::HardOffline(p) if self.pages_off.contains(p));
         let answer = match how {
             // act does not ask beside a write that is still in the kernel.
             _ if !look && self.is_stuck(&order) => Answer::TimedOut,
@@ -606,7 +608,9 @@ impl Host {
             let mut orders = self.queue.iter().map(|(order, _)| order);
             let out = match line.target {
                 Target::Page(p) => orders.find_map(|order| match order {
-                    Order::SoftOffline(q) | Order::HardOffline(q) => (*q == p).then_some(false),
+                    Order::SoftOffline(q) | Order::OfflineFree(q) | Order::HardOffline(q) => {
+                        (*q == p).then_some(false)
+                    }
                     Order::Unpoison(q) => (*q == p).then_some(true),
                     _ => None,
                 }),
@@ -674,9 +678,11 @@ fn is_write(order: &Order) -> bool {
 /// About the same page or CPU.
 fn overlap(a: &Order, b: &Order) -> bool {
     let page = |order: &Order| match order {
-        Order::SoftOffline(p) | Order::HardOffline(p) | Order::Inspect(p) | Order::Unpoison(p) => {
-            Some(*p)
-        }
+        Order::SoftOffline(p)
+        | Order::OfflineFree(p)
+        | Order::HardOffline(p)
+        | Order::Inspect(p)
+        | Order::Unpoison(p) => Some(*p),
         _ => None,
     };
     (page(a).is_some() && page(a) == page(b)) || a.cpus().iter().any(|cpu| b.cpus().contains(cpu))
