@@ -94,9 +94,10 @@ impl Cycle {
     /// act answered. For CPUs, call [`Cycle::set_machine`] before.
     pub fn outcome(&mut self, outcome: &Outcome, now: Stamp) {
         let target = match &outcome.order {
-            Order::SoftOffline(pfn) | Order::HardOffline(pfn) | Order::Unpoison(pfn) => {
-                Some(Target::Page(*pfn))
-            }
+            Order::SoftOffline(pfn)
+            | Order::OfflineFree(pfn)
+            | Order::HardOffline(pfn)
+            | Order::Unpoison(pfn) => Some(Target::Page(*pfn)),
             Order::TakeCpus(cpus) | Order::GiveCpus(cpus) => cpus.first().map(|c| Target::Cpu(*c)),
             Order::Inspect(_) => None,
         };

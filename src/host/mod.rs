@@ -9,6 +9,7 @@ pub mod dimms;
 pub mod edac;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub mod last_boot;
 pub mod mpidr;
 pub mod pageflags;
 pub mod root;
