@@ -1,7 +1,7 @@
 //! The parsers of this module, as `fuzz/` calls them.
 
 use super::mpidr::Madt;
-use super::{cpuinfo, cpulist, last_boot, smbios, uevents};
+use super::{cpuinfo, cpulist, last_boot, memory_config, smbios, topology, uevents};
 use bulkhead_core::model::Bytes;
 
 /// A message of the kernel's about a device.
@@ -13,6 +13,8 @@ pub fn uevent(message: &[u8]) {
 pub fn text(text: &str) {
     let _ = cpulist::parse(text);
     let _ = cpuinfo::parse(text);
+    let _ = memory_config::number(text);
+    let _ = topology::ppin(text);
 }
 
 /// What a kernel that died may have left.

@@ -10,6 +10,7 @@ pub mod edac;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod last_boot;
+pub mod memory_config;
 pub mod mpidr;
 pub mod pageflags;
 pub mod root;
