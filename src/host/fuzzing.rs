@@ -1,7 +1,7 @@
 //! The parsers of this module, as `fuzz/` calls them.
 
 use super::mpidr::Madt;
-use super::{cpuinfo, cpulist, masked, memory_config, smbios, topology, uevents};
+use super::{cpuinfo, cpulist, last_boot, masked, memory_config, smbios, topology, uevents};
 use bulkhead_core::model::{Bytes, PageSize};
 
 /// A message of the kernel's about a device.
@@ -17,6 +17,11 @@ pub fn text(text: &str) {
     let _ = topology::ppin(text);
     let (command_line, iomem) = text.split_once('\n').unwrap_or((text, text));
     masked::masked(command_line, iomem, PageSize::KIB_4);
+}
+
+/// What a kernel that died may have left.
+pub fn last_words(text: &str) {
+    last_boot::parse_anything(text);
 }
 
 /// SMBIOS structures, and a MADT.

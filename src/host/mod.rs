@@ -10,6 +10,7 @@ pub mod edac;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod hugetlb;
+pub mod last_boot;
 pub mod masked;
 pub mod memmap;
 pub mod memory_config;

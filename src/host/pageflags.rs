@@ -10,6 +10,7 @@ use std::path::PathBuf;
 pub const PATH: &str = "proc/kpageflags";
 
 // Bits of a frame's 64-bit word: include/uapi/linux/kernel-page-flags.h.
+const KPF_BUDDY: u32 = 10;
 const KPF_COMPOUND_HEAD: u32 = 15;
 const KPF_COMPOUND_TAIL: u32 = 16;
 const KPF_HUGE: u32 = 17;
@@ -72,6 +73,16 @@ impl PageFlags {
         Ok(self.word(pfn)?.is_some_and(|word| has(word, KPF_COMPOUND_TAIL)))
     }
 
+    /// Whether the page is surely free. One that a CPU holds ready to hand out
+    /// does not show as such, nor can it be told from one that the kernel uses.
+    ///
+    /// # Errors
+    /// As [`PageFlags::is_poisoned`].
+    pub fn is_free(&self, pfn: Pfn) -> Result<bool, HostError> {
+        Ok(self.word(pfn)?.is_some_and(|word| has(word, KPF_BUDDY)))
+    }
+
+    /// The flags of a page, if the kernel knows one.
     fn word(&self, pfn: Pfn) -> Result<Option<u64>, HostError> {
         let mut word = [0; 8];
         // The kernel's file offset is signed.
