@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::fs;
-use std::os::unix::fs::{chroot, symlink};
+use std::os::unix::fs::chroot;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -30,10 +30,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/bulkhead-guest", "usr/bin/bulkhead-guest"),
 ];
 
-/// Where the initramfs has units, and the targets that want them.
+/// Where the initramfs has units, all to be enabled.
 const UNITS: &str = "/units";
-const WANTED: &[(&str, &str)] =
-    &[("bulkhead.service", "sysinit.target"), ("bulkhead-guest.service", "sysinit.target")];
 
 /// Whether this boot is to go there.
 pub fn is_wanted() -> bool {
@@ -44,8 +42,7 @@ pub fn is_wanted() -> bool {
 /// Goes there; returns only if that fails.
 pub fn enter() -> Result<Infallible> {
     for module in MODULES {
-        let status = Command::new("/sbin/modprobe").arg(module).status().context("modprobe")?;
-        ensure!(status.success(), "modprobe {module}: {status}");
+        run(Command::new("/sbin/modprobe").arg(module))?;
     }
     let none = MsFlags::empty();
     for directory in ["/base", "/over", "/root"] {
@@ -64,13 +61,9 @@ pub fn enter() -> Result<Infallible> {
     }
     // Debian's /lib is a link to usr/lib.
     copy_tree(Path::new("/lib/modules"), &root.join("usr/lib/modules")).context("modules")?;
-    let units = root.join("etc/systemd/system");
-    copy_tree(Path::new(UNITS), &units).context("units")?;
-    for (unit, target) in WANTED {
-        let wants = units.join(format!("{target}.wants"));
-        fs::create_dir_all(&wants)?;
-        symlink(format!("../{unit}"), wants.join(unit))?;
-    }
+    copy_tree(Path::new(UNITS), &root.join("etc/systemd/system")).context("units")?;
+    let units = fs::read_dir(UNITS)?.map(|entry| Ok(entry?.file_name()));
+    let units = units.collect::<Result<Vec<_>>>()?;
 
     // systemd mounts the rest itself.
     for kernel in ["/proc", "/sys", "/dev", "/run"] {
@@ -83,9 +76,15 @@ pub fn enter() -> Result<Infallible> {
     chroot(".").context("chroot")?;
     std::env::set_current_dir("/")?;
     // Debian's modprobe reads an index that busybox's does without.
-    let status = Command::new("/sbin/depmod").status().context("depmod")?;
-    ensure!(status.success(), "depmod: {status}");
+    run(&mut Command::new("/sbin/depmod"))?;
+    run(Command::new("/bin/systemctl").args(["--quiet", "enable"]).args(units))?;
     Err(Command::new("/sbin/init").exec()).context("/sbin/init")
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("{command:?}"))?;
+    ensure!(status.success(), "{command:?}: {status}");
+    Ok(())
 }
 
 fn copy_tree(from: &Path, to: &Path) -> Result<()> {

@@ -33,10 +33,11 @@ const DIRECTORIES: &[&str] = &[
 
 const GROUPS: &str = "root:x:0:\nbulkhead:x:900:\nnogroup:x:65534:\n";
 
-/// The unit that is installed with Bulkhead, and the guest's own; for the guest with systemd.
+/// The unit that is installed with Bulkhead, and the tests' own; for the guest with systemd.
 const UNITS: &[(&str, &str)] = &[
     ("bulkhead.service", include_str!("../../../systemd/bulkhead.service")),
     ("bulkhead-guest.service", include_str!("../debian/bulkhead-guest.service")),
+    ("witness.service", include_str!("../debian/witness.service")),
 ];
 
 const USERS: &str = "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n";
