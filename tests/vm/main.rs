@@ -25,6 +25,7 @@ mod cpu;
 mod demo;
 mod firmware;
 mod last_boot;
+mod lasting;
 mod memory;
 mod rasdaemon;
 mod rows;
