@@ -3,14 +3,18 @@
 
 pub mod boot;
 pub mod clock;
+pub mod collector;
 pub mod cpuinfo;
 pub mod cpulist;
 pub mod dimms;
 pub mod edac;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub mod isolators;
+pub mod meminfo;
 pub mod mpidr;
 pub mod pageflags;
+pub mod processes;
 pub mod root;
 pub mod smbios;
 #[cfg(test)]
