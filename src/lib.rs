@@ -13,6 +13,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod doctor;
 pub mod event;
 pub mod host;
 pub mod lines;

@@ -14,14 +14,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("log", &[]),
     ("host", &[]),
+    ("doctor", &["host"]),
     ("lines", &[]),
     ("monitor", &["event", "lines"]),
     ("replay", &["event", "lines"]),
     ("act", &["host"]),
     ("state", &["event"]),
     ("api", &["event"]),
-    ("cli", &["api", "config", "event", "replay"]),
-    ("daemon", &["act", "api", "config", "event", "host", "log", "monitor", "state"]),
+    ("cli", &["api", "config", "doctor", "event", "replay"]),
+    ("daemon", &["act", "api", "config", "doctor", "event", "host", "log", "monitor", "state"]),
 ];
 
 /// Files outside `act` that may open something for writing, and what for.
