@@ -128,14 +128,15 @@ impl<'a> Record<'a> {
 
 /// How the lines begin that name the frame of a page that went, may go, or came
 /// back; its number is the first in them with `0x`. As 6.1 and 6.12 print them:
-/// drivers/ras/cec.c, mm/memory-failure.c (where "soft offline" has three
+/// drivers/ras/cec.c, mm/memory-failure.c (where "soft offline" has four
 /// spellings), mm/madvise.c.
-const PREFIXES: [&str; 7] = [
+const PREFIXES: [&str; 8] = [
     "RAS: Soft-offlining pfn: ",
     "Memory failure: ",
     "Soft offline: ",
     "soft offline: ",
     "soft_offline: ",
+    "soft_offline_page: ",
     "Soft offlining pfn ",
     "Unpoison: ",
 ];
@@ -161,6 +162,7 @@ mod tests {
             "soft offline: 0x8000 page already poisoned",
             "soft offline: 0x8000: page migration failed 1, type 0x17ffffc0000000(node=0)",
             "soft_offline: 0x8000: invalidated",
+            "soft_offline_page: 0x8000 page already poisoned",
             "Memory failure: 0x8000: recovery action for free buddy page: Recovered",
             "Memory failure: 0x8000: already hardware poisoned",
             "Memory failure: 0x8000 cannot catch tail",
