@@ -11,8 +11,9 @@ use std::time::Duration;
 /// An answer is good for so long.
 const GOOD_FOR: Duration = Duration::from_secs(300);
 
-/// So long a client waits for a new answer before it gets the last one. Reading
-/// takes some ms, more on a host with thousands of processes.
+/// So long the client that asked first waits for a new answer, before it and
+/// those after it get the last one. Reading takes some ms, more on a host with
+/// thousands of processes, and may hang at a process that does.
 const WAIT: Duration = Duration::from_millis(50);
 
 /// Bytes; the thread reads files and formats.
@@ -24,13 +25,19 @@ pub struct Conflicts {
     sentences: Vec<String>,
     read_at: Time,
     coming: Option<Receiver<Vec<String>>>,
+    waited: bool,
 }
 
 impl Conflicts {
     /// Begins to read.
     pub fn new(root: Root, now: Time) -> Conflicts {
-        let mut conflicts =
-            Conflicts { root, sentences: Vec::new(), read_at: Time(0), coming: None };
+        let mut conflicts = Conflicts {
+            root,
+            sentences: Vec::new(),
+            read_at: Time(0),
+            coming: None,
+            waited: false,
+        };
         conflicts.begin(now);
         conflicts
     }
@@ -47,7 +54,9 @@ impl Conflicts {
             self.begin(now);
         }
         if let Some(coming) = &self.coming {
-            match coming.recv_timeout(WAIT) {
+            let wait = if self.waited { Duration::ZERO } else { WAIT };
+            self.waited = true;
+            match coming.recv_timeout(wait) {
                 Ok(sentences) => self.take(sentences),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => self.coming = None,
@@ -57,7 +66,7 @@ impl Conflicts {
     }
 
     fn begin(&mut self, now: Time) {
-        self.read_at = now;
+        (self.read_at, self.waited) = (now, false);
         let (sender, coming) = mpsc::channel();
         let root = self.root.clone();
         // Nobody may ask any more.
