@@ -8,7 +8,8 @@ use bulkhead_core::analyze::{FaultUpdate, Finding, Response};
 use bulkhead_core::decide::Answer;
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{
-    Component, Cover, CoverBy, DramPlace, IsolationState, Ledger, Pfn, Severity, Time, Vendor, Wall,
+    Component, Cover, CoverBy, DramPlace, Fault, IsolationState, Ledger, LoggedError,
+    MemoryConfigId, Pfn, PhysAddr, Record, Severity, Time, Vendor, Wall,
 };
 
 const NOW: Stamp = Stamp { at: Time(1 << 50), wall: Wall(0) };
@@ -110,12 +111,39 @@ fn a_closed_fault_is_not_reopened_when_what_it_took_is_given_back() {
     let mut cycle = cycle(&mut Saved::default());
     let id = found_row(&mut cycle);
     take_all(&mut cycle);
-    cycle.resolve(id, FaultState::Replaced, NOW).unwrap();
-    cycle.release(Target::Page(Pfn(0)), false, NOW).unwrap();
-    take_all(&mut cycle);
-    answer(&mut cycle, Order::Unpoison(Pfn(0)), Answer::On);
-    assert_eq!(cycle.core.books.ledger.count(false, IsolationState::Released), 1);
+    let resolved = cycle.resolve(id, FaultState::Replaced, NOW).unwrap();
+    assert_eq!(resolved.given, [Target::Page(Pfn(0)), Target::Page(Pfn(1))]);
+    for order in cycle.take_orders().0 {
+        answer(&mut cycle, order, Answer::On);
+    }
+    assert_eq!(cycle.core.books.ledger.count(false, IsolationState::Released), 2);
     assert_eq!(state(&cycle, id), FaultState::Replaced);
+}
+
+#[test]
+fn what_a_closed_fault_forgets_is_gone_from_the_disk_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = Store::open(dir.path()).unwrap();
+    let evidence = |store: &mut Store| {
+        let mut saved = Saved::default();
+        store.load_evidence(MemoryConfigId::default(), &mut saved).unwrap();
+        saved.evidence.len()
+    };
+    let mut cycle = cycle(&mut Saved::default());
+    let error = LoggedError { addr: Some(PhysAddr(0x1000)), ..LoggedError::default() };
+    for _ in 0..2 {
+        let (source, record) = (Source::Log, Record::Logged(error));
+        let (first, last) = (NOW, NOW);
+        let report = Report { source, first, last, records: 1, errors: 1, decodes: 0, record };
+        cycle.report(&report, "file", NOW);
+    }
+    cycle.reported(NOW);
+    cycle.core.books.commit(&mut store).unwrap();
+    assert_eq!(evidence(&mut store), 1);
+    let id = *cycle.core.books.faults.keys().next().unwrap();
+    cycle.resolve(id, FaultState::Repaired, NOW).unwrap();
+    cycle.core.books.commit(&mut store).unwrap();
+    assert_eq!(evidence(&mut store), 0);
 }
 
 #[test]
