@@ -25,6 +25,7 @@ mod cpu;
 mod demo;
 mod firmware;
 mod memory;
+mod memory_config;
 mod rasdaemon;
 mod rows;
 mod service;
