@@ -9,7 +9,8 @@ use bulkhead_core::analyze::{Analyzer, Rules};
 use bulkhead_core::cycle::{self, Books};
 use bulkhead_core::decide::{self, Decision, Order, Outcome, Plan, Policy};
 use bulkhead_core::model::{
-    CpuId, Fault, FaultState, Group, KnownMemory, Machine, Pfn, Report, Source, Stamp, Target, Time,
+    CpuId, Fault, FaultState, Group, IsolationState, KnownMemory, Machine, Pfn, Report, Source,
+    Stamp, Target, Time,
 };
 use uuid::Uuid;
 
@@ -104,11 +105,11 @@ impl Cycle {
     /// act answered. For CPUs, call [`Cycle::set_machine`] before.
     pub fn outcome(&mut self, outcome: &Outcome, now: Stamp) {
         let target = match &outcome.order {
-            Order::SoftOffline(pfn) | Order::HardOffline(pfn) | Order::Unpoison(pfn) => {
-                Some(Target::Page(*pfn))
-            }
-            Order::TakeCpus(cpus) | Order::GiveCpus(cpus) => cpus.first().map(|c| Target::Cpu(*c)),
             Order::Inspect(_) => None,
+            order => {
+                let cpu = order.cpus().first().map(|cpu| Target::Cpu(*cpu));
+                order.page().map(Target::Page).or(cpu)
+            }
         };
         if let Some(target) = target {
             self.core.books.attempted(Attempt {
@@ -230,6 +231,11 @@ impl Cycle {
     pub fn config_event(&mut self, what: &str, now: Stamp) {
         let body = Body::Config { what: what.to_owned() };
         self.core.books.happened(Event { time: timestamp(now.wall), body });
+    }
+
+    /// Pages that are known to be out of service.
+    pub fn pages_out(&self) -> usize {
+        self.core.books.ledger.count(false, IsolationState::Isolated)
     }
 
     /// Figures for `status`.

@@ -1,8 +1,11 @@
 //! Start-up: everything that must be there before the first turn.
 
+use super::conflicts::Conflicts;
 use super::cycle::Cycle;
 use super::dimms::LateDimms;
 use super::edac::EdacCheck;
+use super::kernel_pages::KernelPages;
+use super::last_boot;
 use super::memory::Memory;
 use super::pace::Pace;
 use super::requests::Requests;
@@ -75,6 +78,9 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     let mut cycle = Cycle::new(memory, policy, machine, analyzer);
     cycle.save_machine();
     cycle.boot_event("bulkheadd started", now);
+    if !same_boot {
+        last_boot::learn(&mut cycle, &root, &saved, &boots, now);
+    }
     for note in notes {
         cycle.config_event(&note.to_string(), now);
     }
@@ -88,6 +94,8 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         cycle.rehome(&memory_known, now);
     }
     cycle.start(same_boot, now);
+    let mut kernel_pages = KernelPages::new(root.clone(), options.root.is_none());
+    kernel_pages.compare(cycle.pages_out(), cycle.core.machine.page_size);
     tell_sources(&mut cycle, &monitor, now);
     tracing::info!(
         mode = if cycle.core.policy.observe { "observe" } else { "isolate" },
@@ -97,6 +105,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     Ok(Daemon {
         options: options.clone(),
         kernel: host::boot::kernel_release(&root).unwrap_or_else(|_| "unknown".to_owned()),
+        conflicts: Conflicts::new(root.clone(), now.at),
         root,
         anchor,
         started: now,
@@ -110,6 +119,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         requests: Requests::default(),
         edac,
         late_dimms: LateDimms::default(),
+        kernel_pages,
         boots,
         pace: Pace::default(),
         drained: false,
