@@ -74,7 +74,7 @@ fn isolation(state: &str) -> Value {
     json!({
         "kind": "cpu", "id": "3", "state": state, "by": "admin",
         "since": "2026-03-01T12:00:00Z", "why": "asked for", "fault": null,
-        "release": null, "next_try": null, "failing_since": null,
+        "release": null, "next_try": null,
     })
 }
 

@@ -8,7 +8,7 @@ use bulkhead_core::analyze::{FaultUpdate, Finding, Response};
 use bulkhead_core::decide::Answer;
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{
-    Component, Cover, CoverBy, DramPlace, Fault, IsolationState, Ledger, LoggedError,
+    Component, Cover, CoverBy, DramPlace, Fault, IsolationState, Ledger, LoggedError, MceRecord,
     MemoryConfigId, Pfn, PhysAddr, Record, Severity, Time, Vendor, Wall,
 };
 
@@ -184,4 +184,33 @@ fn what_finds_no_room_in_the_ledger_is_gone_from_the_disk_too() {
     assert!(ledger.get(&Target::Page(Pfn(most - 1))).is_none(), "the last of the least urgent");
     assert!(ledger.get(&Target::Page(Pfn(most))).is_some());
     assert_eq!(cycle.core.books.ledger.forgotten(), 10);
+}
+
+#[test]
+fn the_end_of_a_boot_with_other_memory_says_nothing_of_this_ones_pages() {
+    let error = |source, status| {
+        let record = Record::Mce(MceRecord {
+            bank: 9,
+            status,
+            addr: 0x800_0000,
+            misc: 0x8c,
+            cpuid: 0x606a0,
+            ..MceRecord::default()
+        });
+        Report { source, first: NOW, last: NOW, records: 1, errors: 1, decodes: 0, record }
+    };
+    let mut cycle = cycle(&mut Saved::default());
+    let then = cycle.core.machine.clone();
+    cycle.core.machine.memory = MemoryConfigId(Uuid::from_u128(2));
+    assert_eq!(
+        cycle.core.ended_by(&error(Source::Pstore, 0xbd00_0000_0000_00c0), &then, NOW),
+        None
+    );
+    assert_eq!(cycle.core.books.faults.len(), 1);
+    assert_eq!(cycle.take_orders().0, []);
+    for _ in 0..2 {
+        cycle.report(&error(Source::MceRecord, 0x8c00_0000_0000_009f), "bpf", NOW);
+    }
+    assert_eq!(cycle.core.books.faults.len(), 2);
+    assert_eq!(cycle.core.books.ledger.count(false, IsolationState::Wanted), 1);
 }
