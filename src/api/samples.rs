@@ -108,6 +108,7 @@ pub fn page_fault() -> Fault {
     };
     Fault {
         cover: None,
+        home: Home::Unknown,
         id: PAGE_FAULT,
         component: Component::Page { pfn: Pfn(0x8000) },
         rule: Rule {

@@ -151,13 +151,15 @@ impl Default for Urgency {
     }
 }
 
-/// The hardware that a line is of: after a change of DIMMs its address is
+/// The hardware that a line, or a fault, is of: after a change of DIMMs its address is
 /// another cell, and after any reboot its number may be another core.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Home {
-    /// Nobody can tell: firmware does not say, or the line is from before
-    /// homes were kept.
+    /// Nobody can tell: firmware does not say, or it is from before homes were
+    /// kept.
     #[default]
     Unknown,
     /// A page's: the memory configuration.

@@ -34,6 +34,34 @@ pub struct MemoryConfig {
     pub ranges: Vec<MemoryRange>,
 }
 
+/// The memory that a host has, and what is known of the one it had.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KnownMemory {
+    /// What is there now.
+    pub now: MemoryConfig,
+    /// Configurations of earlier boots, that of the last boot last, under the
+    /// names that they had then.
+    pub before: Vec<(MemoryConfigId, MemoryConfig)>,
+}
+
+impl KnownMemory {
+    /// The configuration of the last boot that could read one.
+    pub fn last(&self) -> Option<MemoryConfigId> {
+        self.before.last().map(|(id, _)| *id)
+    }
+
+    /// What became different since the configuration `id`, in words for people.
+    pub fn changes_since(&self, id: MemoryConfigId) -> String {
+        if self.now == MemoryConfig::default() {
+            return "firmware does not tell which memory it is now".to_owned();
+        }
+        match self.before.iter().find(|(known, _)| *known == id) {
+            Some((_, before)) => self.now.changes_since(before),
+            None => "what it was is no longer known in detail".to_owned(),
+        }
+    }
+}
+
 /// A DIMM in its slot (SMBIOS type 17).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Module {

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bookkeeping;
+mod carry;
+mod confirm;
 mod counting;
+mod last_boot;
 mod memory;
 mod places;
 mod processor;
