@@ -79,9 +79,6 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     let mut cycle = Cycle::new(memory, policy, machine, analyzer);
     cycle.save_machine();
     cycle.boot_event("bulkheadd started", now);
-    if !same_boot {
-        last_boot::learn(&mut cycle, &root, &saved, &boots, now);
-    }
     for note in notes {
         cycle.config_event(&note.to_string(), now);
     }
@@ -93,6 +90,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     }
     if !same_boot {
         cycle.rehome(&memory_known, now);
+        last_boot::learn(&mut cycle, &root, &saved, &boots, now);
     }
     cycle.start(same_boot, now);
     let mut kernel_pages = KernelPages::new(root.clone(), options.root.is_none());

@@ -6,6 +6,7 @@ mod carry;
 mod closing;
 mod confirm;
 mod counting;
+mod last_boot;
 mod memory;
 mod places;
 mod processor;
