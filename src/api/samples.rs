@@ -43,6 +43,7 @@ pub fn page(pfn: u64, state: IsolationState) -> Isolation {
         together: Vec::new(),
         urgency: Urgency::default(),
         home: Home::Unknown,
+        unreadable: false,
     }
 }
 
@@ -109,6 +110,7 @@ pub fn page_fault() -> Fault {
     };
     Fault {
         cover: None,
+        home: Home::Unknown,
         id: PAGE_FAULT,
         component: Component::Page { pfn: Pfn(0x8000) },
         rule: Rule {

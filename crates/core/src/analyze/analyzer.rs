@@ -317,6 +317,7 @@ impl Analyzer {
         let summary = words::summary(&lead, fired.errors, machine);
         let fault = Fault {
             id: fault_id(&lead.key, lead.rule, fired.first.at),
+            home: machine.home_of(&lead.component),
             component: lead.component.clone(),
             rule: lead.rule.with(lead.threshold),
             severity: lead.severity(),
@@ -398,9 +399,7 @@ impl Analyzer {
         };
         let case = Case {
             id: fault.id,
-            uncorrected: [RuleId::PageUe, RuleId::MemoryUe, RuleId::CpuUe]
-                .iter()
-                .any(|rule| rule.name() == fault.rule.id),
+            uncorrected: RuleId::by_name(&fault.rule.id).is_some_and(RuleId::uncorrected),
             errors: fault.errors,
             evidence: fault.evidence.len(),
             took: lead.took.filter(|_| fault.state != FaultState::Escalated),

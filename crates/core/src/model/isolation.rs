@@ -153,13 +153,15 @@ impl Default for Urgency {
     }
 }
 
-/// The hardware that a line is of: after a change of DIMMs its address is
+/// The hardware that a line, or a fault, is of: after a change of DIMMs its address is
 /// another cell, and after any reboot its number may be another core.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Home {
-    /// Nobody can tell: firmware does not say, or the line is from before
-    /// homes were kept.
+    /// Nobody can tell: firmware does not say, or it is from before homes were
+    /// kept.
     #[default]
     Unknown,
     /// A page's: the memory configuration.
@@ -208,6 +210,11 @@ pub struct Isolation {
     /// soft-offlined; listed as isolated, it may have come back unseen.
     #[serde(default)]
     pub ue: Option<Stamp>,
+    /// An uncorrected error came from this page, in this boot or an earlier
+    /// one, and no human has given it back since. In a boot that has seen none
+    /// (`ue`) it is taken while it is free: moving its content would read it.
+    #[serde(default)]
+    pub unreadable: bool,
     /// CPUs that go or stay together with this one, itself included; empty for
     /// pages.
     pub together: Vec<CpuId>,

@@ -1,7 +1,8 @@
 //! What analyze and decide need to know of the host, as plain data.
 
 use super::{
-    ApicId, CpuId, CpuIdentity, Dimm, Home, MemoryConfigId, PageSize, Pfn, Ppin, SocketId, Target,
+    ApicId, Component, CpuId, CpuIdentity, Dimm, Home, MemoryConfigId, PageSize, Pfn, Ppin,
+    SocketId, Target,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,12 +109,45 @@ impl Machine {
     /// The hardware that `target` names now.
     pub fn home(&self, target: Target) -> Home {
         match target {
-            Target::Page(_) if self.memory == MemoryConfigId::default() => Home::Unknown,
-            Target::Page(_) => Home::Memory(self.memory),
-            Target::Cpu(cpu) => {
-                self.cpus.get(&cpu).and_then(Cpu::identity).map_or(Home::Unknown, Home::Thread)
-            }
+            Target::Page(_) => self.memory_home(),
+            Target::Cpu(cpu) => self.cpu_home(cpu),
         }
+    }
+
+    /// The hardware that `component` is of now; of a core, its first thread.
+    pub fn home_of(&self, component: &Component) -> Home {
+        match component.cpus().first() {
+            Some(cpu) => self.cpu_home(*cpu),
+            None if component.is_memory() => self.memory_home(),
+            None => Home::Unknown,
+        }
+    }
+
+    /// Whether `home` is hardware of this host as it is now; `None` where nobody
+    /// can tell.
+    pub fn has(&self, home: Home) -> Option<bool> {
+        match home {
+            Home::Unknown => None,
+            Home::Memory(memory) => Some(memory == self.memory),
+            Home::Thread(identity) => Some(self.by_identity(&identity).is_some()),
+        }
+    }
+
+    /// The hardware that all memory is of now.
+    pub fn memory_home(&self) -> Home {
+        match self.memory == MemoryConfigId::default() {
+            true => Home::Unknown,
+            false => Home::Memory(self.memory),
+        }
+    }
+
+    fn cpu_home(&self, cpu: CpuId) -> Home {
+        self.cpus.get(&cpu).and_then(Cpu::identity).map_or(Home::Unknown, Home::Thread)
+    }
+
+    /// The CPU that is this hardware thread, on or off line.
+    pub fn by_identity(&self, identity: &CpuIdentity) -> Option<&Cpu> {
+        self.cpus.values().find(|cpu| cpu.identity().as_ref() == Some(identity))
     }
 
     /// The kernel was booted without the page.
