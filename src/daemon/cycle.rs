@@ -260,4 +260,6 @@ impl Cycle {
 }
 
 #[cfg(test)]
+mod guard_tests;
+#[cfg(test)]
 mod tests;

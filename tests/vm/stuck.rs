@@ -53,7 +53,9 @@ fn a_huge_page_goes_while_the_pool_keeps_enough_free(machine: Machine) -> Result
     vm.run("echo 4 > /proc/sys/vm/nr_hugepages")?;
     vm.write_file("/tmp/keep.toml", "[page]\nhugetlb = 2\n")?;
     let it = Bulkhead::start(&vm, "--config /tmp/keep.toml")?;
-    let pool = || vm.run("cd /sys/kernel/mm/hugepages/hugepages-2048kB && cat nr_hugepages free_hugepages | xargs");
+    let pool = || {
+        vm.run("cd /sys/kernel/mm/hugepages/hugepages-2048kB && cat nr_hugepages free_hugepages | xargs")
+    };
     let mut held = vm.hold_huge_page()?;
     ensure!(pool()? == "4 3");
     let page = held.addresses[0] + 0x5000;
