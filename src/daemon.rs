@@ -12,6 +12,7 @@
 //! One thread, no locks. Only the lanes of act run beside it.
 
 mod answers;
+mod closings;
 mod conflicts;
 mod cycle;
 mod dimms;
@@ -38,6 +39,7 @@ use crate::state::{BootRow, Store};
 use anyhow::Context as _;
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{Stamp, Time};
+use closings::Closings;
 use conflicts::Conflicts;
 use cycle::Cycle;
 use dimms::LateDimms;
@@ -82,6 +84,7 @@ struct Daemon {
     uevents: Option<Uevents>,
     cycle: Cycle,
     requests: Requests,
+    closings: Closings,
     edac: EdacCheck,
     late_dimms: LateDimms,
     kernel_pages: KernelPages,
@@ -148,6 +151,7 @@ impl Daemon {
             self.cycle.core.touched(pfn, start);
         }
         self.requests.act(&mut self.cycle, start);
+        self.closings.act(&mut self.cycle, start);
         self.cycle.due(start);
         self.commit(start);
         if self.drained {
@@ -163,6 +167,7 @@ impl Daemon {
             log::decision(decision);
         }
         self.requests.answer(&self.cycle, &mut self.server);
+        self.closings.answer(&self.cycle, &mut self.server);
         self.serve(start);
         self.keep_alive(start.at);
     }
@@ -298,6 +303,7 @@ impl Daemon {
             cycle: &mut self.cycle,
             store: &mut self.store,
             requests: &mut self.requests,
+            closings: &mut self.closings,
             monitor: &self.monitor,
             edac: &self.edac,
             kernel_pages: &mut self.kernel_pages,
@@ -306,14 +312,9 @@ impl Daemon {
             boots: &self.boots,
             kernel: &self.kernel,
             started: self.started,
-            stored: Vec::new(),
             now,
         };
-        let at = Instant::now();
-        self.server.turn(at, &mut answers);
-        for event in &answers.stored {
-            self.server.publish(at, event);
-        }
+        self.server.turn(Instant::now(), &mut answers);
     }
 
     fn keep_alive(&mut self, now: Time) {
@@ -410,7 +411,8 @@ impl Daemon {
 
     /// How long nothing needs to be done.
     fn timeout(&self, drain_at: Option<Time>) -> PollTimeout {
-        if self.requests.is_waiting_to_act() || self.cycle.has_orders() {
+        let asked = self.requests.is_waiting_to_act() || self.closings.is_waiting_to_act();
+        if asked || self.cycle.has_orders() {
             return PollTimeout::ZERO;
         }
         let now = self.now().at;

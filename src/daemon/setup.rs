@@ -1,5 +1,6 @@
 //! Start-up: everything that must be there before the first turn.
 
+use super::closings::Closings;
 use super::conflicts::Conflicts;
 use super::cycle::Cycle;
 use super::dimms::LateDimms;
@@ -117,6 +118,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         uevents,
         cycle,
         requests: Requests::default(),
+        closings: Closings::default(),
         edac,
         late_dimms: LateDimms::default(),
         kernel_pages,

@@ -28,6 +28,7 @@ mod kernel_took;
 mod last_boot;
 mod lasting;
 mod memory;
+mod memory_config;
 mod rasdaemon;
 mod rows;
 mod service;

@@ -4,7 +4,7 @@
 //! are kept by whoever drives the cycle, in [`Books`]: the daemon's go to disk,
 //! those of a replay into a summary.
 
-use crate::analyze::{self, Analyzer, FaultUpdate, Finding, Observed};
+use crate::analyze::{self, Analyzer, FaultUpdate, Finding, Observed, Rules};
 use crate::decide::{self, Checks, Context, Decision, FaultNote, Order, Outcome, Plan, Policy};
 use crate::model::{
     Fault, Group, Isolation, IsolationState, Ledger, Machine, Pfn, Record, Report, Stamp, Target,
@@ -111,8 +111,12 @@ impl<B: Books> Cycle<B> {
     /// machine as it was. Call it before [`Cycle::start`]. Answers what could
     /// not be used of it, and why.
     pub fn ended_by(&mut self, report: &Report, then: &Machine, now: Stamp) -> Option<String> {
-        let Observed { findings, updated, page, undecodable, .. } =
-            self.analyzer.observe(report, then);
+        let observed = match then.memory == self.machine.memory {
+            true => self.analyzer.observe(report, then),
+            // What is remembered is of other cells under the same addresses.
+            false => Analyzer::with_capacity(Rules::from(&self.policy), 1).observe(report, then),
+        };
+        let Observed { findings, updated, page, undecodable, .. } = observed;
         for update in updated {
             self.updated(update, now);
         }

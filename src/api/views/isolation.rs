@@ -29,7 +29,7 @@ pub struct IsolationView {
     /// When it is tried again.
     pub next_try: Option<Timestamp>,
     /// Since when a page has failed to come off.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Timestamp>,
 }
 

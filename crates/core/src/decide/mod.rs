@@ -24,6 +24,9 @@ mod pages;
 pub mod plan;
 pub mod policy;
 mod reconcile;
+mod resolve;
+#[cfg(test)]
+mod resolve_stories;
 mod retry;
 mod room;
 #[cfg(test)]
@@ -38,7 +41,7 @@ mod stories;
 mod testing;
 mod ue;
 
-pub use admin::{closed, isolate, release, Refusal};
+pub use admin::{isolate, release, Refusal};
 pub use checks::Checks;
 pub use cpu::cpu_changed;
 pub use fatal::fatal_again;
@@ -51,6 +54,7 @@ pub use policy::{
     Amount, CpuPolicy, HugetlbPolicy, Limits, PagePolicy, Policy, RowPolicy, Threshold, UePolicy,
 };
 pub use reconcile::start;
+pub use resolve::{closed, Closing, Kept};
 pub use retry::{due, next_due};
 pub use ue::page_reported_failed;
 

@@ -197,6 +197,7 @@ pub(super) fn went_after_release(ctx: &Context, plan: &mut Plan, mut line: Isola
     line.taken = Some(ctx.now);
     retry::clear(&mut line);
     line.asked = Some(Asked::Give);
+    line.release = Some(Undo::NextBoot);
     settle(ctx, plan, vec![line], retry::went_after_release());
     plan.orders.push(Order::Unpoison(pfn));
 }
@@ -211,7 +212,11 @@ pub(super) fn given(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
     retry::clear(&mut line);
     if outcome.answer == Answer::On {
         let fault = line.fault;
+        let closed = is_of_closed_fault(&line);
         retry::released(ctx, &mut plan, vec![line]);
+        if closed {
+            plan.decisions.clear();
+        }
         if ue.is_some() {
             // Nobody looked since: somebody may have given it back before us.
             let page = targets_name(ctx, &[target]);
@@ -231,6 +236,7 @@ pub(super) fn given(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
         Answer::NotAllowed => "the kernel gives no page back after a hardware error".to_owned(),
         _ => format!("the kernel did not give it back ({})", outcome.answered),
     };
+    let closed = is_of_closed_fault(&line);
     settle(
         ctx,
         &mut plan,
@@ -245,5 +251,14 @@ pub(super) fn given(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
             fault: FaultState::Isolated,
         },
     );
+    if closed {
+        plan.decisions.clear();
+    }
     plan
+}
+
+/// It goes back because its fault was closed, which was told for all that the
+/// fault held: a row's pages would be a hundred lines more.
+fn is_of_closed_fault(line: &Isolation) -> bool {
+    line.fault.is_none() && line.by == By::Bulkhead
 }
