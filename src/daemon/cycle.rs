@@ -282,4 +282,6 @@ impl Cycle {
 }
 
 #[cfg(test)]
+mod guard_tests;
+#[cfg(test)]
 mod tests;

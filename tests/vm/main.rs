@@ -34,3 +34,4 @@ mod rows;
 mod service;
 mod smoke;
 mod sources;
+mod stuck;

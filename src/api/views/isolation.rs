@@ -68,7 +68,7 @@ impl IsolationView {
 /// A page that does not come off is listed with since when.
 fn why(isolation: &Isolation) -> String {
     match (isolation.state, isolation.failing_since) {
-        (IsolationState::Failed, Some(since)) => {
+        (IsolationState::Wanted | IsolationState::Failed, Some(since)) => {
             let since = timestamp(since.wall).round(Unit::Second);
             let since = since.map(|time| format!("; it has not come off since {time}."));
             let why = isolation.why.strip_suffix('.').unwrap_or(&isolation.why);

@@ -12,9 +12,9 @@ use bulkhead_core::model::{
     MemoryConfigId, Pfn, PhysAddr, Record, Severity, Time, Vendor, Wall,
 };
 
-const NOW: Stamp = Stamp { at: Time(1 << 50), wall: Wall(0) };
+pub const NOW: Stamp = Stamp { at: Time(1 << 50), wall: Wall(0) };
 
-fn cycle(saved: &mut Saved) -> Cycle {
+pub fn cycle(saved: &mut Saved) -> Cycle {
     let machine = Machine {
         vendor: Vendor::Intel,
         family: 6,
@@ -39,7 +39,7 @@ fn cover(pages: u64) -> Option<Cover> {
 }
 
 /// A row with two pages.
-fn row() -> Fault {
+pub fn row() -> Fault {
     Fault {
         component: Component::Row { place: DramPlace::default(), label: "A1".to_owned() },
         state: FaultState::Open,
@@ -54,13 +54,13 @@ fn found_row(cycle: &mut Cycle) -> Uuid {
     row().id
 }
 
-fn answer(cycle: &mut Cycle, order: Order, answer: Answer) {
+pub fn answer(cycle: &mut Cycle, order: Order, answer: Answer) {
     let told = String::new();
     let outcome = Outcome { order, answer, time: NOW, asked: told.clone(), answered: told };
     cycle.outcome(&outcome, NOW);
 }
 
-fn take_all(cycle: &mut Cycle) {
+pub fn take_all(cycle: &mut Cycle) {
     for order in cycle.take_orders().0 {
         answer(cycle, order, Answer::Off);
     }

@@ -5,7 +5,7 @@ use super::guard::{self, Held};
 use super::look::kernel_took;
 use super::retry::{self, not_taken};
 use super::settle::{settle, targets_name, Verdict};
-use super::steps::{already_off, being_taken, hold, keeps_its_pace, observe, order};
+use super::steps::{already_off, being_taken, hold, keeps_its_pace, observe, order, order_again};
 use super::ue::{ensure, has_ue, ue_sentence};
 use super::{masked, Answer, Cause, Context, DecisionKind, Order, Outcome, Plan};
 use crate::model::{Asked, By, FaultState, Isolation, IsolationState, Pfn, Target, Undo};
@@ -104,7 +104,11 @@ pub(super) fn take(
             // its answer serves.
             let under_way = line.is_under_way();
             let free_only = line.unreadable;
-            order(ctx, plan, vec![line], why);
+            if retry::is_spared(&line) {
+                order_again(ctx, plan, line);
+            } else {
+                order(ctx, plan, vec![line], why);
+            }
             if !under_way {
                 plan.orders.push(match free_only {
                     true => Order::OfflineFree(pfn),
