@@ -1,8 +1,8 @@
 //! The parsers of this module, as `fuzz/` calls them.
 
 use super::mpidr::Madt;
-use super::{cpuinfo, cpulist, isolators, smbios, uevents};
-use bulkhead_core::model::Bytes;
+use super::{cpuinfo, cpulist, isolators, masked, memory_config, smbios, topology, uevents};
+use bulkhead_core::model::{Bytes, PageSize};
 
 /// A message of the kernel's about a device.
 pub fn uevent(message: &[u8]) {
@@ -14,6 +14,10 @@ pub fn text(text: &str) {
     let _ = cpulist::parse(text);
     let _ = cpuinfo::parse(text);
     isolators::settings_of(text);
+    let _ = memory_config::number(text);
+    let _ = topology::ppin(text);
+    let (command_line, iomem) = text.split_once('\n').unwrap_or((text, text));
+    masked::masked(command_line, iomem, PageSize::KIB_4);
 }
 
 /// SMBIOS structures, and a MADT.

@@ -10,8 +10,12 @@ pub mod dimms;
 pub mod edac;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub mod hugetlb;
 pub mod isolators;
+pub mod masked;
 pub mod meminfo;
+pub mod memmap;
+pub mod memory_config;
 pub mod mpidr;
 pub mod pageflags;
 pub mod processes;

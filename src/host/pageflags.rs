@@ -11,6 +11,9 @@ use std::path::PathBuf;
 pub const PATH: &str = "proc/kpageflags";
 
 // Bits of a frame's 64-bit word: include/uapi/linux/kernel-page-flags.h.
+const KPF_COMPOUND_HEAD: u32 = 15;
+const KPF_COMPOUND_TAIL: u32 = 16;
+const KPF_HUGE: u32 = 17;
 const KPF_HWPOISON: u32 = 19;
 const KPF_NOPAGE: u32 = 20;
 
@@ -42,13 +45,45 @@ impl PageFlags {
     /// # Errors
     /// When the file cannot be read.
     pub fn is_poisoned(&self, pfn: Pfn) -> Result<Option<bool>, HostError> {
+        Ok(self.word(pfn)?.map(|word| has(word, KPF_HWPOISON)))
+    }
+
+    /// Whether it is part of a huge page out of a pool (hugetlb), in use or not;
+    /// a transparent huge page is none. No page is not.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_hugetlb(&self, pfn: Pfn) -> Result<bool, HostError> {
+        Ok(self.word(pfn)?.is_some_and(|word| has(word, KPF_HUGE)))
+    }
+
+    /// Whether it is the first frame of a larger page.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_head(&self, pfn: Pfn) -> Result<bool, HostError> {
+        Ok(self.word(pfn)?.is_some_and(|word| has(word, KPF_COMPOUND_HEAD)))
+    }
+
+    /// Whether it is a frame of a larger page, and not its first.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_tail(&self, pfn: Pfn) -> Result<bool, HostError> {
+        Ok(self.word(pfn)?.is_some_and(|word| has(word, KPF_COMPOUND_TAIL)))
+    }
+
+    fn word(&self, pfn: Pfn) -> Result<Option<u64>, HostError> {
         let mut word = [0; 8];
         // The kernel's file offset is signed.
         let Some(offset) = pfn.0.checked_mul(8).filter(|o| i64::try_from(*o).is_ok()) else {
             return Ok(None);
         };
         match self.file.read_at(&mut word, offset) {
-            Ok(8) => Ok(poisoned(word)),
+            Ok(8) => {
+                let word = u64::from_ne_bytes(word);
+                Ok((!has(word, KPF_NOPAGE)).then_some(word))
+            }
             Ok(_) => Ok(None),
             Err(cause) => Err(self.cannot_read(cause)),
         }
@@ -73,7 +108,9 @@ impl PageFlags {
         let mut found = Vec::new();
         let mut next = from;
         for word in words.chunks_exact(8).filter_map(|word| <[u8; 8]>::try_from(word).ok()) {
-            found.extend((poisoned(word) == Some(true)).then_some(next));
+            let word = u64::from_ne_bytes(word);
+            let out = has(word, KPF_HWPOISON) && !has(word, KPF_NOPAGE);
+            found.extend(out.then_some(next));
             next = Pfn(next.0.saturating_add(1));
         }
         Ok((next > from).then_some((found, next)))
@@ -84,11 +121,8 @@ impl PageFlags {
     }
 }
 
-/// What a frame's word says; `None` where there is no page.
-fn poisoned(word: [u8; 8]) -> Option<bool> {
-    let flags = u64::from_ne_bytes(word);
-    let bit = |n: u32| flags & (1 << n) != 0;
-    (!bit(KPF_NOPAGE)).then_some(bit(KPF_HWPOISON))
+fn has(word: u64, bit: u32) -> bool {
+    word & (1 << bit) != 0
 }
 
 #[cfg(test)]

@@ -80,6 +80,7 @@ fn a_collector_that_is_switched_off_is_no_conflict(machine: Machine) -> Result<(
         "cec",
         "others",
         "edac",
+        "memory-config",
     ] {
         let line = doctor(&vm, check)?;
         ensure!(line["result"] == "ok", "{line}");

@@ -124,6 +124,16 @@ impl fmt::Display for EvidenceKey {
     }
 }
 
+impl EvidenceKey {
+    /// It is named by what a change of DIMMs moves.
+    pub fn is_memory(&self) -> bool {
+        match self {
+            EvidenceKey::Page(_) | EvidenceKey::Memory { .. } | EvidenceKey::Row(_) => true,
+            EvidenceKey::Core { .. } | EvidenceKey::Bank { .. } | EvidenceKey::Bus(_) => false,
+        }
+    }
+}
+
 fn outcome(uncorrected: bool) -> &'static str {
     if uncorrected {
         "ue"

@@ -13,8 +13,12 @@ mod checks;
 mod cpu;
 mod group;
 mod guard;
+mod home;
 mod look;
+mod masked;
 mod page;
+#[cfg(test)]
+mod page_stories;
 mod pages;
 pub mod plan;
 pub mod policy;
@@ -37,10 +41,13 @@ pub use admin::{closed, isolate, release, Refusal};
 pub use checks::Checks;
 pub use cpu::cpu_changed;
 pub use guard::{usage, Usage};
+pub use home::{confirmed, rehome};
 pub use look::touched;
 pub use pages::grown;
 pub use plan::{Answer, Decision, DecisionKind, FaultNote, Order, Outcome, Plan};
-pub use policy::{Amount, CpuPolicy, Limits, PagePolicy, Policy, RowPolicy, Threshold, UePolicy};
+pub use policy::{
+    Amount, CpuPolicy, HugetlbPolicy, Limits, PagePolicy, Policy, RowPolicy, Threshold, UePolicy,
+};
 pub use reconcile::start;
 pub use retry::{due, next_due};
 pub use ue::page_reported_failed;
@@ -105,6 +112,7 @@ impl Context<'_> {
             release: None,
             next_try: None,
             failures: 0,
+            failing_since: None,
             asked: old.and_then(|line| line.asked),
             ue: old.and_then(|line| line.ue),
             together: Vec::new(),
@@ -166,7 +174,10 @@ fn told(ctx: &Context, fault: &Fault, kind: DecisionKind, state: FaultState) -> 
 /// What follows from an order that was answered, in time or late.
 pub fn answered(ctx: &Context, outcome: &Outcome) -> Plan {
     let plan = match &outcome.order {
-        Order::SoftOffline(pfn) | Order::HardOffline(pfn) => page::taken(ctx, *pfn, outcome),
+        Order::SoftOffline(pfn) | Order::SoftOfflineSparing(pfn, _) | Order::HardOffline(pfn) => {
+            page::taken(ctx, *pfn, outcome)
+        }
+        Order::Inspect(pfn) if ctx.machine.is_masked(*pfn) => Plan::default(),
         Order::Inspect(pfn) => look::looked(ctx, *pfn, outcome),
         Order::Unpoison(pfn) => page::given(ctx, *pfn, outcome),
         Order::TakeCpus(cpus) => cpu::taken(ctx, cpus, outcome),

@@ -152,6 +152,7 @@ pub fn finding(response: Response) -> Finding {
     let at = stamp(Time(1));
     let fault = Fault {
         cover: None,
+        home: Home::Unknown,
         id: Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{response:?}").as_bytes()),
         component,
         rule: Rule { id: "rule".into(), numbers: vec![("errors".into(), "2".into())] },
