@@ -17,6 +17,7 @@ mod cycle;
 mod dimms;
 mod edac;
 mod kernel_pages;
+mod last_boot;
 mod memory;
 mod options;
 mod pace;

@@ -147,6 +147,7 @@ impl Actor {
         match order {
             Order::SoftOffline(_)
             | Order::SoftOfflineSparing(..)
+            | Order::OfflineFree(_)
             | Order::HardOffline(_)
             | Order::Unpoison(_) => &mut self.pages,
             Order::TakeCpus(_) | Order::GiveCpus(_) => &mut self.cpus,
@@ -173,6 +174,7 @@ impl Kernel {
             Order::SoftOfflineSparing(pfn, hugetlb) => {
                 page::offline_sparing(&self.root, self.page_size, *pfn, *hugetlb)
             }
+            Order::OfflineFree(pfn) => page::offline(&self.root, self.page_size, *pfn, How::Free),
             Order::HardOffline(pfn) => page::offline(&self.root, self.page_size, *pfn, How::Hard),
             Order::Inspect(pfn) => page::inspect(&self.root, *pfn),
             Order::Unpoison(pfn) => page::unpoison(&self.root, *pfn),
@@ -187,6 +189,7 @@ impl Kernel {
             Order::SoftOffline(pfn) | Order::SoftOfflineSparing(pfn, _) => {
                 page::asked_offline(root, self.page_size, *pfn, How::Soft)
             }
+            Order::OfflineFree(pfn) => page::asked_offline(root, self.page_size, *pfn, How::Free),
             Order::HardOffline(pfn) => page::asked_offline(root, self.page_size, *pfn, How::Hard),
             Order::Inspect(pfn) => page::asked_inspect(root, *pfn),
             Order::Unpoison(pfn) => page::asked_unpoison(root, *pfn),

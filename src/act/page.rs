@@ -15,6 +15,10 @@ use std::path::PathBuf;
 pub(super) enum How {
     /// Its content is moved; nobody notices.
     Soft,
+    /// The same, if it is free and so has no content; the file is not written
+    /// otherwise. Whoever gets the page between the look and the write has it
+    /// moved.
+    Free,
     /// memory_failure(): its users may be killed.
     Hard,
 }
@@ -26,7 +30,7 @@ const UNPOISON: &str = "sys/kernel/debug/hwpoison/unpoison-pfn";
 impl How {
     fn file(self) -> &'static str {
         match self {
-            How::Soft => "sys/devices/system/memory/soft_offline_page",
+            How::Soft | How::Free => "sys/devices/system/memory/soft_offline_page",
             How::Hard => "sys/devices/system/memory/hard_offline_page",
         }
     }
@@ -62,6 +66,9 @@ fn try_offline(root: &Root, size: PageSize, pfn: Pfn, how: How) -> Result<Reply,
         }
         None => return Ok(no_page()),
         Some(false) => {}
+    }
+    if how == How::Free && !flags.is_free(pfn)? {
+        return Ok(Reply::new(Answer::InUse, "the page is in use; nothing was written"));
     }
     let wrote = sysfs::write(&root.path(how.file()), &size.addr(pfn).to_string());
     Ok(conclude_offline(how, wrote, flags.is_poisoned(pfn)))
@@ -224,6 +231,18 @@ mod tests {
             assert_eq!(fs::read_to_string(root.path(how.file())).unwrap(), "0x2000");
             assert_eq!(reply.answer, Answer::Unconfirmed, "a yes without the flag is none");
         }
+    }
+
+    #[test]
+    fn a_page_in_use_is_not_asked_for_where_only_a_free_one_is_to_go() {
+        let (_dir, root) = host(&[1 << 10, 1 << 11, FREE]);
+        for in_use in [Pfn(1), Pfn(2)] {
+            let reply = offline(&root, PageSize::KIB_4, in_use, How::Free);
+            assert_eq!(reply.answer, Answer::InUse, "{in_use:?}");
+        }
+        assert_eq!(fs::read_to_string(root.path(How::Free.file())).unwrap(), "");
+        offline(&root, PageSize::KIB_4, Pfn(0), How::Free);
+        assert_eq!(fs::read_to_string(root.path(How::Free.file())).unwrap(), "0x0");
     }
 
     #[test]

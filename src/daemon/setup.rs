@@ -5,6 +5,7 @@ use super::cycle::Cycle;
 use super::dimms::LateDimms;
 use super::edac::EdacCheck;
 use super::kernel_pages::KernelPages;
+use super::last_boot;
 use super::memory::Memory;
 use super::pace::Pace;
 use super::requests::Requests;
@@ -77,6 +78,9 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     let mut cycle = Cycle::new(memory, policy, machine, analyzer);
     cycle.save_machine();
     cycle.boot_event("bulkheadd started", now);
+    if !same_boot {
+        last_boot::learn(&mut cycle, &root, &saved, &boots, now);
+    }
     for note in notes {
         cycle.config_event(&note.to_string(), now);
     }

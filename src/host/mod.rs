@@ -12,6 +12,7 @@ pub mod edac;
 pub mod fuzzing;
 pub mod hugetlb;
 pub mod isolators;
+pub mod last_boot;
 pub mod masked;
 pub mod meminfo;
 pub mod memmap;

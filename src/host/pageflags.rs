@@ -11,6 +11,7 @@ use std::path::PathBuf;
 pub const PATH: &str = "proc/kpageflags";
 
 // Bits of a frame's 64-bit word: include/uapi/linux/kernel-page-flags.h.
+const KPF_BUDDY: u32 = 10;
 const KPF_COMPOUND_HEAD: u32 = 15;
 const KPF_COMPOUND_TAIL: u32 = 16;
 const KPF_HUGE: u32 = 17;
@@ -73,6 +74,16 @@ impl PageFlags {
         Ok(self.word(pfn)?.is_some_and(|word| has(word, KPF_COMPOUND_TAIL)))
     }
 
+    /// Whether the page is surely free. One that a CPU holds ready to hand out
+    /// does not show as such, nor can it be told from one that the kernel uses.
+    ///
+    /// # Errors
+    /// As [`PageFlags::is_poisoned`].
+    pub fn is_free(&self, pfn: Pfn) -> Result<bool, HostError> {
+        Ok(self.word(pfn)?.is_some_and(|word| has(word, KPF_BUDDY)))
+    }
+
+    /// The flags of a page, if the kernel knows one.
     fn word(&self, pfn: Pfn) -> Result<Option<u64>, HostError> {
         let mut word = [0; 8];
         // The kernel's file offset is signed.
@@ -80,10 +91,7 @@ impl PageFlags {
             return Ok(None);
         };
         match self.file.read_at(&mut word, offset) {
-            Ok(8) => {
-                let word = u64::from_ne_bytes(word);
-                Ok((!has(word, KPF_NOPAGE)).then_some(word))
-            }
+            Ok(8) => Ok(present(word)),
             Ok(_) => Ok(None),
             Err(cause) => Err(self.cannot_read(cause)),
         }
@@ -108,9 +116,8 @@ impl PageFlags {
         let mut found = Vec::new();
         let mut next = from;
         for word in words.chunks_exact(8).filter_map(|word| <[u8; 8]>::try_from(word).ok()) {
-            let word = u64::from_ne_bytes(word);
-            let out = has(word, KPF_HWPOISON) && !has(word, KPF_NOPAGE);
-            found.extend(out.then_some(next));
+            let off = present(word).is_some_and(|word| has(word, KPF_HWPOISON));
+            found.extend(off.then_some(next));
             next = Pfn(next.0.saturating_add(1));
         }
         Ok((next > from).then_some((found, next)))
@@ -119,6 +126,12 @@ impl PageFlags {
     fn cannot_read(&self, cause: io::Error) -> HostError {
         HostError { operation: "read", path: self.path.clone(), cause }
     }
+}
+
+/// The flags of a frame by its word; `None` where there is no page.
+fn present(word: [u8; 8]) -> Option<u64> {
+    let word = u64::from_ne_bytes(word);
+    (!has(word, KPF_NOPAGE)).then_some(word)
 }
 
 fn has(word: u64, bit: u32) -> bool {

@@ -166,6 +166,7 @@ impl<'w> Simulation<'w> {
             // Its huge pages are never those that failed.
             Order::SoftOffline(page)
             | Order::SoftOfflineSparing(page, _)
+            | Order::OfflineFree(page)
             | Order::HardOffline(page) => match self.off.insert(*page, self.clock.at) {
                 Some(since) => {
                     self.off.insert(*page, since);

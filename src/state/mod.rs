@@ -32,6 +32,10 @@ use uuid::Uuid;
 /// others are the kernel's and end with it.
 pub const FILE_CURSOR: &str = "file:";
 
+/// Cursors whose name begins so tell what was learned of earlier boots, and
+/// outlive this one.
+pub const LAST_BOOT_CURSOR: &str = "last-boot:";
+
 /// One thing asked of the kernel, and what came back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
@@ -97,7 +101,8 @@ pub struct Saved {
     pub memory: Vec<(MemoryConfigId, MemoryConfig)>,
     /// Of this boot.
     pub counts: Vec<SourceCount>,
-    /// Of this boot, and of files (see [`FILE_CURSOR`]) of any boot.
+    /// Of this boot, and of any boot what is of files or of earlier boots (see
+    /// [`FILE_CURSOR`], [`LAST_BOOT_CURSOR`]).
     pub cursors: HashMap<String, String>,
     /// Of this boot, when it was seen before.
     pub anchor: Option<Anchor>,
@@ -105,7 +110,7 @@ pub struct Saved {
     pub last: Option<Time>,
     /// The machine as JSON, as last committed in this boot.
     pub machine: Option<String>,
-    /// The same, of the last boot before this one.
+    /// The machine as JSON, as last committed in the boot before this one.
     pub machine_before: Option<String>,
     /// This boot was seen before.
     pub same_boot: bool,

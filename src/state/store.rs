@@ -3,7 +3,7 @@
 use super::error::{Note, StateError};
 use super::file::{self, Database, Lock};
 use super::history;
-use super::{BootRow, Change, EvidenceName, Saved, FILE_CURSOR};
+use super::{BootRow, Change, EvidenceName, Saved, FILE_CURSOR, LAST_BOOT_CURSOR};
 use bulkhead_core::model::{
     Home, Isolation, IsolationState, Ledger, MemoryConfig, MemoryConfigId, Target, Time,
 };
@@ -115,8 +115,9 @@ fn load(db: &Connection, boot_id: &str, saved: &mut Saved) -> rusqlite::Result<(
     saved.cursors = rows(db, "cursor", sql, &[boot_id], named, notes)?.into_iter().collect();
     let sql = "SELECT machine FROM boot WHERE id = ?1 AND machine IS NOT NULL";
     saved.machine = rows(db, "boot", sql, &[boot_id], text, notes)?.pop();
-    let sql = "SELECT machine FROM boot WHERE id <> ?1 AND machine IS NOT NULL
-               ORDER BY seq DESC LIMIT 1";
+    // The last boot's, and no earlier one's in its place.
+    let sql = "SELECT machine FROM (SELECT machine FROM boot WHERE id <> ?1
+               ORDER BY seq DESC LIMIT 1) WHERE machine IS NOT NULL";
     saved.machine_before = rows(db, "boot", sql, &[boot_id], text, notes)?.pop();
     Ok(())
 }
@@ -310,7 +311,8 @@ fn write_sources(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
     let mut put =
         tx.prepare("INSERT OR REPLACE INTO cursor (boot, name, body) VALUES (?1, ?2, ?3)")?;
     for (name, place) in change.cursors {
-        let boot = if name.starts_with(FILE_CURSOR) { "" } else { boot.as_str() };
+        let outlives = name.starts_with(FILE_CURSOR) || name.starts_with(LAST_BOOT_CURSOR);
+        let boot = if outlives { "" } else { boot.as_str() };
         put.execute([boot, name, place])?;
     }
     Ok(())

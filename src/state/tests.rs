@@ -43,6 +43,7 @@ fn isolation(target: Target, state: IsolationState, since: u64) -> Isolation {
         together: vec![],
         urgency: Urgency::default(),
         home: Home::Unknown,
+        unreadable: false,
     }
 }
 
@@ -181,7 +182,11 @@ fn another_boot_keeps_isolations_and_file_places_but_not_the_counts_of_the_kerne
         machine: Some("{}"),
         isolations: &[isolation(page(1), IsolationState::Isolated, 5)],
         counts: &[SourceCount { source: "s".into(), via: "bpf".into(), reports: 1, lost: 0 }],
-        cursors: &[("bpf".into(), "1".into()), ("file:/a".into(), "2".into())],
+        cursors: &[
+            ("bpf".into(), "1".into()),
+            ("file:/a".into(), "2".into()),
+            ("last-boot:seen".into(), "3".into()),
+        ],
         ..Change::at(&first)
     };
     store.commit(&change).unwrap();
@@ -189,13 +194,17 @@ fn another_boot_keeps_isolations_and_file_places_but_not_the_counts_of_the_kerne
     assert_eq!((saved.same_boot, saved.anchor, saved.machine), (false, None, None));
     assert_eq!(saved.machine_before.as_deref(), Some("{}"));
     assert_eq!((saved.ledger.len(), saved.counts.len()), (1, 0));
-    assert_eq!(saved.cursors, [("file:/a".into(), "2".into())].into());
+    let lasting = [("file:/a".into(), "2".into()), ("last-boot:seen".into(), "3".into())];
+    assert_eq!(saved.cursors, lasting.into());
+    assert_eq!(saved.machine_before.as_deref(), Some("{}"));
 
     // A clock that went back does not take the last moment back with it.
     store.commit(&Change::at(&boot("b", 300))).unwrap();
     let saved = store.load("b").unwrap();
     assert_eq!(saved.last, Some(Time(500)));
     assert_eq!(saved.boots.iter().map(|b| b.boot_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    // Of the boot before, or of none.
+    assert_eq!(store.load("c").unwrap().machine_before, None);
 }
 
 #[test]
@@ -613,7 +622,8 @@ prop_compose! {
     ) -> Isolation {
         Isolation {
             target, state, by, since, taken, why, fault, release, next_try, failures,
-            failing_since: next_try, asked, ue, together, urgency: Urgency { severity: Severity::Major, seen }, home: Home::Unknown,
+            failing_since: next_try, asked, ue, together, urgency: Urgency { severity: Severity::Major, seen },
+            home: Home::Unknown, unreadable: false,
         }
     }
 }

@@ -25,6 +25,8 @@ mod cpu;
 mod demo;
 mod firmware;
 mod kernel_took;
+mod last_boot;
+mod lasting;
 mod memory;
 mod rasdaemon;
 mod rows;

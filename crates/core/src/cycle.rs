@@ -107,6 +107,27 @@ impl<B: Books> Cycle<B> {
         }
     }
 
+    /// The boot before this one ended by what `report` tells, on `then`: the
+    /// machine as it was. Call it before [`Cycle::start`]. Answers what could
+    /// not be used of it, and why.
+    pub fn ended_by(&mut self, report: &Report, then: &Machine, now: Stamp) -> Option<String> {
+        let Observed { findings, updated, page, undecodable, .. } =
+            self.analyzer.observe(report, then);
+        for update in updated {
+            self.updated(update, now);
+        }
+        if let (true, Some(pfn)) = (findings.is_empty(), page) {
+            // A fault that is open already speaks for its page.
+            let home = then.home(Target::Page(pfn));
+            let plan = decide::fatal_again(&self.context(now), pfn, home);
+            self.enter(plan, now);
+        }
+        for finding in findings {
+            self.found(finding, now);
+        }
+        undecodable
+    }
+
     /// A fault fired.
     pub fn found(&mut self, finding: Finding, now: Stamp) {
         let plan = decide::found(&self.context(now), &finding);

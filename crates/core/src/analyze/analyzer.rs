@@ -399,9 +399,7 @@ impl Analyzer {
         };
         let case = Case {
             id: fault.id,
-            uncorrected: [RuleId::PageUe, RuleId::MemoryUe, RuleId::CpuUe]
-                .iter()
-                .any(|rule| rule.name() == fault.rule.id),
+            uncorrected: RuleId::by_name(&fault.rule.id).is_some_and(RuleId::uncorrected),
             errors: fault.errors,
             evidence: fault.evidence.len(),
             took: lead.took.filter(|_| fault.state != FaultState::Escalated),

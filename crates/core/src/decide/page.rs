@@ -93,11 +93,9 @@ pub(super) fn take(
         plan.extend(refused);
         return;
     }
-    let room = if ctx.ledger.get(&line.target).is_some_and(|old| guard::is_spoken_for(ctx, old)) {
-        Ok(())
-    } else {
-        budget.take(ctx)
-    };
+    let has_room = ctx.ledger.get(&line.target).is_some_and(|old| guard::is_spoken_for(ctx, old));
+    // What can take the host down is not capped.
+    let room = if has_room || line.unreadable { Ok(()) } else { budget.take(ctx) };
     match room {
         Err(held) => hold(ctx, plan, vec![line], held),
         Ok(()) if ctx.policy.observe => observe(ctx, plan, vec![line], why),
@@ -105,9 +103,13 @@ pub(super) fn take(
             // Released and wanted again while the first order is under way:
             // its answer serves.
             let under_way = line.is_under_way();
+            let free_only = line.unreadable;
             order(ctx, plan, vec![line], why);
             if !under_way {
-                plan.orders.push(Order::soft_offline(pfn, ctx.policy.page.hugetlb));
+                plan.orders.push(match free_only {
+                    true => Order::OfflineFree(pfn),
+                    false => Order::soft_offline(pfn, ctx.policy.page.hugetlb),
+                });
             }
         }
     }
@@ -144,7 +146,7 @@ pub(super) fn taken(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
         (_, true) => is_off(ctx, &mut plan, line, outcome),
         // The uncorrected error came while it was soft-offlined: no more of
         // that, but another look.
-        (_, false) if has_ue(&line) && outcome.order.is_soft_offline() => {
+        (_, false) if has_ue(&line) && !matches!(outcome.order, Order::HardOffline(_)) => {
             line.asked = retry::asked_after(&line, outcome);
             line.next_try = line.next_try.or(Some(ctx.now));
             plan.isolations.push(line);
@@ -176,7 +178,7 @@ fn is_off(ctx: &Context, plan: &mut Plan, mut line: Isolation, outcome: &Outcome
         return;
     }
     // What was done to an uncorrected error counts against no limit.
-    if line.ue.is_some() {
+    if line.ue.is_some() || line.unreadable {
         line.by = By::Bulkhead;
     } else {
         line.taken = Some(ctx.now);

@@ -15,6 +15,8 @@ pub enum Order {
     /// does not is answered [`Answer::Spared`]. It is looked at in one step
     /// with the order, since the orders before it may have used the pool up.
     SoftOfflineSparing(Pfn, HugetlbPolicy),
+    /// Take the page if it is free: nothing of it is read.
+    OfflineFree(Pfn),
     /// Hand the page to memory_failure(): may kill its users.
     HardOffline(Pfn),
     /// Only look whether the page is out of service.
@@ -47,6 +49,7 @@ impl Order {
         match self {
             Order::SoftOffline(pfn)
             | Order::SoftOfflineSparing(pfn, _)
+            | Order::OfflineFree(pfn)
             | Order::HardOffline(pfn)
             | Order::Inspect(pfn)
             | Order::Unpoison(pfn) => Some(*pfn),
@@ -73,6 +76,8 @@ pub enum Answer {
     WasOff,
     /// In service, and read back as such (inspected, or given back).
     On,
+    /// Nothing was asked: the page is in use, and only a free one was to go.
+    InUse,
     /// EBUSY: a race or a veto; later.
     Busy,
     /// EIO: what the page is used for now cannot be moved.

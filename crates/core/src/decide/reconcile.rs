@@ -5,7 +5,9 @@ use super::{
     cpu, group, guard, masked, retry, Checks, Context, Decision, DecisionKind, FaultNote, Order,
     Plan,
 };
-use crate::model::{Asked, By, CpuId, FaultState, Isolation, IsolationState, Pfn, Target, Undo};
+use crate::model::{
+    Asked, By, CpuId, FaultState, Home, Isolation, IsolationState, Pfn, Target, Undo,
+};
 use std::collections::BTreeSet;
 
 /// Makes the ledger of an earlier run true.
@@ -159,6 +161,17 @@ fn new_boot(ctx: &Context) -> Plan {
         let name = targets_name(ctx, &[line.target]);
         match line.state {
             IsolationState::Stale => continue,
+            // Wanted by what the last boot left, before this was called.
+            IsolationState::Wanted
+                if line.unreadable
+                    && line.ue.is_none()
+                    && line.home != Home::Unknown
+                    && line.home == ctx.machine.home(line.target) =>
+            {
+                let asked = None;
+                plan.isolations.push(Isolation { asked, next_try: Some(ctx.now), ..line.clone() });
+                continue;
+            }
             IsolationState::Released => {
                 // No order outlives its boot.
                 if line.asked.is_some() {
@@ -174,6 +187,7 @@ fn new_boot(ctx: &Context) -> Plan {
                     by: By::Admin,
                     since: ctx.now,
                     release: None,
+                    unreadable: false,
                     why: format!("The reboot that the release of {name} waited for has come."),
                     ..line
                 });

@@ -185,6 +185,7 @@ pub(super) fn released(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>
         line.next_try = None;
         line.failures = 0;
         line.failing_since = None;
+        line.unreadable = false;
     }
     let targets: Vec<Target> = lines.iter().map(|line| line.target).collect();
     let name = targets_name(ctx, &targets);
@@ -208,6 +209,7 @@ pub(super) fn released(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>
 pub(super) fn came_back(ctx: &Context, plan: &mut Plan, mut line: Isolation) {
     line.by = By::Admin;
     line.release = None;
+    line.unreadable = false;
     clear(&mut line);
     let name = targets_name(ctx, &[line.target]);
     settle(
@@ -312,6 +314,12 @@ fn stuck(name: &str) -> Verdict {
 fn verdict_of(name: &str, outcome: &Outcome) -> Verdict {
     use DecisionKind::{Failed, Refused};
     let (state, kind, human, why) = match outcome.answer {
+        Answer::InUse => (
+            IsolationState::Wanted,
+            Failed,
+            false,
+            format!("{name} is in use, and moving its content would read an uncorrected error."),
+        ),
         Answer::Busy => (
             IsolationState::Wanted,
             Failed,

@@ -248,8 +248,10 @@ impl Host {
                 self.pages_taken.insert(*pfn, now);
                 Answer::Off
             }
-            Order::HardOffline(pfn) if !self.pages_off.insert(*pfn) => Answer::WasOff,
-            Order::HardOffline(_) => Answer::Off,
+            Order::OfflineFree(pfn) | Order::HardOffline(pfn) if !self.pages_off.insert(*pfn) => {
+                Answer::WasOff
+            }
+            Order::OfflineFree(_) | Order::HardOffline(_) => Answer::Off,
             Order::Inspect(pfn) if self.pages_off.contains(pfn) => Answer::Off,
             Order::Inspect(_) => Answer::On,
             Order::Unpoison(pfn) => {
@@ -323,7 +325,8 @@ impl Host {
         }
         let (order, asked) = self.queue.remove(0);
         let look = matches!(order, Order::Inspect(_));
-        let takes = order.is_soft_offline() || matches!(order, Order::HardOffline(_));
+        let takes = order.is_soft_offline()
+            || matches!(order, Order::OfflineFree(_) | Order::HardOffline(_));
         let off_already = takes && order.page().is_some_and(|p| self.pages_off.contains(&p));
         let answer = match how {
             // act does not ask beside a write that is still in the kernel.
@@ -613,6 +616,7 @@ impl Host {
                 Target::Page(p) => orders.find_map(|order| match order {
                     Order::SoftOffline(q)
                     | Order::SoftOfflineSparing(q, _)
+                    | Order::OfflineFree(q)
                     | Order::HardOffline(q) => (*q == p).then_some(false),
                     Order::Unpoison(q) => (*q == p).then_some(true),
                     _ => None,

@@ -142,7 +142,9 @@ pub fn row(number: u32, pages: std::ops::Range<u64>) -> Fault {
 /// One fault per response: the same one fires under the same name.
 pub fn finding(response: Response) -> Finding {
     let component = match &response {
-        Response::TakePage(pfn) | Response::EnsureFailedPage(pfn) => Component::Page { pfn: *pfn },
+        Response::TakePage(pfn)
+        | Response::EnsureFailedPage(pfn)
+        | Response::TakeFreePage { pfn, .. } => Component::Page { pfn: *pfn },
         Response::TakePages(pages) => {
             Component::Page { pfn: pages.first().copied().unwrap_or(Pfn(0)) }
         }

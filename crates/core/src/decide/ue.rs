@@ -37,6 +37,7 @@ pub(super) fn ensure_failed(ctx: &Context, pfn: Pfn, cause: &Cause) -> Plan {
         let line = Isolation {
             fault: cause.fault.or(line.fault),
             ue: Some(ctx.now),
+            unreadable: true,
             next_try: line.next_try.or(Some(ctx.now.after(Checks::SETTLE))),
             ..line.clone()
         };
@@ -60,6 +61,7 @@ pub(super) fn ensure(ctx: &Context, pfn: Pfn, cause: &Cause) -> Plan {
     let mut line = ctx.fresh(target, &Cause { by: By::Kernel, why: String::new(), ..*cause });
     line.fault = cause.fault.or_else(|| old.and_then(|line| line.fault));
     line.ue = Some(ctx.now);
+    line.unreadable = true;
     // The answer to giving it back may be what led here.
     line.asked = line.asked.filter(|asked| *asked != Asked::Give);
     line.next_try = Some(ctx.now.after(Checks::SETTLE));

@@ -40,6 +40,7 @@ prop_compose! {
             failures, failing_since: None, asked, ue, together: Vec::new(),
             urgency: Urgency { severity: Severity::Minor, seen },
             home: Home::Unknown,
+            unreadable: false,
         }
     }
 }
@@ -182,6 +183,7 @@ fn the_urgent_go_first_then_those_with_errors_then_those_that_waited_longest() {
         together: Vec::new(),
         urgency: Urgency { severity, seen },
         home: Home::Unknown,
+        unreadable: false,
     };
     let mut ledger: Ledger = [
         page(1, Severity::Minor, true, 1),
