@@ -146,9 +146,12 @@ impl Daemon {
         if ready.uevents {
             self.hotplug(start);
         }
-        let (listed, page_size) = (self.cycle.pages_out(), self.cycle.core.machine.page_size);
-        for pfn in self.kernel_pages.take(ready.kernel_pages, listed, page_size, start.at) {
+        for pfn in self.kernel_pages.take(ready.kernel_pages, start.at) {
             self.cycle.core.touched(pfn, start);
+        }
+        if self.kernel_pages.has_missed() {
+            let page_size = self.cycle.core.machine.page_size;
+            self.kernel_pages.compare(self.cycle.pages_out(), page_size);
         }
         self.requests.act(&mut self.cycle, start);
         self.closings.act(&mut self.cycle, start);

@@ -9,8 +9,8 @@ use bulkhead_core::analyze::{Analyzer, Rules};
 use bulkhead_core::cycle::{self, Books};
 use bulkhead_core::decide::{self, Decision, Kept, Order, Outcome, Plan, Policy};
 use bulkhead_core::model::{
-    CpuId, FaultState, Group, IsolationState, KnownMemory, Machine, Pfn, Report, Source, Stamp,
-    Target, Time,
+    CpuId, FaultState, Group, Isolation, IsolationState, KnownMemory, Machine, Pfn, Report, Source,
+    Stamp, Target, Time,
 };
 use uuid::Uuid;
 
@@ -255,9 +255,16 @@ impl Cycle {
         self.core.books.happened(Event { time: timestamp(now.wall), body });
     }
 
-    /// Pages that are known to be out of service.
+    /// Pages that are listed as taken out of the running kernel's service: those
+    /// that it was booted without are not.
     pub fn pages_out(&self) -> usize {
-        self.core.books.ledger.count(false, IsolationState::Isolated)
+        let ledger = &self.core.books.ledger;
+        let is_out = |line: &&Isolation| line.state == IsolationState::Isolated;
+        let masked = self.core.machine.masked.iter().map(|range| {
+            let range = Target::Page(range.start)..Target::Page(range.end);
+            ledger.lines().range(range).map(|(_, line)| line).filter(is_out).count()
+        });
+        ledger.count(false, IsolationState::Isolated).saturating_sub(masked.sum())
     }
 
     /// Figures for `status`.
