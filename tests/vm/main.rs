@@ -30,4 +30,5 @@ mod rasdaemon;
 mod rows;
 mod service;
 mod smoke;
+mod soak;
 mod sources;
