@@ -297,3 +297,21 @@ fn a_configuration_is_checked_without_a_daemon() {
     std::fs::write(&file, "[page]\nerors = 3\nwindow = \"1 fortnight\"\n").unwrap();
     assert_eq!(stdout(&mut check(), 1).lines().count(), 2);
 }
+
+#[test]
+fn doctor_needs_no_daemon_and_exits_as_a_check() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().to_str().unwrap();
+    let arguments = ["doctor", "--json", "--root", place, "--state-dir", place];
+    let checks: Value =
+        serde_json::from_str(&stdout(&mut bulkhead("/nonexistent".into(), &arguments), 2)).unwrap();
+    for line in checks.as_array().unwrap() {
+        let keys: Vec<&String> = line.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["check", "found", "mend", "result"], "{line}");
+        let result = line["result"].as_str().unwrap();
+        assert!(["ok", "warn", "fail"].contains(&result), "{line}");
+        assert_eq!(line["mend"] == "", result == "ok", "{line}");
+    }
+    let text = stdout(&mut bulkhead("/nonexistent".into(), &arguments[..1]), 2);
+    assert!(text.contains("systemctl start bulkhead"), "{text}");
+}

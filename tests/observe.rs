@@ -317,6 +317,41 @@ fn the_json_of_status_and_faults_is_that_of_the_contract() {
 }
 
 #[test]
+fn pages_that_the_kernel_took_before_are_found_and_listed_as_its_own() {
+    let host = Host::new();
+    let root = host.path("root");
+    let flags: Vec<u8> =
+        (0..64_u64).flat_map(|pfn| (u64::from(pfn % 32 == 5) << 19).to_ne_bytes()).collect();
+    fs::write(root.join("proc/kpageflags"), flags).unwrap();
+    fs::write(root.join("proc/meminfo"), "MemTotal: 67108864 kB\nHardwareCorrupted: 8 kB\n")
+        .unwrap();
+    let mut it = host.start();
+    let list = it.wait("two pages", |it| {
+        let list = it.json(&["list"]);
+        (list.as_array().unwrap().len() == 2).then_some(list)
+    });
+    for (line, id) in list.as_array().unwrap().iter().zip(["0x5000", "0x25000"]) {
+        assert_eq!((&line["id"], &line["by"]), (&json!(id), &json!("kernel")), "{line}");
+        assert_eq!(line["state"], "isolated", "{line}");
+    }
+}
+
+#[test]
+fn who_isolates_beside_us_is_a_conflict() {
+    let host = Host::new();
+    let process = host.path("root/proc/812");
+    fs::create_dir(&process).unwrap();
+    fs::write(process.join("comm"), "rasdaemon\n").unwrap();
+    fs::write(process.join("environ"), "PAGE_CE_ACTION=soft\0").unwrap();
+    let mut it = host.start();
+    it.wait("a conflict", |it| {
+        let status = it.json(&["status"]);
+        let conflict = status["conflicts"][0].as_str()?.to_owned();
+        conflict.contains("PAGE_CE_ACTION=off").then_some(())
+    });
+}
+
+#[test]
 fn a_dimm_of_a_driver_that_came_late_is_named_as_it_is_found_in_the_box() {
     let host = Host::new();
     let mut it = host.start();

@@ -4,12 +4,13 @@
 
 use super::memory::Memory;
 use crate::event::{timestamp, Body, Event};
-use crate::state::Attempt;
+use crate::state::{Attempt, EvidenceName};
 use bulkhead_core::analyze::{Analyzer, Rules};
 use bulkhead_core::cycle::{self, Books};
 use bulkhead_core::decide::{self, Decision, Order, Outcome, Plan, Policy};
 use bulkhead_core::model::{
-    CpuId, Fault, FaultState, Group, Machine, Pfn, Report, Source, Stamp, Target, Time,
+    CpuId, Fault, FaultState, Group, IsolationState, KnownMemory, Machine, Pfn, Report, Source,
+    Stamp, Target, Time,
 };
 use uuid::Uuid;
 
@@ -34,9 +35,9 @@ impl Cycle {
 
     /// Compares what should be with what is, after a start.
     pub fn start(&mut self, same_boot: bool, now: Stamp) {
-        let page_size = self.core.machine.page_size;
-        let groups: Vec<Group> =
-            self.core.books.faults.values().filter_map(|f| Group::of(f, page_size)).collect();
+        let Cycle { core: cycle::Cycle { books, machine, .. }, .. } = self;
+        let here = books.faults.values().filter(|fault| fault.is_of(machine, same_boot));
+        let groups: Vec<Group> = here.filter_map(|f| Group::of(f, machine.page_size)).collect();
         for group in groups {
             self.core.books.put_group(group);
         }
@@ -46,6 +47,13 @@ impl Cycle {
         for pfn in watched {
             self.core.touched(pfn, now);
         }
+    }
+
+    /// Before [`Cycle::start`], at the first start in a boot: what the memory
+    /// that is there now makes of what is known.
+    pub fn rehome(&mut self, memory: &KnownMemory, now: Stamp) {
+        let plan = decide::rehome(&self.core.context(now), memory, &self.core.books.faults);
+        self.core.enter(plan, now);
     }
 
     /// A source reported.
@@ -73,11 +81,14 @@ impl Cycle {
     pub fn reported(&mut self, now: Stamp) {
         self.report_lines = 0;
         for (key, state) in self.core.analyzer.take_changes() {
+            let memory = key.is_memory().then_some(self.core.machine.memory);
             match (
                 serde_json::to_string(&key),
                 state.map(|s| serde_json::to_string(&s)).transpose(),
             ) {
-                (Ok(key), Ok(value)) => self.core.books.evidence(key, value),
+                (Ok(key), Ok(value)) => {
+                    self.core.books.evidence(EvidenceName { memory, key }, value);
+                }
                 (Err(error), _) | (_, Err(error)) => {
                     tracing::warn!("evidence that cannot be saved: {error}");
                 }
@@ -94,11 +105,11 @@ impl Cycle {
     /// act answered. For CPUs, call [`Cycle::set_machine`] before.
     pub fn outcome(&mut self, outcome: &Outcome, now: Stamp) {
         let target = match &outcome.order {
-            Order::SoftOffline(pfn) | Order::HardOffline(pfn) | Order::Unpoison(pfn) => {
-                Some(Target::Page(*pfn))
-            }
-            Order::TakeCpus(cpus) | Order::GiveCpus(cpus) => cpus.first().map(|c| Target::Cpu(*c)),
             Order::Inspect(_) => None,
+            order => {
+                let cpu = order.cpus().first().map(|cpu| Target::Cpu(*cpu));
+                order.page().map(Target::Page).or(cpu)
+            }
         };
         if let Some(target) = target {
             self.core.books.attempted(Attempt {
@@ -220,6 +231,11 @@ impl Cycle {
     pub fn config_event(&mut self, what: &str, now: Stamp) {
         let body = Body::Config { what: what.to_owned() };
         self.core.books.happened(Event { time: timestamp(now.wall), body });
+    }
+
+    /// Pages that are known to be out of service.
+    pub fn pages_out(&self) -> usize {
+        self.core.books.ledger.count(false, IsolationState::Isolated)
     }
 
     /// Figures for `status`.
