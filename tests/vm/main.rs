@@ -33,5 +33,6 @@ mod rasdaemon;
 mod rows;
 mod service;
 mod smoke;
+mod soak;
 mod sources;
 mod stuck;
