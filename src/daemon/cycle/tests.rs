@@ -157,3 +157,13 @@ fn what_finds_no_room_in_the_ledger_is_gone_from_the_disk_too() {
     assert!(ledger.get(&Target::Page(Pfn(most))).is_some());
     assert_eq!(cycle.core.books.ledger.forgotten(), 10);
 }
+
+#[test]
+fn pages_that_the_kernel_was_booted_without_are_none_that_it_took() {
+    let mut cycle = cycle(&mut Saved::default());
+    found_row(&mut cycle);
+    take_all(&mut cycle);
+    assert_eq!(cycle.pages_out(), 2);
+    cycle.core.machine.masked = vec![Pfn(1)..Pfn(9), Pfn(20)..Pfn(30)];
+    assert_eq!(cycle.pages_out(), 1);
+}
