@@ -214,3 +214,13 @@ fn the_end_of_a_boot_with_other_memory_says_nothing_of_this_ones_pages() {
     assert_eq!(cycle.core.books.faults.len(), 2);
     assert_eq!(cycle.core.books.ledger.count(false, IsolationState::Wanted), 1);
 }
+
+#[test]
+fn pages_that_the_kernel_was_booted_without_are_none_that_it_took() {
+    let mut cycle = cycle(&mut Saved::default());
+    found_row(&mut cycle);
+    take_all(&mut cycle);
+    assert_eq!(cycle.pages_out(), 2);
+    cycle.core.machine.masked = vec![Pfn(1)..Pfn(9), Pfn(20)..Pfn(30)];
+    assert_eq!(cycle.pages_out(), 1);
+}
