@@ -37,6 +37,7 @@ pub fn page(pfn: u64, state: IsolationState) -> Isolation {
         release: None,
         next_try: None,
         failures: 0,
+        failing_since: None,
         asked: None,
         ue: None,
         together: Vec::new(),
@@ -63,6 +64,7 @@ pub fn ledger() -> Vec<IsolationView> {
         why: "in use by the kernel: EIO from soft_offline_page".to_owned(),
         next_try: Some(stamp(3420)),
         failures: 1,
+        failing_since: Some(stamp(-180)),
         ..page(0x8001, IsolationState::Failed)
     };
     let refused = Isolation {
@@ -228,6 +230,7 @@ pub fn healthy() -> Status {
         isolated: IsolatedView { cpus: 0, pages: 0, memory_bytes: 0 },
         pending: 0,
         failed: 0,
+        stuck: 0,
         refused: 0,
         unlisted: 0,
         open_faults: 0,
@@ -254,7 +257,7 @@ pub fn healthy() -> Status {
 pub fn ailing() -> Status {
     let mut status = healthy();
     status.isolated = IsolatedView { cpus: 2, pages: 2, memory_bytes: 8192 };
-    (status.failed, status.refused) = (1, 1);
+    (status.failed, status.stuck, status.refused) = (1, 1, 1);
     (status.open_faults, status.escalated) = (2, 1);
     if let [mce, mc, _] = status.sources.as_mut_slice() {
         mce.reports = 1005;
@@ -269,4 +272,26 @@ pub fn ailing() -> Status {
     status.last_boot = boots().pop().unwrap_or_default();
     status.health = status.assess();
     status
+}
+
+/// A core back at once, a page at the next boot, one that another fault holds.
+pub fn resolved() -> ResolveReply {
+    let view = |line: Isolation| IsolationView::of(&line, PageSize::KIB_4);
+    let back = |id| view(Isolation { by: By::Admin, ..cpu(id, IsolationState::Released) });
+    let page = page(0x8000, IsolationState::Isolated);
+    let why = "The release of page 0x8000000 waits for a reboot: the kernel offers no way to give \
+               a page back."
+        .to_owned();
+    let waiting = Isolation { release: Some(Undo::NextBoot), fault: None, why, ..page.clone() };
+    let why = format!("The open fault {PAGE_FAULT} of page 0x8001000 holds it.");
+    let staying = Isolation { target: Target::Page(Pfn(0x8001)), why, ..page };
+    let mut faults = faults();
+    let fault = FaultView { state: FaultState::Replaced, ..faults.remove(0) };
+    ResolveReply {
+        released: vec![back(1), back(5)],
+        waiting: vec![view(waiting)],
+        staying: vec![view(staying)],
+        same_part: faults,
+        ..ResolveReply::of(fault)
+    }
 }

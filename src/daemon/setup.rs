@@ -1,8 +1,11 @@
 //! Start-up: everything that must be there before the first turn.
 
+use super::closings::Closings;
+use super::conflicts::Conflicts;
 use super::cycle::Cycle;
 use super::dimms::LateDimms;
 use super::edac::EdacCheck;
+use super::kernel_pages::KernelPages;
 use super::last_boot;
 use super::memory::Memory;
 use super::pace::Pace;
@@ -90,6 +93,8 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         last_boot::learn(&mut cycle, &root, &saved, &boots, now);
     }
     cycle.start(same_boot, now);
+    let mut kernel_pages = KernelPages::new(root.clone(), options.root.is_none());
+    kernel_pages.compare(cycle.pages_out(), cycle.core.machine.page_size);
     tell_sources(&mut cycle, &monitor, now);
     tracing::info!(
         mode = if cycle.core.policy.observe { "observe" } else { "isolate" },
@@ -99,6 +104,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     Ok(Daemon {
         options: options.clone(),
         kernel: host::boot::kernel_release(&root).unwrap_or_else(|_| "unknown".to_owned()),
+        conflicts: Conflicts::new(root.clone(), now.at),
         root,
         anchor,
         started: now,
@@ -110,8 +116,10 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         uevents,
         cycle,
         requests: Requests::default(),
+        closings: Closings::default(),
         edac,
         late_dimms: LateDimms::default(),
+        kernel_pages,
         boots,
         pace: Pace::default(),
         drained: false,

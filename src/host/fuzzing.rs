@@ -1,8 +1,10 @@
 //! The parsers of this module, as `fuzz/` calls them.
 
 use super::mpidr::Madt;
-use super::{cpuinfo, cpulist, last_boot, memory_config, smbios, topology, uevents};
-use bulkhead_core::model::Bytes;
+use super::{
+    cpuinfo, cpulist, isolators, last_boot, masked, memory_config, smbios, topology, uevents,
+};
+use bulkhead_core::model::{Bytes, PageSize};
 
 /// A message of the kernel's about a device.
 pub fn uevent(message: &[u8]) {
@@ -15,6 +17,9 @@ pub fn text(text: &str) {
     let _ = cpuinfo::parse(text);
     let _ = memory_config::number(text);
     let _ = topology::ppin(text);
+    isolators::settings_of(text);
+    let (command_line, iomem) = text.split_once('\n').unwrap_or((text, text));
+    masked::masked(command_line, iomem, PageSize::KIB_4);
 }
 
 /// What a kernel that died may have left.

@@ -163,15 +163,17 @@ impl<'w> Simulation<'w> {
     /// Does what `order` says.
     fn answer(&mut self, order: &Order) -> Answer {
         match order {
-            Order::SoftOffline(page) | Order::OfflineFree(page) | Order::HardOffline(page) => {
-                match self.off.insert(*page, self.clock.at) {
-                    Some(since) => {
-                        self.off.insert(*page, since);
-                        Answer::WasOff
-                    }
-                    None => Answer::Off,
+            // Its huge pages are never those that failed.
+            Order::SoftOffline(page)
+            | Order::SoftOfflineSparing(page, _)
+            | Order::OfflineFree(page)
+            | Order::HardOffline(page) => match self.off.insert(*page, self.clock.at) {
+                Some(since) => {
+                    self.off.insert(*page, since);
+                    Answer::WasOff
                 }
-            }
+                None => Answer::Off,
+            },
             Order::Inspect(page) if self.off.contains_key(page) => Answer::Off,
             Order::Inspect(_) => Answer::On,
             Order::Unpoison(page) => {

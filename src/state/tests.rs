@@ -37,6 +37,7 @@ fn isolation(target: Target, state: IsolationState, since: u64) -> Isolation {
         release: None,
         next_try: None,
         failures: 0,
+        failing_since: None,
         asked: None,
         ue: None,
         together: vec![],
@@ -620,9 +621,9 @@ prop_compose! {
         ),
     ) -> Isolation {
         Isolation {
-            target, state, by, since, taken, why, fault, release, next_try, failures, asked,
-            ue, together, urgency: Urgency { severity: Severity::Major, seen }, home: Home::Unknown,
-        unreadable: false,
+            target, state, by, since, taken, why, fault, release, next_try, failures,
+            failing_since: next_try, asked, ue, together, urgency: Urgency { severity: Severity::Major, seen },
+            home: Home::Unknown, unreadable: false,
         }
     }
 }

@@ -16,11 +16,17 @@ mod group;
 mod guard;
 mod home;
 mod look;
+mod masked;
 mod page;
+#[cfg(test)]
+mod page_stories;
 mod pages;
 pub mod plan;
 pub mod policy;
 mod reconcile;
+mod resolve;
+#[cfg(test)]
+mod resolve_stories;
 mod retry;
 mod room;
 #[cfg(test)]
@@ -35,7 +41,7 @@ mod stories;
 mod testing;
 mod ue;
 
-pub use admin::{closed, isolate, release, Refusal};
+pub use admin::{isolate, release, Refusal};
 pub use checks::Checks;
 pub use cpu::cpu_changed;
 pub use fatal::fatal_again;
@@ -44,8 +50,11 @@ pub use home::{confirmed, rehome};
 pub use look::touched;
 pub use pages::grown;
 pub use plan::{Answer, Decision, DecisionKind, FaultNote, Order, Outcome, Plan};
-pub use policy::{Amount, CpuPolicy, Limits, PagePolicy, Policy, RowPolicy, Threshold, UePolicy};
+pub use policy::{
+    Amount, CpuPolicy, HugetlbPolicy, Limits, PagePolicy, Policy, RowPolicy, Threshold, UePolicy,
+};
 pub use reconcile::start;
+pub use resolve::{closed, Closing, Kept};
 pub use retry::{due, next_due};
 pub use ue::page_reported_failed;
 
@@ -110,6 +119,7 @@ impl Context<'_> {
             release: None,
             next_try: None,
             failures: 0,
+            failing_since: None,
             asked: old.and_then(|line| line.asked),
             ue: old.and_then(|line| line.ue),
             // Of other memory it says nothing.
@@ -174,9 +184,11 @@ fn told(ctx: &Context, fault: &Fault, kind: DecisionKind, state: FaultState) -> 
 /// What follows from an order that was answered, in time or late.
 pub fn answered(ctx: &Context, outcome: &Outcome) -> Plan {
     let plan = match &outcome.order {
-        Order::SoftOffline(pfn) | Order::OfflineFree(pfn) | Order::HardOffline(pfn) => {
-            page::taken(ctx, *pfn, outcome)
-        }
+        Order::SoftOffline(pfn)
+        | Order::SoftOfflineSparing(pfn, _)
+        | Order::OfflineFree(pfn)
+        | Order::HardOffline(pfn) => page::taken(ctx, *pfn, outcome),
+        Order::Inspect(pfn) if ctx.machine.is_masked(*pfn) => Plan::default(),
         Order::Inspect(pfn) => look::looked(ctx, *pfn, outcome),
         Order::Unpoison(pfn) => page::given(ctx, *pfn, outcome),
         Order::TakeCpus(cpus) => cpu::taken(ctx, cpus, outcome),

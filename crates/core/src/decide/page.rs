@@ -5,9 +5,9 @@ use super::guard::{self, Held};
 use super::look::kernel_took;
 use super::retry::{self, not_taken};
 use super::settle::{settle, targets_name, Verdict};
-use super::steps::{already_off, being_taken, hold, observe, order};
+use super::steps::{already_off, being_taken, hold, keeps_its_pace, observe, order, order_again};
 use super::ue::{ensure, has_ue, ue_sentence};
-use super::{Answer, Cause, Context, DecisionKind, Order, Outcome, Plan};
+use super::{masked, Answer, Cause, Context, DecisionKind, Order, Outcome, Plan};
 use crate::model::{Asked, By, FaultState, Isolation, IsolationState, Pfn, Target, Undo};
 
 /// A fault calls for the page, by itself or among others.
@@ -54,9 +54,10 @@ pub(super) fn found(
                 },
             );
         }
-        // Being taken; a failed one at its own pace.
-        IsolationState::Wanted | IsolationState::Failed => {
-            being_taken(ctx, plan, vec![with_cause(line)], cause);
+        IsolationState::Wanted => being_taken(ctx, plan, vec![with_cause(line)], cause),
+        IsolationState::Failed => keeps_its_pace(ctx, plan, with_cause(line)),
+        IsolationState::Refused if line.is_under_way() || retry::is_spared(line) => {
+            keeps_its_pace(ctx, plan, with_cause(line));
         }
         _ => {
             let line = ctx.fresh(target, cause);
@@ -75,6 +76,10 @@ pub(super) fn take(
     pfn: Pfn,
     why: String,
 ) {
+    if ctx.machine.is_masked(pfn) {
+        masked::is_out(ctx, plan, line);
+        return;
+    }
     if !guard::page_exists(ctx.machine, pfn) {
         let held = Held {
             why: "The machine has no such address.".to_owned(),
@@ -99,11 +104,15 @@ pub(super) fn take(
             // its answer serves.
             let under_way = line.is_under_way();
             let free_only = line.unreadable;
-            order(ctx, plan, vec![line], why);
+            if retry::is_spared(&line) {
+                order_again(ctx, plan, line);
+            } else {
+                order(ctx, plan, vec![line], why);
+            }
             if !under_way {
                 plan.orders.push(match free_only {
                     true => Order::OfflineFree(pfn),
-                    false => Order::SoftOffline(pfn),
+                    false => Order::soft_offline(pfn, ctx.policy.page.hugetlb),
                 });
             }
         }
@@ -149,6 +158,9 @@ pub(super) fn taken(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
         (IsolationState::Wanted | IsolationState::Failed, false) => {
             not_taken(ctx, &mut plan, vec![line], outcome);
         }
+        (IsolationState::Refused, false) if line.asked.is_some_and(Asked::is_take) => {
+            not_taken(ctx, &mut plan, vec![line], outcome);
+        }
         (_, false) => {
             // Released or re-decided meanwhile, and it did not go.
             line.asked = retry::asked_after(&line, outcome);
@@ -185,6 +197,7 @@ pub(super) fn went_after_release(ctx: &Context, plan: &mut Plan, mut line: Isola
     line.taken = Some(ctx.now);
     retry::clear(&mut line);
     line.asked = Some(Asked::Give);
+    line.release = Some(Undo::NextBoot);
     settle(ctx, plan, vec![line], retry::went_after_release());
     plan.orders.push(Order::Unpoison(pfn));
 }
@@ -199,7 +212,11 @@ pub(super) fn given(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
     retry::clear(&mut line);
     if outcome.answer == Answer::On {
         let fault = line.fault;
+        let closed = is_of_closed_fault(&line);
         retry::released(ctx, &mut plan, vec![line]);
+        if closed {
+            plan.decisions.clear();
+        }
         if ue.is_some() {
             // Nobody looked since: somebody may have given it back before us.
             let page = targets_name(ctx, &[target]);
@@ -219,6 +236,7 @@ pub(super) fn given(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
         Answer::NotAllowed => "the kernel gives no page back after a hardware error".to_owned(),
         _ => format!("the kernel did not give it back ({})", outcome.answered),
     };
+    let closed = is_of_closed_fault(&line);
     settle(
         ctx,
         &mut plan,
@@ -233,5 +251,14 @@ pub(super) fn given(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
             fault: FaultState::Isolated,
         },
     );
+    if closed {
+        plan.decisions.clear();
+    }
     plan
+}
+
+/// It goes back because its fault was closed, which was told for all that the
+/// fault held: a row's pages would be a hundred lines more.
+fn is_of_closed_fault(line: &Isolation) -> bool {
+    line.fault.is_none() && line.by == By::Bulkhead
 }

@@ -103,6 +103,7 @@ impl Host {
         let mut policy = Policy { observe, ..Policy::default() };
         policy.limits.memory = Amount::Count(4096 * MEMORY_PAGES as u64);
         policy.limits.pages_per_day = PER_DAY as u32;
+        policy.page.hugetlb = HugetlbPolicy::KeepFree(1);
         Host {
             desk: Desk::new(policy, machine(nodes, 4)),
             queue: Vec::new(),
@@ -138,7 +139,7 @@ impl Host {
     /// Pages that may still go; those with a UE are held against no limit.
     fn pages_going(&self) -> BTreeSet<Pfn> {
         self.out()
-            .filter_map(|order| if let Order::SoftOffline(pfn) = order { Some(*pfn) } else { None })
+            .filter_map(|order| if order.is_soft_offline() { order.page() } else { None })
             .filter(|pfn| !self.ue.contains(pfn))
             .collect()
     }
@@ -175,7 +176,9 @@ impl Host {
             }
             self.queue.push((order.clone(), now));
             match &order {
-                Order::SoftOffline(pfn) => self.check_page(*pfn),
+                Order::SoftOffline(pfn) | Order::SoftOfflineSparing(pfn, _) => {
+                    self.check_page(*pfn);
+                }
                 Order::TakeCpus(cpus) => self.check_cpus(cpus),
                 _ => {}
             }
@@ -237,7 +240,7 @@ impl Host {
     fn carry_out(&mut self, order: &Order) -> Answer {
         let now = self.now();
         match order {
-            Order::SoftOffline(pfn) => {
+            Order::SoftOffline(pfn) | Order::SoftOfflineSparing(pfn, _) => {
                 if !self.pages_off.insert(*pfn) {
                     return Answer::WasOff;
                 }
@@ -322,7 +325,9 @@ impl Host {
         }
         let (order, asked) = self.queue.remove(0);
         let look = matches!(order, Order::Inspect(_));
-        let off_already = matches!(&order, Order::SoftOffline(p) | Order::OfflineFree(p) | Order::HardOffline(p) if self.pages_off.contains(p));
+        let takes = order.is_soft_offline()
+            || matches!(order, Order::OfflineFree(_) | Order::HardOffline(_));
+        let off_already = takes && order.page().is_some_and(|p| self.pages_off.contains(&p));
         let answer = match how {
             // act does not ask beside a write that is still in the kernel.
             _ if !look && self.is_stuck(&order) => Answer::TimedOut,
@@ -337,6 +342,7 @@ impl Host {
                 Answer::Busy
             }
             2 => Answer::Unhandlable,
+            8 if matches!(order, Order::SoftOfflineSparing(..)) => Answer::Spared,
             3 => Answer::NotAllowed,
             4 => Answer::NoSuch,
             5 if !look => Answer::Unconfirmed,
@@ -404,8 +410,9 @@ impl Host {
 
     fn close_row(&mut self, number: u32) {
         let Some(fault) = self.rows.remove(&number) else { return };
-        let plan = closed(&self.desk.ctx(), fault.id);
-        self.follow(plan);
+        let rows: Vec<Fault> = self.rows.values().cloned().collect();
+        let closing = closed(&self.desk.ctx(), &fault, rows.iter());
+        self.follow(closing.plan);
         assert!(self.desk.ledger.group(fault.id).is_none());
     }
 
@@ -608,9 +615,10 @@ impl Host {
             let mut orders = self.queue.iter().map(|(order, _)| order);
             let out = match line.target {
                 Target::Page(p) => orders.find_map(|order| match order {
-                    Order::SoftOffline(q) | Order::OfflineFree(q) | Order::HardOffline(q) => {
-                        (*q == p).then_some(false)
-                    }
+                    Order::SoftOffline(q)
+                    | Order::SoftOfflineSparing(q, _)
+                    | Order::OfflineFree(q)
+                    | Order::HardOffline(q) => (*q == p).then_some(false),
                     Order::Unpoison(q) => (*q == p).then_some(true),
                     _ => None,
                 }),
@@ -677,15 +685,8 @@ fn is_write(order: &Order) -> bool {
 
 /// About the same page or CPU.
 fn overlap(a: &Order, b: &Order) -> bool {
-    let page = |order: &Order| match order {
-        Order::SoftOffline(p)
-        | Order::OfflineFree(p)
-        | Order::HardOffline(p)
-        | Order::Inspect(p)
-        | Order::Unpoison(p) => Some(*p),
-        _ => None,
-    };
-    (page(a).is_some() && page(a) == page(b)) || a.cpus().iter().any(|cpu| b.cpus().contains(cpu))
+    (a.page().is_some() && a.page() == b.page())
+        || a.cpus().iter().any(|cpu| b.cpus().contains(cpu))
 }
 
 proptest! {

@@ -1,6 +1,8 @@
 //! Common ground of the stories: a desk with a ledger on it.
 
-use super::{answered, due, found, Answer, Checks, Context, Order, Outcome, Plan, Policy};
+use super::{
+    answered, closed, due, found, Answer, Checks, Closing, Context, Order, Outcome, Plan, Policy,
+};
 use crate::analyze::{Finding, Response};
 use crate::model::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,6 +95,13 @@ impl Desk {
         let response = Response::TakePages(pages);
         let plan = found(&self.ctx(), &Finding { fault: fault.clone(), response });
         self.enter(plan)
+    }
+
+    /// An admin closes `fault`, while those of `open` stand.
+    pub fn close(&mut self, fault: &Fault, open: &[&Fault]) -> Closing {
+        let closing = closed(&self.ctx(), fault, open.iter().copied());
+        self.enter(closing.plan.clone());
+        closing
     }
 
     pub fn answer(&mut self, order: Order, answer: Answer) -> Plan {

@@ -1,11 +1,12 @@
 //! What analyze and decide need to know of the host, as plain data.
 
 use super::{
-    ApicId, Component, CpuId, CpuIdentity, Dimm, Home, MemoryConfigId, PageSize, Ppin, SocketId,
-    Target,
+    ApicId, Component, CpuId, CpuIdentity, Dimm, Home, MemoryConfigId, PageSize, Pfn, Ppin,
+    SocketId, Target,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// Who made the processor, as far as machine-check formats differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -72,6 +73,10 @@ pub struct Machine {
     /// Which memory is behind its addresses.
     #[serde(default)]
     pub memory: MemoryConfigId,
+    /// Pages that the kernel was booted without, and does not have: ranges in
+    /// ascending order that do not touch each other.
+    #[serde(default)]
+    pub masked: Vec<Range<Pfn>>,
 }
 
 impl Default for Machine {
@@ -87,6 +92,7 @@ impl Default for Machine {
             cpus: BTreeMap::new(),
             dimms: Vec::new(),
             memory: MemoryConfigId::default(),
+            masked: Vec::new(),
         }
     }
 }
@@ -142,6 +148,12 @@ impl Machine {
     /// The CPU that is this hardware thread, on or off line.
     pub fn by_identity(&self, identity: &CpuIdentity) -> Option<&Cpu> {
         self.cpus.values().find(|cpu| cpu.identity().as_ref() == Some(identity))
+    }
+
+    /// The kernel was booted without the page.
+    pub fn is_masked(&self, pfn: Pfn) -> bool {
+        let next = self.masked.partition_point(|range| range.end <= pfn);
+        self.masked.get(next).is_some_and(|range| range.contains(&pfn))
     }
 
     /// CPUs that are on line.
