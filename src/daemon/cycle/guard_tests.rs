@@ -9,7 +9,7 @@ use crate::api::views::IsolationView;
 use crate::state::Saved;
 use bulkhead_core::analyze::{Finding, Response};
 use bulkhead_core::decide::{Amount, Answer, HugetlbPolicy};
-use bulkhead_core::model::{Cover, CoverBy, IsolationState};
+use bulkhead_core::model::{Cover, CoverBy, Fault, IsolationState};
 
 const P: Pfn = Pfn(0x8000);
 
