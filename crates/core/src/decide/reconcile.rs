@@ -187,7 +187,6 @@ fn new_boot(ctx: &Context) -> Plan {
                     by: By::Admin,
                     since: ctx.now,
                     release: None,
-                    unreadable: false,
                     why: format!("The reboot that the release of {name} waited for has come."),
                     ..line
                 });

@@ -185,7 +185,6 @@ pub(super) fn released(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>
         line.next_try = None;
         line.failures = 0;
         line.failing_since = None;
-        line.unreadable = false;
     }
     let targets: Vec<Target> = lines.iter().map(|line| line.target).collect();
     let name = targets_name(ctx, &targets);
@@ -209,7 +208,6 @@ pub(super) fn released(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>
 pub(super) fn came_back(ctx: &Context, plan: &mut Plan, mut line: Isolation) {
     line.by = By::Admin;
     line.release = None;
-    line.unreadable = false;
     clear(&mut line);
     let name = targets_name(ctx, &[line.target]);
     settle(

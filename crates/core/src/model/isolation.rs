@@ -210,9 +210,9 @@ pub struct Isolation {
     /// soft-offlined; listed as isolated, it may have come back unseen.
     #[serde(default)]
     pub ue: Option<Stamp>,
-    /// An uncorrected error came from this page, in this boot or an earlier
-    /// one, and no human has given it back since. In a boot that has seen none
-    /// (`ue`) it is taken while it is free: moving its content would read it.
+    /// An uncorrected error came from this page of this memory, in this boot or
+    /// an earlier one. Unless `ue` makes it memory_failure()'s, it is taken while
+    /// it is free: moving its content would read it.
     #[serde(default)]
     pub unreadable: bool,
     /// CPUs that go or stay together with this one, itself included; empty for
