@@ -13,13 +13,17 @@
 
 mod answers;
 mod closings;
+mod conflicts;
 mod cycle;
 mod dimms;
 mod edac;
+mod kernel_pages;
+mod last_boot;
 mod memory;
 mod options;
 mod pace;
 mod requests;
+mod search;
 mod setup;
 mod signals;
 
@@ -36,9 +40,11 @@ use anyhow::Context as _;
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{Stamp, Time};
 use closings::Closings;
+use conflicts::Conflicts;
 use cycle::Cycle;
 use dimms::LateDimms;
 use edac::EdacCheck;
+use kernel_pages::KernelPages;
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use pace::Pace;
@@ -81,6 +87,8 @@ struct Daemon {
     closings: Closings,
     edac: EdacCheck,
     late_dimms: LateDimms,
+    kernel_pages: KernelPages,
+    conflicts: Conflicts,
     /// Earlier boots, oldest first, as the store knew them at the start.
     boots: Vec<BootRow>,
     pace: Pace,
@@ -98,6 +106,8 @@ struct Daemon {
 struct Ready {
     monitor: bool,
     uevents: bool,
+    /// The kernel log, or the search for what it does not tell.
+    kernel_pages: bool,
     signals: bool,
 }
 
@@ -135,6 +145,13 @@ impl Daemon {
         }
         if ready.uevents {
             self.hotplug(start);
+        }
+        for pfn in self.kernel_pages.take(ready.kernel_pages, start.at) {
+            self.cycle.core.touched(pfn, start);
+        }
+        if self.kernel_pages.has_missed() {
+            let page_size = self.cycle.core.machine.page_size;
+            self.kernel_pages.compare(self.cycle.pages_out(), page_size);
         }
         self.requests.act(&mut self.cycle, start);
         self.closings.act(&mut self.cycle, start);
@@ -300,6 +317,8 @@ impl Daemon {
             closings: &mut self.closings,
             monitor: &self.monitor,
             edac: &self.edac,
+            kernel_pages: &mut self.kernel_pages,
+            conflicts: &mut self.conflicts,
             root: &self.root,
             boots: &self.boots,
             kernel: &self.kernel,
@@ -378,6 +397,9 @@ impl Daemon {
             fds.push(PollFd::new(self.monitor.as_fd(), PollFlags::POLLIN));
             fds.len() - 1
         });
+        let kernel_pages_from = fds.len();
+        let kernel_pages = self.kernel_pages.fds(self.now().at);
+        fds.extend(kernel_pages.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let timeout = self.timeout((!watch_monitor).then_some(drain_at));
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -387,6 +409,7 @@ impl Daemon {
         Ok(Ready {
             monitor: monitor_at.is_some_and(ready),
             uevents: uevents_at.is_some_and(ready),
+            kernel_pages: (kernel_pages_from..fds.len()).any(ready),
             signals: ready(0),
         })
     }
@@ -401,6 +424,7 @@ impl Daemon {
         let moments = [
             drain_at,
             self.cycle.next_due(),
+            self.kernel_pages.next_due(),
             self.actor.next_timeout(),
             self.commit_again,
             self.keep_alive.map(|(_, next)| next),

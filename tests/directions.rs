@@ -14,14 +14,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("log", &[]),
     ("host", &[]),
+    ("doctor", &["host"]),
     ("lines", &[]),
     ("monitor", &["event", "lines"]),
     ("replay", &["event", "lines"]),
     ("act", &["host"]),
     ("state", &["event"]),
     ("api", &["event"]),
-    ("cli", &["api", "config", "event", "replay"]),
-    ("daemon", &["act", "api", "config", "event", "host", "log", "monitor", "state"]),
+    ("bootmask", &["host"]),
+    ("cli", &["api", "bootmask", "config", "doctor", "event", "replay"]),
+    ("daemon", &["act", "api", "config", "doctor", "event", "host", "log", "monitor", "state"]),
 ];
 
 /// Files outside `act` that may open something for writing, and what for.
@@ -29,6 +31,7 @@ const WRITERS: &[(&str, &str)] = &[
     ("src/state/", "the state directory is ours"),
     ("src/monitor/tracefs/", "its private tracing instance is set up by writing to it"),
     ("src/api/", "its socket"),
+    ("src/bootmask/grub.rs", "its GRUB drop-in"),
 ];
 
 #[test]

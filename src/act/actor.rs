@@ -151,7 +151,11 @@ impl Actor {
 
     fn lane(&mut self, order: &Order) -> &mut Lane {
         match order {
-            Order::SoftOffline(_) | Order::HardOffline(_) | Order::Unpoison(_) => &mut self.pages,
+            Order::SoftOffline(_)
+            | Order::SoftOfflineSparing(..)
+            | Order::OfflineFree(_)
+            | Order::HardOffline(_)
+            | Order::Unpoison(_) => &mut self.pages,
             Order::TakeCpus(_) | Order::GiveCpus(_) => &mut self.cpus,
             Order::Inspect(_) => &mut self.looks,
         }
@@ -173,6 +177,10 @@ impl Kernel {
     fn carry_out(&self, order: &Order) -> Reply {
         match order {
             Order::SoftOffline(pfn) => page::offline(&self.root, self.page_size, *pfn, How::Soft),
+            Order::SoftOfflineSparing(pfn, hugetlb) => {
+                page::offline_sparing(&self.root, self.page_size, *pfn, *hugetlb)
+            }
+            Order::OfflineFree(pfn) => page::offline(&self.root, self.page_size, *pfn, How::Free),
             Order::HardOffline(pfn) => page::offline(&self.root, self.page_size, *pfn, How::Hard),
             Order::Inspect(pfn) => page::inspect(&self.root, *pfn),
             Order::Unpoison(pfn) => page::unpoison(&self.root, *pfn),
@@ -184,7 +192,10 @@ impl Kernel {
     fn outcome(&self, job: Job, reply: Reply) -> Outcome {
         let root = &self.root;
         let asked = match &job.order {
-            Order::SoftOffline(pfn) => page::asked_offline(root, self.page_size, *pfn, How::Soft),
+            Order::SoftOffline(pfn) | Order::SoftOfflineSparing(pfn, _) => {
+                page::asked_offline(root, self.page_size, *pfn, How::Soft)
+            }
+            Order::OfflineFree(pfn) => page::asked_offline(root, self.page_size, *pfn, How::Free),
             Order::HardOffline(pfn) => page::asked_offline(root, self.page_size, *pfn, How::Hard),
             Order::Inspect(pfn) => page::asked_inspect(root, *pfn),
             Order::Unpoison(pfn) => page::asked_unpoison(root, *pfn),

@@ -37,11 +37,13 @@ pub fn page(pfn: u64, state: IsolationState) -> Isolation {
         release: None,
         next_try: None,
         failures: 0,
+        failing_since: None,
         asked: None,
         ue: None,
         together: Vec::new(),
         urgency: Urgency::default(),
         home: Home::Unknown,
+        unreadable: false,
     }
 }
 
@@ -62,6 +64,7 @@ pub fn ledger() -> Vec<IsolationView> {
         why: "in use by the kernel: EIO from soft_offline_page".to_owned(),
         next_try: Some(stamp(3420)),
         failures: 1,
+        failing_since: Some(stamp(-180)),
         ..page(0x8001, IsolationState::Failed)
     };
     let refused = Isolation {
@@ -107,6 +110,7 @@ pub fn page_fault() -> Fault {
     };
     Fault {
         cover: None,
+        home: Home::Unknown,
         id: PAGE_FAULT,
         component: Component::Page { pfn: Pfn(0x8000) },
         rule: Rule {
@@ -226,6 +230,7 @@ pub fn healthy() -> Status {
         isolated: IsolatedView { cpus: 0, pages: 0, memory_bytes: 0 },
         pending: 0,
         failed: 0,
+        stuck: 0,
         refused: 0,
         unlisted: 0,
         open_faults: 0,
@@ -252,7 +257,7 @@ pub fn healthy() -> Status {
 pub fn ailing() -> Status {
     let mut status = healthy();
     status.isolated = IsolatedView { cpus: 2, pages: 2, memory_bytes: 8192 };
-    (status.failed, status.refused) = (1, 1);
+    (status.failed, status.stuck, status.refused) = (1, 1, 1);
     (status.open_faults, status.escalated) = (2, 1);
     if let [mce, mc, _] = status.sources.as_mut_slice() {
         mce.reports = 1005;

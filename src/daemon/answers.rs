@@ -2,8 +2,10 @@
 //! served.
 
 use super::closings::Closings;
+use super::conflicts::Conflicts;
 use super::cycle::Cycle;
 use super::edac::EdacCheck;
+use super::kernel_pages::KernelPages;
 use super::requests::{Deed, Requests};
 use crate::api::views::{
     AttemptView, BootView, CheckView, Explanation, FaultView, Health, IsolatedView, IsolationView,
@@ -28,6 +30,8 @@ pub struct Answers<'a> {
     pub closings: &'a mut Closings,
     pub monitor: &'a Monitor,
     pub edac: &'a EdacCheck,
+    pub kernel_pages: &'a mut KernelPages,
+    pub conflicts: &'a mut Conflicts,
     pub root: &'a Root,
     pub boots: &'a [BootRow],
     pub kernel: &'a str,
@@ -37,6 +41,12 @@ pub struct Answers<'a> {
 
 impl Handler for Answers<'_> {
     fn status(&mut self) -> Status {
+        if self.conflicts.is_old(self.now.at) {
+            // Who isolates beside us leaves no word of it in the kernel log.
+            let page_size = self.cycle.core.machine.page_size;
+            self.kernel_pages.compare(self.cycle.pages_out(), page_size);
+        }
+        let conflicts = self.conflicts.sentences(self.now.at);
         let memory = &self.cycle.core.books;
         let lines = |is_cpu, state| memory.ledger.count(is_cpu, state) as u64;
         let in_state = |state| lines(true, state) + lines(false, state);
@@ -59,6 +69,7 @@ impl Handler for Answers<'_> {
             },
             pending: in_state(IsolationState::Wanted),
             failed: in_state(IsolationState::Failed),
+            stuck: memory.ledger.pages().stuck(self.now.at) as u64,
             refused: in_state(IsolationState::Refused),
             unlisted: memory.ledger.forgotten(),
             open_faults: faults.open,
@@ -78,7 +89,7 @@ impl Handler for Answers<'_> {
             },
             watchdog: WatchdogView { state: "not running".to_owned() },
             last_boot: self.boots().into_iter().nth(1).unwrap_or_default(),
-            conflicts: Vec::new(),
+            conflicts,
         };
         status.health = status.assess();
         status

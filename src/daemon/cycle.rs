@@ -4,12 +4,13 @@
 
 use super::memory::Memory;
 use crate::event::{timestamp, Body, Event};
-use crate::state::Attempt;
+use crate::state::{Attempt, EvidenceName};
 use bulkhead_core::analyze::{Analyzer, Rules};
 use bulkhead_core::cycle::{self, Books};
 use bulkhead_core::decide::{self, Decision, Kept, Order, Outcome, Plan, Policy};
 use bulkhead_core::model::{
-    CpuId, FaultState, Group, Machine, Pfn, Report, Source, Stamp, Target, Time,
+    CpuId, FaultState, Group, Isolation, IsolationState, KnownMemory, Machine, Pfn, Report, Source,
+    Stamp, Target, Time,
 };
 use uuid::Uuid;
 
@@ -47,9 +48,9 @@ impl Cycle {
 
     /// Compares what should be with what is, after a start.
     pub fn start(&mut self, same_boot: bool, now: Stamp) {
-        let page_size = self.core.machine.page_size;
-        let groups: Vec<Group> =
-            self.core.books.faults.values().filter_map(|f| Group::of(f, page_size)).collect();
+        let Cycle { core: cycle::Cycle { books, machine, .. }, .. } = self;
+        let here = books.faults.values().filter(|fault| fault.is_of(machine, same_boot));
+        let groups: Vec<Group> = here.filter_map(|f| Group::of(f, machine.page_size)).collect();
         for group in groups {
             self.core.books.put_group(group);
         }
@@ -59,6 +60,13 @@ impl Cycle {
         for pfn in watched {
             self.core.touched(pfn, now);
         }
+    }
+
+    /// Before [`Cycle::start`], at the first start in a boot: what the memory
+    /// that is there now makes of what is known.
+    pub fn rehome(&mut self, memory: &KnownMemory, now: Stamp) {
+        let plan = decide::rehome(&self.core.context(now), memory, &self.core.books.faults);
+        self.core.enter(plan, now);
     }
 
     /// A source reported.
@@ -86,11 +94,14 @@ impl Cycle {
     pub fn reported(&mut self, now: Stamp) {
         self.report_lines = 0;
         for (key, state) in self.core.analyzer.take_changes() {
+            let memory = key.is_memory().then_some(self.core.machine.memory);
             match (
                 serde_json::to_string(&key),
                 state.map(|s| serde_json::to_string(&s)).transpose(),
             ) {
-                (Ok(key), Ok(value)) => self.core.books.evidence(key, value),
+                (Ok(key), Ok(value)) => {
+                    self.core.books.evidence(EvidenceName { memory, key }, value);
+                }
                 (Err(error), _) | (_, Err(error)) => {
                     tracing::warn!("evidence that cannot be saved: {error}");
                 }
@@ -107,11 +118,11 @@ impl Cycle {
     /// act answered. For CPUs, call [`Cycle::set_machine`] before.
     pub fn outcome(&mut self, outcome: &Outcome, now: Stamp) {
         let target = match &outcome.order {
-            Order::SoftOffline(pfn) | Order::HardOffline(pfn) | Order::Unpoison(pfn) => {
-                Some(Target::Page(*pfn))
-            }
-            Order::TakeCpus(cpus) | Order::GiveCpus(cpus) => cpus.first().map(|c| Target::Cpu(*c)),
             Order::Inspect(_) => None,
+            order => {
+                let cpu = order.cpus().first().map(|cpu| Target::Cpu(*cpu));
+                order.page().map(Target::Page).or(cpu)
+            }
         };
         if let Some(target) = target {
             self.core.books.attempted(Attempt {
@@ -250,6 +261,18 @@ impl Cycle {
         self.core.books.happened(Event { time: timestamp(now.wall), body });
     }
 
+    /// Pages that are listed as taken out of the running kernel's service: those
+    /// that it was booted without are not.
+    pub fn pages_out(&self) -> usize {
+        let ledger = &self.core.books.ledger;
+        let is_out = |line: &&Isolation| line.state == IsolationState::Isolated;
+        let masked = self.core.machine.masked.iter().map(|range| {
+            let range = Target::Page(range.start)..Target::Page(range.end);
+            ledger.lines().range(range).map(|(_, line)| line).filter(is_out).count()
+        });
+        ledger.count(false, IsolationState::Isolated).saturating_sub(masked.sum())
+    }
+
     /// Figures for `status`.
     pub fn usage(&self, now: Stamp) -> decide::Usage {
         decide::usage(&self.core.context(now))
@@ -271,5 +294,7 @@ impl Cycle {
     }
 }
 
+#[cfg(test)]
+mod guard_tests;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,13 @@
 //! What the daemon knows, and which of it is not on disk yet.
 
 use crate::event::{timestamp, Body, Event};
-use crate::state::{Attempt, BootRow, Change, Saved, SourceCount, StateError, Store};
+use crate::state::{Attempt, BootRow, Change, EvidenceName, Saved, SourceCount, StateError, Store};
 use bulkhead_core::analyze::{FaultUpdate, MAX_OTHERS, MAX_PAGES};
 use bulkhead_core::cycle::Books;
 use bulkhead_core::decide::{Decision, FaultNote};
 use bulkhead_core::model::{
-    Fault, FaultState, Group, Isolation, Ledger, PageSize, Source, Stamp, Target,
+    Fault, FaultState, Group, Isolation, Ledger, MemoryConfig, MemoryConfigId, PageSize, Source,
+    Stamp, Target,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -33,6 +34,7 @@ pub struct Memory {
     pub boot: BootRow,
     /// The last commit succeeded.
     pub saved: bool,
+    memory: Option<MemoryConfig>,
     figures: FaultFigures,
     unsaved: Unsaved,
     dropped: u64,
@@ -60,11 +62,13 @@ struct Unsaved {
     counts: bool,
     attempts: Vec<Attempt>,
     events: Vec<Event>,
-    evidence: BTreeMap<String, Option<String>>,
-    /// Keys were dropped from `evidence`: the store forgets all others.
-    evidence_anew: bool,
+    evidence: BTreeMap<EvidenceName, Option<String>>,
+    /// Names were dropped from `evidence`: the store forgets all others of this
+    /// memory configuration.
+    evidence_anew: Option<MemoryConfigId>,
     cursors: BTreeMap<String, String>,
     machine: Option<String>,
+    memory: Option<MemoryConfig>,
 }
 
 impl Unsaved {
@@ -77,6 +81,7 @@ impl Unsaved {
             && self.evidence.is_empty()
             && self.cursors.is_empty()
             && self.machine.is_none()
+            && self.memory.is_none()
     }
 }
 
@@ -95,6 +100,7 @@ impl Memory {
             counts,
             boot,
             saved: true,
+            memory: None,
             figures: FaultFigures::default(),
             unsaved: Unsaved::default(),
             dropped: 0,
@@ -138,17 +144,20 @@ impl Memory {
         self.unsaved.events.push(event);
     }
 
-    /// Evidence changed; `None` forgets the key.
-    pub fn evidence(&mut self, key: String, value: Option<String>) {
+    /// Evidence changed; `None` forgets the name.
+    pub fn evidence(&mut self, name: EvidenceName, value: Option<String>) {
         let unsaved = &mut self.unsaved;
-        if unsaved.evidence_anew && value.is_none() {
-            unsaved.evidence.remove(&key);
+        if unsaved.evidence_anew.is_some() && value.is_none() {
+            unsaved.evidence.remove(&name);
             return;
         }
-        unsaved.evidence.insert(key, value);
-        if unsaved.evidence.len() > MOST_EVIDENCE && !unsaved.evidence_anew {
+        let memory = name.memory;
+        unsaved.evidence.insert(name, value);
+        if unsaved.evidence.len() > MOST_EVIDENCE && unsaved.evidence_anew.is_none() {
+            let mut names = unsaved.evidence.keys();
+            let memory = memory.or_else(|| names.find_map(|name| name.memory));
             unsaved.evidence.retain(|_, value| value.is_some());
-            unsaved.evidence_anew = true;
+            unsaved.evidence_anew = Some(memory.unwrap_or_default());
             self.wants_evidence = true;
         }
     }
@@ -157,6 +166,13 @@ impl Memory {
     /// all evidence once, and changes from then on.
     pub fn take_wants_evidence(&mut self) -> bool {
         std::mem::take(&mut self.wants_evidence)
+    }
+
+    /// The memory configuration of this boot. One of which nothing is known is
+    /// none to come back to.
+    pub fn memory_config(&mut self, config: MemoryConfig) {
+        self.memory = Some(config).filter(|config| *config != MemoryConfig::default());
+        self.unsaved.memory.clone_from(&self.memory);
     }
 
     /// A source was read up to `place`.
@@ -215,6 +231,8 @@ impl Memory {
             changed.iter().filter_map(|t| self.ledger.get(t)).cloned().collect();
         let removed: Vec<Target> =
             changed.iter().filter(|t| self.ledger.get(t).is_none()).copied().collect();
+        let aside: Vec<Isolation> =
+            changed.iter().flat_map(|t| self.ledger.aside_of(*t)).cloned().collect();
         let faults: Vec<Fault> =
             self.unsaved.faults.iter().filter_map(|id| self.faults.get(id)).cloned().collect();
         let counts: Vec<SourceCount> = self.counts.values().cloned().collect();
@@ -226,11 +244,13 @@ impl Memory {
             machine: self.unsaved.machine.as_deref(),
             isolations: &lines,
             removed: &removed,
+            aside: &aside,
             faults: &faults,
             attempts: &self.unsaved.attempts,
             events: &self.unsaved.events,
             evidence: &evidence,
             evidence_anew: self.unsaved.evidence_anew,
+            memory: self.unsaved.memory.as_ref(),
             counts: &counts,
             cursors: &cursors,
             ..Change::at(&self.boot)
@@ -245,8 +265,10 @@ impl Memory {
     /// Everything must be written again: the store is a new one.
     pub fn mark_all(&mut self) {
         self.unsaved.isolations.extend(self.ledger.values().map(|line| line.target));
+        self.unsaved.isolations.extend(self.ledger.aside().map(|line| line.target));
         self.unsaved.faults.extend(self.faults.keys());
         self.unsaved.counts = true;
+        self.unsaved.memory.clone_from(&self.memory);
     }
 
     /// What was decided since the last call.
@@ -284,6 +306,10 @@ impl Memory {
 impl Books for Memory {
     fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    fn fault(&self, id: Uuid) -> Option<&Fault> {
+        self.faults.get(&id)
     }
 
     fn put(&mut self, line: Isolation) {

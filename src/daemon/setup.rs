@@ -1,9 +1,12 @@
 //! Start-up: everything that must be there before the first turn.
 
 use super::closings::Closings;
+use super::conflicts::Conflicts;
 use super::cycle::Cycle;
 use super::dimms::LateDimms;
 use super::edac::EdacCheck;
+use super::kernel_pages::KernelPages;
+use super::last_boot;
 use super::memory::Memory;
 use super::pace::Pace;
 use super::requests::Requests;
@@ -16,12 +19,12 @@ use crate::host::uevents::Uevents;
 use crate::host::{self, clock, HostError, Root};
 use crate::log;
 use crate::monitor::{Choice, Monitor, State};
-use crate::state::{BootRow, Note, Saved, Store};
+use crate::state::{BootRow, EvidenceName, Note, Saved, Store};
 use anyhow::Context as _;
-use bulkhead_core::analyze::{Analyzer, Rules};
+use bulkhead_core::analyze::{over_a_boot, Analyzer, EvidenceKey, Remembered, Rules};
 use bulkhead_core::decide::Policy;
 use bulkhead_core::model::time::Anchor;
-use bulkhead_core::model::{Machine, Stamp};
+use bulkhead_core::model::{KnownMemory, Machine, MemoryConfigId, Stamp};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
@@ -51,6 +54,9 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         .unwrap_or_else(|| Anchor::of_new_boot(clock::boottime(), clock::wall(), saved.last));
     let now = clock::now(anchor);
     let machine = machine(&root, &saved)?;
+    if let Err(error) = store.load_evidence(machine.memory, &mut saved) {
+        tracing::warn!("what is known of errors is not: {error}");
+    }
 
     let server = match from_environment()? {
         Some(listener) => Server::from_fd(listener.into())?,
@@ -66,7 +72,11 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     let same_boot = saved.same_boot;
     let boots = std::mem::take(&mut saved.boots);
     let mut analyzer = Analyzer::new(Rules::from(&policy));
-    restore(&mut analyzer, &mut saved, &machine);
+    let forgotten = restore(&mut analyzer, &mut saved, &machine);
+    let memory_known = KnownMemory {
+        now: host::memory_config::read(&root),
+        before: std::mem::take(&mut saved.memory),
+    };
     let memory = Memory::new(&mut saved, boot(boot_id, anchor, now), machine.page_size);
     let mut cycle = Cycle::new(memory, policy, machine, analyzer);
     cycle.save_machine();
@@ -74,7 +84,19 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     for note in notes {
         cycle.config_event(&note.to_string(), now);
     }
+    for name in forgotten {
+        cycle.core.books.evidence(name, None);
+    }
+    if memory_known.now.id() == cycle.core.machine.memory {
+        cycle.core.books.memory_config(memory_known.now.clone());
+    }
+    if !same_boot {
+        cycle.rehome(&memory_known, now);
+        last_boot::learn(&mut cycle, &root, &saved, &boots, now);
+    }
     cycle.start(same_boot, now);
+    let mut kernel_pages = KernelPages::new(root.clone(), options.root.is_none());
+    kernel_pages.compare(cycle.pages_out(), cycle.core.machine.page_size);
     tell_sources(&mut cycle, &monitor, now);
     tracing::info!(
         mode = if cycle.core.policy.observe { "observe" } else { "isolate" },
@@ -84,6 +106,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     Ok(Daemon {
         options: options.clone(),
         kernel: host::boot::kernel_release(&root).unwrap_or_else(|_| "unknown".to_owned()),
+        conflicts: Conflicts::new(root.clone(), now.at),
         root,
         anchor,
         started: now,
@@ -98,6 +121,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         closings: Closings::default(),
         edac,
         late_dimms: LateDimms::default(),
+        kernel_pages,
         boots,
         pace: Pace::default(),
         drained: false,
@@ -131,11 +155,28 @@ fn machine(root: &Root, saved: &Saved) -> anyhow::Result<Machine> {
     Ok(host::topology::machine(root, known.as_ref())?)
 }
 
-fn restore(analyzer: &mut Analyzer, saved: &mut Saved, machine: &Machine) {
-    let rows = saved.evidence.drain(..).filter_map(|(key, value)| {
-        Some((parsed("evidence key", &key)?, parsed("evidence", &value)?))
-    });
-    analyzer.restore(rows, saved.faults.iter(), machine);
+/// Takes up what is remembered of the hardware that is there, and answers what
+/// is to be forgotten: it is of an earlier boot, and nobody can tell of what.
+fn restore(analyzer: &mut Analyzer, saved: &mut Saved, machine: &Machine) -> Vec<EvidenceName> {
+    let before = saved.machine_before.as_deref().and_then(|json| parsed("machine", json));
+    let (mut rows, mut forgotten) = (Vec::new(), Vec::new());
+    for (text, value) in saved.evidence.drain(..) {
+        let Some(key) = parsed::<EvidenceKey>("evidence key", &text) else { continue };
+        let Some(value) = parsed::<Remembered>("evidence", &value) else { continue };
+        let memory = key.is_memory().then_some(machine.memory);
+        let value = match memory {
+            _ if saved.same_boot => Some(value),
+            Some(memory) => (memory != MemoryConfigId::default()).then_some(value),
+            None => over_a_boot(&key, value, before.as_ref(), machine),
+        };
+        match value {
+            Some(value) => rows.push((key, value)),
+            None => forgotten.push(EvidenceName { memory, key: text }),
+        }
+    }
+    let here = saved.faults.iter().filter(|fault| fault.is_of(machine, saved.same_boot));
+    analyzer.restore(rows.into_iter(), here, machine);
+    forgotten
 }
 
 fn parsed<T: DeserializeOwned>(what: &str, json: &str) -> Option<T> {

@@ -3,6 +3,7 @@
 use super::{HostError, Root};
 use bulkhead_core::model::Pfn;
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
@@ -10,6 +11,10 @@ use std::path::PathBuf;
 pub const PATH: &str = "proc/kpageflags";
 
 // Bits of a frame's 64-bit word: include/uapi/linux/kernel-page-flags.h.
+const KPF_BUDDY: u32 = 10;
+const KPF_COMPOUND_HEAD: u32 = 15;
+const KPF_COMPOUND_TAIL: u32 = 16;
+const KPF_HUGE: u32 = 17;
 const KPF_HWPOISON: u32 = 19;
 const KPF_NOPAGE: u32 = 20;
 
@@ -41,21 +46,96 @@ impl PageFlags {
     /// # Errors
     /// When the file cannot be read.
     pub fn is_poisoned(&self, pfn: Pfn) -> Result<Option<bool>, HostError> {
+        Ok(self.word(pfn)?.map(|word| has(word, KPF_HWPOISON)))
+    }
+
+    /// Whether it is part of a huge page out of a pool (hugetlb), in use or not;
+    /// a transparent huge page is none. No page is not.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_hugetlb(&self, pfn: Pfn) -> Result<bool, HostError> {
+        Ok(self.word(pfn)?.is_some_and(|word| has(word, KPF_HUGE)))
+    }
+
+    /// Whether it is the first frame of a larger page.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_head(&self, pfn: Pfn) -> Result<bool, HostError> {
+        Ok(self.word(pfn)?.is_some_and(|word| has(word, KPF_COMPOUND_HEAD)))
+    }
+
+    /// Whether it is a frame of a larger page, and not its first.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_tail(&self, pfn: Pfn) -> Result<bool, HostError> {
+        Ok(self.word(pfn)?.is_some_and(|word| has(word, KPF_COMPOUND_TAIL)))
+    }
+
+    /// Whether the page is surely free. One that a CPU holds ready to hand out
+    /// does not show as such, nor can it be told from one that the kernel uses.
+    ///
+    /// # Errors
+    /// As [`PageFlags::is_poisoned`].
+    pub fn is_free(&self, pfn: Pfn) -> Result<bool, HostError> {
+        Ok(self.word(pfn)?.is_some_and(|word| has(word, KPF_BUDDY)))
+    }
+
+    /// The flags of a page, if the kernel knows one.
+    fn word(&self, pfn: Pfn) -> Result<Option<u64>, HostError> {
         let mut word = [0; 8];
         // The kernel's file offset is signed.
         let Some(offset) = pfn.0.checked_mul(8).filter(|o| i64::try_from(*o).is_ok()) else {
             return Ok(None);
         };
         match self.file.read_at(&mut word, offset) {
-            Ok(8) => {
-                let flags = u64::from_ne_bytes(word);
-                let bit = |n: u32| flags & (1 << n) != 0;
-                Ok((!bit(KPF_NOPAGE)).then_some(bit(KPF_HWPOISON)))
-            }
+            Ok(8) => Ok(present(word)),
             Ok(_) => Ok(None),
-            Err(cause) => Err(HostError { operation: "read", path: self.path.clone(), cause }),
+            Err(cause) => Err(self.cannot_read(cause)),
         }
     }
+
+    /// Those of the frames `from..from + count` that are out of service, and
+    /// the first frame after what was read; `None` at the end of memory.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn poisoned_among(
+        &self,
+        from: Pfn,
+        count: usize,
+    ) -> Result<Option<(Vec<Pfn>, Pfn)>, HostError> {
+        let Some(offset) = from.0.checked_mul(8).filter(|o| i64::try_from(*o).is_ok()) else {
+            return Ok(None);
+        };
+        let mut words = vec![0; count.saturating_mul(8)];
+        let length = self.file.read_at(&mut words, offset).map_err(|e| self.cannot_read(e))?;
+        words.truncate(length);
+        let mut found = Vec::new();
+        let mut next = from;
+        for word in words.chunks_exact(8).filter_map(|word| <[u8; 8]>::try_from(word).ok()) {
+            let off = present(word).is_some_and(|word| has(word, KPF_HWPOISON));
+            found.extend(off.then_some(next));
+            next = Pfn(next.0.saturating_add(1));
+        }
+        Ok((next > from).then_some((found, next)))
+    }
+
+    fn cannot_read(&self, cause: io::Error) -> HostError {
+        HostError { operation: "read", path: self.path.clone(), cause }
+    }
+}
+
+/// The flags of a frame by its word; `None` where there is no page.
+fn present(word: [u8; 8]) -> Option<u64> {
+    let word = u64::from_ne_bytes(word);
+    (!has(word, KPF_NOPAGE)).then_some(word)
+}
+
+fn has(word: u64, bit: u32) -> bool {
+    word & (1 << bit) != 0
 }
 
 #[cfg(test)]
@@ -86,6 +166,16 @@ mod tests {
         for none in [1, 2, 1 << 40, i64::MAX as u64 / 8 + 1, u64::MAX] {
             assert_eq!(flags.is_poisoned(Pfn(none)).unwrap(), None, "{none:#x}");
         }
+    }
+
+    #[test]
+    fn all_that_is_out_of_service_is_found_a_chunk_at_a_time() {
+        let (_dir, flags) = flags(&[1 << 19, 0, 1 << 19, 1 << 19 | 1 << 20, 1 << 19]);
+        let found = |from| flags.poisoned_among(Pfn(from), 3).unwrap();
+        assert_eq!(found(0), Some((vec![Pfn(0), Pfn(2)], Pfn(3))));
+        assert_eq!(found(3), Some((vec![Pfn(4)], Pfn(5))));
+        assert_eq!(found(5), None);
+        assert_eq!(found(u64::MAX), None);
     }
 
     #[test]

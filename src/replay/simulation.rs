@@ -4,7 +4,7 @@ use super::books::ReplayBooks;
 use super::machine;
 use super::summary::Summary;
 use super::{Options, Skipped, Watch};
-use bulkhead_core::analyze::{mce, Analyzer, Rules};
+use bulkhead_core::analyze::{Analyzer, Rules};
 use bulkhead_core::cycle::Cycle;
 use bulkhead_core::decide::{Answer, Order, Outcome, Policy};
 use bulkhead_core::model::{CpuId, Pfn, Record, Report, Stamp, Target, Time, Wall};
@@ -80,7 +80,7 @@ impl<'w> Simulation<'w> {
         let observed = self.cycle.observe(report);
         self.figures.undecodable += u64::from(observed.undecodable.is_some());
         let gone = observed.page.and_then(|page| self.off.get(&page));
-        if gone.is_some_and(|since| report.last.at >= *since) && self.is_corrected(&report.record) {
+        if observed.corrected && gone.is_some_and(|since| report.last.at >= *since) {
             self.figures.ces_after = self.figures.ces_after.saturating_add(observed.counted);
         }
         self.cycle.follow(report, observed, self.clock);
@@ -163,15 +163,17 @@ impl<'w> Simulation<'w> {
     /// Does what `order` says.
     fn answer(&mut self, order: &Order) -> Answer {
         match order {
-            Order::SoftOffline(page) | Order::HardOffline(page) => {
-                match self.off.insert(*page, self.clock.at) {
-                    Some(since) => {
-                        self.off.insert(*page, since);
-                        Answer::WasOff
-                    }
-                    None => Answer::Off,
+            // Its huge pages are never those that failed.
+            Order::SoftOffline(page)
+            | Order::SoftOfflineSparing(page, _)
+            | Order::OfflineFree(page)
+            | Order::HardOffline(page) => match self.off.insert(*page, self.clock.at) {
+                Some(since) => {
+                    self.off.insert(*page, since);
+                    Answer::WasOff
                 }
-            }
+                None => Answer::Off,
+            },
             Order::Inspect(page) if self.off.contains_key(page) => Answer::Off,
             Order::Inspect(_) => Answer::On,
             Order::Unpoison(page) => {
@@ -194,24 +196,6 @@ impl<'w> Simulation<'w> {
             if let Some(cpu) = self.cycle.machine.cpus.get_mut(cpu) {
                 cpu.online = online;
             }
-        }
-    }
-
-    fn is_corrected(&self, record: &Record) -> bool {
-        match record {
-            Record::Mce(record) => mce::decode(record, &self.cycle.machine)
-                .is_ok_and(|check| check.outcome == mce::Outcome::Corrected),
-            // enum hw_event_mc_err_type, include/linux/edac.h.
-            Record::MemoryController(event) => event.error_type == 0,
-            Record::Logged(error) => !error.uncorrected,
-            // CPER: corrected (include/linux/cper.h).
-            Record::Extlog(event) => event.sev == 2,
-            // No errors, or errors that no page is known of.
-            Record::MemoryFailure(_)
-            | Record::NonStandard(_)
-            | Record::Arm(_)
-            | Record::CxlDram(_)
-            | Record::CxlGeneralMedia(_) => false,
         }
     }
 

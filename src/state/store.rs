@@ -4,12 +4,15 @@ use super::copy::Copy;
 use super::error::{Note, StateError};
 use super::file::{self, Database, Lock};
 use super::history;
-use super::{BootRow, Change, Saved, FILE_CURSOR};
-use bulkhead_core::model::{Isolation, IsolationState, Target, Time};
+use super::{BootRow, Change, EvidenceName, Saved, FILE_CURSOR, LAST_BOOT_CURSOR};
+use bulkhead_core::model::{
+    Home, Isolation, IsolationState, Ledger, MemoryConfig, MemoryConfigId, Target, Time,
+};
 use rusqlite::{params, params_from_iter, Connection, Row, Transaction};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use uuid::Uuid;
 
 /// The state directory, held by this process.
 pub struct Store {
@@ -18,6 +21,8 @@ pub struct Store {
     file: Option<Database>,
     /// Held as soon as the directory is there.
     lock: Option<Lock>,
+    /// What is read instead of a file that cannot be opened in its place.
+    copy: Option<Copy>,
     /// What the file holds was never read: it is not written over.
     unread: bool,
 }
@@ -34,7 +39,7 @@ impl Store {
         let lock = file::take(dir)?;
         let (file, note) = Database::open(dir)?;
         let (dir, lock) = (dir.to_owned(), Some(lock));
-        let store = Store { dir, file: Some(file), lock, unread: true };
+        let store = Store { dir, file: Some(file), lock, copy: None, unread: true };
         Ok((store, note.into_iter().collect()))
     }
 
@@ -60,7 +65,7 @@ impl Store {
             Ok((file, note)) => (Some(file), note),
             Err(error) => (None, Some(Note::NotKept { why: error.to_string() })),
         };
-        let store = Store { dir: dir.to_owned(), file, lock, unread: true };
+        let store = Store { dir: dir.to_owned(), file, lock, copy: None, unread: true };
         Ok((store, note.into_iter().collect()))
     }
 
@@ -86,39 +91,66 @@ impl Store {
         Ok(notes)
     }
 
-    /// All that is remembered, as seen from the boot `boot_id`. Rows that
-    /// cannot be read are left alone; [`Saved::notes`] counts them. Where the
-    /// directory cannot be used, what the file in it says, if that can be read.
+    /// All that is remembered, as seen from the boot `boot_id`, but for the
+    /// evidence. Rows that cannot be read are left alone; [`Saved::notes`]
+    /// counts them. Where the directory cannot be used, what the file in it
+    /// says, if that can be read.
     ///
     /// # Errors
     ///
     /// When SQLite cannot read: the file is given up then, until
     /// [`Store::reopen`] sets it aside.
     pub fn load(&mut self, boot_id: &str) -> Result<Saved, StateError> {
-        let loaded = self.read(boot_id);
-        match &loaded {
-            Ok(_) => self.unread = false,
-            Err(_) => self.file = None,
-        }
-        loaded
+        let mut saved = Saved::default();
+        self.read(|db| load(db, boot_id, &mut saved))?;
+        Ok(saved)
     }
 
-    fn read(&self, boot_id: &str) -> Result<Saved, StateError> {
-        let mut saved = Saved::default();
-        let copy;
-        let file = match &self.file {
-            Some(file) => file,
-            None => match Copy::of(&self.dir)? {
-                Some(made) => {
-                    copy = made;
-                    copy.database()
-                }
-                // There is nothing to know.
-                None => return Ok(saved),
-            },
-        };
-        load(&file.db, boot_id, &mut saved).map_err(StateError::sql("read", &file.path))?;
-        Ok(saved)
+    /// Adds to `saved` the evidence of what is not memory, and of memory in the
+    /// configuration `memory`. That of other configurations stays where it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::load`].
+    pub fn load_evidence(
+        &mut self,
+        memory: MemoryConfigId,
+        saved: &mut Saved,
+    ) -> Result<(), StateError> {
+        let sql = "SELECT body, key FROM evidence WHERE memory IN ('', ?1) ORDER BY key";
+        let id = memory.0.to_string();
+        let read = self.read(|db| rows(db, "evidence", sql, &[&id], named, &mut saved.notes))?;
+        saved.evidence = read.unwrap_or_default();
+        // Nothing else is read in passing.
+        self.copy = None;
+        Ok(())
+    }
+
+    /// What `read` makes of the file, or of a copy where it cannot be opened in
+    /// its place; `None` where there is none.
+    fn read<T>(
+        &mut self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StateError> {
+        let read = self.readable().and_then(|file| match file {
+            Some(file) => read(&file.db).map(Some).map_err(StateError::sql("read", &file.path)),
+            None => Ok(None),
+        });
+        match &read {
+            Ok(_) => self.unread = false,
+            Err(_) => {
+                self.file = None;
+                self.unread = true;
+            }
+        }
+        read
+    }
+
+    fn readable(&mut self) -> Result<Option<&Database>, StateError> {
+        if self.file.is_none() && self.copy.is_none() {
+            self.copy = Copy::of(&self.dir)?;
+        }
+        Ok(self.file.as_ref().or(self.copy.as_ref().map(Copy::database)))
     }
 
     /// Whether anything can be written at all.
@@ -164,18 +196,22 @@ fn load(db: &Connection, boot_id: &str, saved: &mut Saved) -> rusqlite::Result<(
     saved.same_boot = this.is_some();
     saved.last = saved.boots.iter().map(|boot| boot.last.at).max();
 
-    let lines: Vec<Isolation> =
-        rows(db, "isolation", "SELECT body FROM isolation", &[], parse, notes)?;
-    saved.ledger = lines.into_iter().collect();
+    let sql = "SELECT body, target FROM isolation";
+    let lines = rows(db, "isolation", sql, &[], line, notes)?;
+    saved.ledger = ledger(lines);
     saved.faults = rows(db, "fault", "SELECT body FROM fault ORDER BY id", &[], parse, notes)?;
-    let sql = "SELECT body, key FROM evidence ORDER BY key";
-    saved.evidence = rows(db, "evidence", sql, &[], named, notes)?;
+    let sql = "SELECT body, id FROM memory_config ORDER BY seq";
+    saved.memory = rows(db, "memory_config", sql, &[], memory_config, notes)?;
     let sql = "SELECT body FROM count WHERE boot = ?1 ORDER BY source";
     saved.counts = rows(db, "count", sql, &[boot_id], parse, notes)?;
     let sql = "SELECT body, name FROM cursor WHERE boot IN ('', ?1)";
     saved.cursors = rows(db, "cursor", sql, &[boot_id], named, notes)?.into_iter().collect();
     let sql = "SELECT machine FROM boot WHERE id = ?1 AND machine IS NOT NULL";
     saved.machine = rows(db, "boot", sql, &[boot_id], text, notes)?.pop();
+    // The last boot's, and no earlier one's in its place.
+    let sql = "SELECT machine FROM (SELECT machine FROM boot WHERE id <> ?1
+               ORDER BY seq DESC LIMIT 1) WHERE machine IS NOT NULL";
+    saved.machine_before = rows(db, "boot", sql, &[boot_id], text, notes)?.pop();
     Ok(())
 }
 
@@ -218,6 +254,30 @@ fn named(row: &Row) -> Result<(String, String), String> {
     Ok((row.get(1).map_err(|e| e.to_string())?, text(row)?))
 }
 
+/// A memory configuration, under the name that it had when it was written.
+fn memory_config(row: &Row) -> Result<(MemoryConfigId, MemoryConfig), String> {
+    let (id, body) = named(row)?;
+    let id = Uuid::try_parse(&id).map_err(|e| e.to_string())?;
+    Ok((MemoryConfigId(id), serde_json::from_str(&body).map_err(|e| e.to_string())?))
+}
+
+/// A ledger line, and whether it is set aside.
+fn line(row: &Row) -> Result<(Isolation, bool), String> {
+    let (target, body) = named(row)?;
+    Ok((serde_json::from_str(&body).map_err(|e| e.to_string())?, target.contains(ASIDE)))
+}
+
+fn ledger(lines: Vec<(Isolation, bool)>) -> Ledger {
+    let mut ledger = Ledger::new();
+    for (line, is_aside) in lines {
+        match is_aside {
+            true => ledger.put_aside(line),
+            false => ledger.insert(line),
+        }
+    }
+    ledger
+}
+
 /// As stored.
 pub(super) fn json<T: Serialize>(value: &T) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))
@@ -231,6 +291,16 @@ pub(super) fn key(target: Target) -> String {
     }
 }
 
+/// Stands behind a line's key where the line is set aside, before the memory
+/// configuration that it is of: `page:524288@6597fe70-…`.
+const ASIDE: char = '@';
+
+/// The keys of all lines of `target` that are set aside lie between these.
+fn aside_keys(target: Target) -> [String; 2] {
+    // 'A' is the character behind '@'.
+    [format!("{}{ASIDE}", key(target)), format!("{}A", key(target))]
+}
+
 /// Nanoseconds as SQLite holds them; the year 2262 and later are all one.
 fn nanos(time: Time) -> i64 {
     i64::try_from(time.0).unwrap_or(i64::MAX)
@@ -238,6 +308,7 @@ fn nanos(time: Time) -> i64 {
 
 fn write(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
     write_boot(tx, change)?;
+    write_memory(tx, change)?;
     write_isolations(tx, change)?;
     write_faults(tx, change)?;
     write_sources(tx, change)?;
@@ -257,6 +328,26 @@ fn write_boot(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
     Ok(())
 }
 
+fn write_memory(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
+    let Some(config) = change.memory else { return Ok(()) };
+    tx.execute(
+        "INSERT OR REPLACE INTO memory_config (id, seq, body)
+         VALUES (?1, (SELECT coalesce(max(seq), 0) + 1 FROM memory_config), ?2)",
+        params![config.id().0.to_string(), json(config)?],
+    )?;
+    tx.execute(
+        "DELETE FROM memory_config WHERE id NOT IN
+         (SELECT id FROM memory_config ORDER BY seq DESC LIMIT ?1)",
+        [MAX_MEMORY_CONFIGS],
+    )?;
+    tx.execute(
+        "DELETE FROM evidence WHERE memory NOT IN ('', ?1)
+         AND memory NOT IN (SELECT id FROM memory_config)",
+        [MemoryConfigId::default().0.to_string()],
+    )?;
+    Ok(())
+}
+
 fn write_isolations(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
     let mut put = tx.prepare(
         "INSERT OR REPLACE INTO isolation (target, settled, since, body) VALUES (?1, ?2, ?3, ?4)",
@@ -268,6 +359,16 @@ fn write_isolations(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
     let mut forget = tx.prepare("DELETE FROM isolation WHERE target = ?1")?;
     for target in change.removed {
         forget.execute([key(*target)])?;
+    }
+    let mut forget = tx.prepare("DELETE FROM isolation WHERE target > ?1 AND target < ?2")?;
+    let changed = change.isolations.iter().map(|line| line.target);
+    for target in changed.chain(change.removed.iter().copied()) {
+        forget.execute(aside_keys(target))?;
+    }
+    for line in change.aside {
+        let Home::Memory(memory) = line.home else { continue };
+        let key = format!("{}{ASIDE}{}", key(line.target), memory.0);
+        put.execute(params![key, false, nanos(line.since.at), json(line)?])?;
     }
     Ok(())
 }
@@ -285,15 +386,17 @@ fn write_faults(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
 
 fn write_sources(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
     let boot = &change.boot.boot_id;
-    if change.evidence_anew {
-        tx.execute("DELETE FROM evidence", [])?;
+    if let Some(memory) = change.evidence_anew {
+        tx.execute("DELETE FROM evidence WHERE memory IN ('', ?1)", [memory.0.to_string()])?;
     }
-    let mut put = tx.prepare("INSERT OR REPLACE INTO evidence (key, body) VALUES (?1, ?2)")?;
-    let mut forget = tx.prepare("DELETE FROM evidence WHERE key = ?1")?;
-    for (key, value) in change.evidence {
+    let mut put =
+        tx.prepare("INSERT OR REPLACE INTO evidence (memory, key, body) VALUES (?1, ?2, ?3)")?;
+    let mut forget = tx.prepare("DELETE FROM evidence WHERE memory = ?1 AND key = ?2")?;
+    for (EvidenceName { memory, key }, value) in change.evidence {
+        let memory = memory.map_or_else(String::new, |memory| memory.0.to_string());
         match value {
-            Some(value) => put.execute([key, value])?,
-            None => forget.execute([key])?,
+            Some(value) => put.execute([&memory, key, value])?,
+            None => forget.execute([&memory, key])?,
         };
     }
     let mut put =
@@ -304,12 +407,16 @@ fn write_sources(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
     let mut put =
         tx.prepare("INSERT OR REPLACE INTO cursor (boot, name, body) VALUES (?1, ?2, ?3)")?;
     for (name, place) in change.cursors {
-        let boot = if name.starts_with(FILE_CURSOR) { "" } else { boot.as_str() };
+        let outlives = name.starts_with(FILE_CURSOR) || name.starts_with(LAST_BOOT_CURSOR);
+        let boot = if outlives { "" } else { boot.as_str() };
         put.execute([boot, name, place])?;
     }
     Ok(())
 }
 
+/// Memory configurations kept, with their evidence; those of the last boots
+/// longest. Enough for a DIMM tried in another slot, and back.
+const MAX_MEMORY_CONFIGS: i64 = 4;
 /// Boots kept.
 const MAX_BOOTS: i64 = 256;
 /// Faults kept that an admin closed; those closed longest ago go first.

@@ -2,7 +2,8 @@
 
 use super::budget::PageBudget;
 use super::{
-    cpu, group, page, retry, settle, ue, Cause, Context, Decision, DecisionKind, Order, Plan,
+    cpu, group, masked, page, retry, settle, ue, Cause, Context, Decision, DecisionKind, Order,
+    Plan,
 };
 use crate::model::{Asked, By, Isolation, IsolationState, Target, Undo};
 use std::collections::BTreeSet;
@@ -120,6 +121,10 @@ pub fn release(ctx: &Context, target: Target) -> Result<Plan, Refusal> {
         retry::released(ctx, &mut plan, on);
     }
     if off.is_empty() {
+        return Ok(group::told(ctx, plan));
+    }
+    if matches!(target, Target::Page(pfn) if ctx.machine.is_masked(pfn)) {
+        off.into_iter().for_each(|line| masked::released(ctx, &mut plan, line));
         return Ok(group::told(ctx, plan));
     }
     if ctx.policy.observe {

@@ -1,5 +1,6 @@
 //! What decide hands to act, and what act answers.
 
+use super::HugetlbPolicy;
 use crate::model::{CpuId, FaultState, Group, Isolation, Ledger, Pfn, Stamp, Target};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -10,6 +11,12 @@ use uuid::Uuid;
 pub enum Order {
     /// Migrate the page away and never use it again.
     SoftOffline(Pfn),
+    /// The same, but a page of a huge page only as the policy allows; what it
+    /// does not is answered [`Answer::Spared`]. It is looked at in one step
+    /// with the order, since the orders before it may have used the pool up.
+    SoftOfflineSparing(Pfn, HugetlbPolicy),
+    /// Take the page if it is free: nothing of it is read.
+    OfflineFree(Pfn),
     /// Hand the page to memory_failure(): may kill its users.
     HardOffline(Pfn),
     /// Only look whether the page is out of service.
@@ -23,6 +30,33 @@ pub enum Order {
 }
 
 impl Order {
+    /// To take `pfn` out of service without hurting its users, as the policy
+    /// for huge pages has it.
+    pub fn soft_offline(pfn: Pfn, hugetlb: HugetlbPolicy) -> Order {
+        match hugetlb {
+            HugetlbPolicy::Always => Order::SoftOffline(pfn),
+            sparing => Order::SoftOfflineSparing(pfn, sparing),
+        }
+    }
+
+    /// It moves the content of a page away.
+    pub fn is_soft_offline(&self) -> bool {
+        matches!(self, Order::SoftOffline(_) | Order::SoftOfflineSparing(..))
+    }
+
+    /// The page it is about, if one.
+    pub fn page(&self) -> Option<Pfn> {
+        match self {
+            Order::SoftOffline(pfn)
+            | Order::SoftOfflineSparing(pfn, _)
+            | Order::OfflineFree(pfn)
+            | Order::HardOffline(pfn)
+            | Order::Inspect(pfn)
+            | Order::Unpoison(pfn) => Some(*pfn),
+            Order::TakeCpus(_) | Order::GiveCpus(_) => None,
+        }
+    }
+
     /// The CPUs it is about; none for pages.
     pub fn cpus(&self) -> &[CpuId] {
         match self {
@@ -42,6 +76,8 @@ pub enum Answer {
     WasOff,
     /// In service, and read back as such (inspected, or given back).
     On,
+    /// Nothing was asked: the page is in use, and only a free one was to go.
+    InUse,
     /// EBUSY: a race or a veto; later.
     Busy,
     /// EIO: what the page is used for now cannot be moved.
@@ -54,6 +90,8 @@ pub enum Answer {
     Unconfirmed,
     /// No answer in time; the write may still be under way.
     TimedOut,
+    /// Part of a huge page that the policy keeps; nothing was asked.
+    Spared,
     /// Any other errno.
     Errno(i32),
 }

@@ -2,9 +2,12 @@
 
 use super::settle::{settle, targets_name, Verdict};
 use super::{
-    cpu, group, guard, retry, Checks, Context, Decision, DecisionKind, FaultNote, Order, Plan,
+    cpu, group, guard, masked, retry, Checks, Context, Decision, DecisionKind, FaultNote, Order,
+    Plan,
 };
-use crate::model::{Asked, By, CpuId, FaultState, Isolation, IsolationState, Pfn, Target, Undo};
+use crate::model::{
+    Asked, By, CpuId, FaultState, Home, Isolation, IsolationState, Pfn, Target, Undo,
+};
 use std::collections::BTreeSet;
 
 /// Makes the ledger of an earlier run true.
@@ -24,6 +27,9 @@ pub fn start(ctx: &Context, checks: &mut Checks, same_boot: bool) -> Plan {
     for line in ctx.ledger.values() {
         match line.target {
             Target::Cpu(cpu) => back.extend(resume_cpu(ctx, &mut plan, line, cpu)),
+            Target::Page(_) if masked::is_certain(ctx, line) => {
+                masked::is_out(ctx, &mut plan, line.clone());
+            }
             Target::Page(pfn) => {
                 if line.state == IsolationState::Isolated || line.asked.is_some() {
                     checks.look(pfn, ctx.now.at);
@@ -160,9 +166,24 @@ fn new_boot(ctx: &Context) -> Plan {
     let mut reopened = BTreeSet::new();
     let mut count = 0usize;
     for line in ctx.ledger.values() {
+        if masked::is_certain(ctx, line) {
+            masked::is_out(ctx, &mut plan, line.clone());
+            continue;
+        }
         let name = targets_name(ctx, &[line.target]);
         match line.state {
             IsolationState::Stale => continue,
+            // Wanted by what the last boot left, before this was called.
+            IsolationState::Wanted
+                if line.unreadable
+                    && line.ue.is_none()
+                    && line.home != Home::Unknown
+                    && line.home == ctx.machine.home(line.target) =>
+            {
+                let asked = None;
+                plan.isolations.push(Isolation { asked, next_try: Some(ctx.now), ..line.clone() });
+                continue;
+            }
             IsolationState::Released => {
                 // No order outlives its boot.
                 if line.asked.is_some() {

@@ -94,7 +94,7 @@ impl Host {
     /// Pages that may still go; those with a UE are held against no limit.
     fn pages_going(&self) -> BTreeSet<Pfn> {
         self.out()
-            .filter_map(|order| if let Order::SoftOffline(pfn) = order { Some(*pfn) } else { None })
+            .filter_map(|order| if order.is_soft_offline() { order.page() } else { None })
             .filter(|pfn| !self.ue.contains(pfn))
             .collect()
     }
@@ -138,7 +138,7 @@ impl Host {
     fn carry_out(&mut self, order: &Order) -> Answer {
         let now = self.now();
         match order {
-            Order::SoftOffline(pfn) => {
+            Order::SoftOffline(pfn) | Order::SoftOfflineSparing(pfn, _) => {
                 if !self.pages_off.insert(*pfn) {
                     return Answer::WasOff;
                 }
@@ -146,8 +146,10 @@ impl Host {
                 self.pages_taken.insert(*pfn, now);
                 Answer::Off
             }
-            Order::HardOffline(pfn) if !self.pages_off.insert(*pfn) => Answer::WasOff,
-            Order::HardOffline(_) => Answer::Off,
+            Order::OfflineFree(pfn) | Order::HardOffline(pfn) if !self.pages_off.insert(*pfn) => {
+                Answer::WasOff
+            }
+            Order::OfflineFree(_) | Order::HardOffline(_) => Answer::Off,
             Order::Inspect(pfn) if self.pages_off.contains(pfn) => Answer::Off,
             Order::Inspect(_) => Answer::On,
             Order::Unpoison(pfn) => {
@@ -226,7 +228,9 @@ impl Host {
         }
         let (order, asked) = self.queue.remove(0);
         let look = matches!(order, Order::Inspect(_));
-        let off_already = matches!(&order, Order::SoftOffline(p) | Order::HardOffline(p) if self.pages_off.contains(p));
+        let takes = order.is_soft_offline()
+            || matches!(order, Order::OfflineFree(_) | Order::HardOffline(_));
+        let off_already = takes && order.page().is_some_and(|p| self.pages_off.contains(&p));
         let answer = match how {
             // act does not ask beside a write that is still in the kernel.
             _ if !look && self.is_stuck(&order) => Answer::TimedOut,
@@ -241,6 +245,7 @@ impl Host {
                 Answer::Busy
             }
             2 => Answer::Unhandlable,
+            8 if matches!(order, Order::SoftOfflineSparing(..)) => Answer::Spared,
             3 => Answer::NotAllowed,
             4 => Answer::NoSuch,
             5 if !look => Answer::Unconfirmed,
@@ -561,13 +566,8 @@ fn is_write(order: &Order) -> bool {
 
 /// About the same page or CPU.
 fn overlap(a: &Order, b: &Order) -> bool {
-    let page = |order: &Order| match order {
-        Order::SoftOffline(p) | Order::HardOffline(p) | Order::Inspect(p) | Order::Unpoison(p) => {
-            Some(*p)
-        }
-        _ => None,
-    };
-    (page(a).is_some() && page(a) == page(b)) || a.cpus().iter().any(|cpu| b.cpus().contains(cpu))
+    (a.page().is_some() && a.page() == b.page())
+        || a.cpus().iter().any(|cpu| b.cpus().contains(cpu))
 }
 
 /// A thousand histories, or as many as `PROPTEST_CASES` says.

@@ -25,6 +25,30 @@ pub(super) fn already_off(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>,
     );
 }
 
+/// The fault covers a page that did not come off: what keeps it in service is
+/// still the news, and its next try does not come any sooner.
+pub(super) fn keeps_its_pace(ctx: &Context, plan: &mut Plan, line: Isolation) {
+    let (state, why) = (line.state, line.why.clone());
+    let (kind, fault) = match state {
+        IsolationState::Refused => (DecisionKind::Refused, FaultState::Escalated),
+        _ => (DecisionKind::Failed, FaultState::Open),
+    };
+    settle(
+        ctx,
+        plan,
+        vec![line],
+        Verdict {
+            state,
+            kind,
+            why,
+            done: "It stays in service for now, and is tried again by itself.".to_owned(),
+            next: String::new(),
+            human: false,
+            fault,
+        },
+    );
+}
+
 /// The fault covers what is being taken for another one, or is tried again.
 pub(super) fn being_taken(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>, cause: &Cause) {
     let Some(state) = lines.first().map(|line| line.state) else { return };
@@ -77,12 +101,28 @@ pub(super) fn observe(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>,
 
 /// To be asked of the kernel now. What is tried again after a failure is not
 /// told again: it stays as it is until the answer.
-pub(super) fn order(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, why: String) {
+pub(super) fn order(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>, why: String) {
     let again = lines.iter().find(|line| {
         line.failures > 0 && matches!(line.state, IsolationState::Wanted | IsolationState::Failed)
     });
     let (state, why) =
         again.map_or((IsolationState::Wanted, why), |line| (line.state, line.why.clone()));
+    ask(ctx, plan, lines, state, why);
+}
+
+/// To be asked of the kernel once more; until the answer it stays what it is.
+pub(super) fn order_again(ctx: &Context, plan: &mut Plan, line: Isolation) {
+    let (state, why) = (line.state, line.why.clone());
+    ask(ctx, plan, vec![line], state, why);
+}
+
+fn ask(
+    ctx: &Context,
+    plan: &mut Plan,
+    mut lines: Vec<Isolation>,
+    state: IsolationState,
+    why: String,
+) {
     for line in &mut lines {
         line.next_try = None;
         line.asked = Some(match line.asked {

@@ -151,7 +151,9 @@ pub fn row(number: u32, pages: std::ops::Range<u64>) -> Fault {
 /// One fault per response: the same one fires under the same name.
 pub fn finding(response: Response) -> Finding {
     let component = match &response {
-        Response::TakePage(pfn) | Response::EnsureFailedPage(pfn) => Component::Page { pfn: *pfn },
+        Response::TakePage(pfn)
+        | Response::EnsureFailedPage(pfn)
+        | Response::TakeFreePage { pfn, .. } => Component::Page { pfn: *pfn },
         Response::TakePages(pages) => {
             Component::Page { pfn: pages.first().copied().unwrap_or(Pfn(0)) }
         }
@@ -161,6 +163,7 @@ pub fn finding(response: Response) -> Finding {
     let at = stamp(Time(1));
     let fault = Fault {
         cover: None,
+        home: Home::Unknown,
         id: Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{response:?}").as_bytes()),
         component,
         rule: Rule { id: "rule".into(), numbers: vec![("errors".into(), "2".into())] },

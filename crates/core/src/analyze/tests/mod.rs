@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bookkeeping;
+mod carry;
 mod closing;
+mod confirm;
 mod counting;
+mod last_boot;
 mod memory;
 mod places;
 mod processor;

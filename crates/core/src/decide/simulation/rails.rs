@@ -13,10 +13,14 @@ use std::time::Duration;
 /// What is wrong, if anything is.
 type Breach = Option<String>;
 
-type Rail<A> = (&'static str, A);
+/// For an order.
+type OfOrder = fn(&Host, &Order) -> Breach;
+
+/// For the host as it is.
+type OfHost = fn(&Host) -> Breach;
 
 /// For the order that just went out.
-const ORDERED: &[Rail<fn(&Host, &Order) -> Breach>] = &[
+const ORDERED: &[(&str, OfOrder)] = &[
     ("mode observe writes nothing", observe_writes_nothing),
     ("no order beside another one for the same", no_order_beside_another),
     ("no page with an uncorrected error is soft-offlined", no_ue_is_soft_offlined),
@@ -31,7 +35,7 @@ const ORDERED: &[Rail<fn(&Host, &Order) -> Breach>] = &[
 ];
 
 /// For a daemon with nothing to do.
-const AT_REST: &[Rail<fn(&Host) -> Breach>] = &[
+const AT_REST: &[(&str, OfHost)] = &[
     ("the ledger says of each order whether it is out", the_ledger_knows_what_is_out),
     ("no error is waited for by nobody", no_error_is_left),
     ("what is off is not to be taken", nothing_off_is_to_be_taken),
@@ -40,7 +44,7 @@ const AT_REST: &[Rail<fn(&Host) -> Breach>] = &[
 ];
 
 /// For the end.
-const IN_THE_END: &[Rail<fn(&Host) -> Breach>] = &[
+const IN_THE_END: &[(&str, OfHost)] = &[
     ("what we took is listed", what_we_took_is_listed),
     ("no half of a core is left off", no_half_of_a_core_is_left),
     ("what no open fault holds is on its way back", nothing_is_held_for_nothing),
@@ -63,7 +67,7 @@ pub(super) fn in_the_end(host: &Host) {
     check(host, IN_THE_END);
 }
 
-fn check(host: &Host, rails: &[Rail<fn(&Host) -> Breach>]) {
+fn check(host: &Host, rails: &[(&str, OfHost)]) {
     for (name, breach) in rails {
         if let Some(breach) = breach(host) {
             panic!("{name}: {breach}");
@@ -86,10 +90,7 @@ fn no_order_beside_another(host: &Host, order: &Order) -> Breach {
 }
 
 fn soft_offlined(order: &Order) -> Option<Pfn> {
-    match order {
-        Order::SoftOffline(pfn) => Some(*pfn),
-        _ => None,
-    }
+    order.page().filter(|_| order.is_soft_offline())
 }
 
 fn no_ue_is_soft_offlined(host: &Host, order: &Order) -> Breach {
@@ -187,7 +188,10 @@ fn the_ledger_knows_what_is_out(host: &Host) -> Breach {
         let mut orders = host.queue.iter().map(|(order, _)| order);
         let out = match line.target {
             Target::Page(p) => orders.find_map(|order| match order {
-                Order::SoftOffline(q) | Order::HardOffline(q) => (*q == p).then_some(false),
+                Order::SoftOffline(q)
+                | Order::SoftOfflineSparing(q, _)
+                | Order::OfflineFree(q)
+                | Order::HardOffline(q) => (*q == p).then_some(false),
                 Order::Unpoison(q) => (*q == p).then_some(true),
                 _ => None,
             }),

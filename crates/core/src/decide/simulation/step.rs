@@ -1,6 +1,6 @@
 //! What may happen to a host.
 
-use super::super::{Amount, Policy};
+use super::super::{Amount, HugetlbPolicy, Policy};
 use super::{PAGES, ROWS};
 use proptest::prelude::*;
 use std::fmt;
@@ -53,6 +53,7 @@ pub(super) struct Knobs {
 impl Knobs {
     pub fn policy(self) -> Policy {
         let mut policy = Policy { observe: self.observe, ..Policy::default() };
+        policy.page.hugetlb = HugetlbPolicy::KeepFree(1);
         policy.limits.memory = Amount::Count(4096 * self.memory);
         policy.limits.pages_per_day = self.per_day;
         policy.limits.cpus = Amount::Count(self.cpus);

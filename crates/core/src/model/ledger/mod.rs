@@ -2,6 +2,7 @@
 //! true in O(log n): a host may have a hundred thousand lines, and decides on
 //! each error anew.
 
+mod aside;
 mod figures;
 mod group;
 #[cfg(test)]
@@ -13,6 +14,7 @@ pub use group::{Group, Standing, Standings};
 pub(crate) use times::nth;
 
 use super::{CpuId, Isolation, IsolationState, Pfn, Target, Time, Urgency};
+use aside::Aside;
 use figures::Figures;
 use group::Groups;
 use std::cmp::Reverse;
@@ -33,6 +35,7 @@ pub struct Ledger {
     by_fault: BTreeSet<(Uuid, Target)>,
     waiting: BTreeSet<Turn>,
     spare: BTreeSet<Turn>,
+    aside: Aside,
     forgotten: u64,
 }
 
@@ -42,6 +45,10 @@ impl Ledger {
     /// would have its turn last is forgotten ([`Ledger::trim`]). They wait for
     /// 16 days' worth of places as it is, and take some 8 MiB.
     pub const MOST_SPARE: usize = 16_384;
+
+    /// Lines set aside at most; those that became stale longest ago are
+    /// forgotten first.
+    pub const MOST_ASIDE: usize = 16_384;
 
     /// With no lines.
     pub fn new() -> Ledger {
@@ -79,7 +86,8 @@ impl Ledger {
         self.lines.range(all).map(|(_, line)| line)
     }
 
-    /// Inserts a line, or puts it in the place of the target's old one.
+    /// Inserts a line, or puts it in the place of the target's old one. A stale
+    /// one of a page in another memory configuration is set aside.
     pub fn insert(&mut self, line: Isolation) {
         let target = line.target;
         let old = self.lines.remove(&target);
@@ -90,7 +98,23 @@ impl Ledger {
             self.groups.moved(pfn, Standing::of(old.as_ref()), Standing::of(Some(&line)));
         }
         self.list(&line);
+        self.aside.replaced(old, &line);
         self.lines.insert(target, line);
+    }
+
+    /// Sets a stale line of a page aside, beside the page's line.
+    pub fn put_aside(&mut self, line: Isolation) {
+        self.aside.put(line);
+    }
+
+    /// Stale lines of pages that have a line of another memory configuration.
+    pub fn aside(&self) -> impl Iterator<Item = &Isolation> {
+        self.aside.lines()
+    }
+
+    /// Those of `target`.
+    pub fn aside_of(&self, target: Target) -> impl Iterator<Item = &Isolation> {
+        self.aside.of(target)
     }
 
     /// Lines of CPUs, or of pages, in `state`.
@@ -144,6 +168,7 @@ impl Ledger {
             self.forgotten = self.forgotten.saturating_add(1);
             forgotten.push(target);
         }
+        forgotten.extend(std::iter::from_fn(|| self.aside.trim(Self::MOST_ASIDE)));
         forgotten
     }
 

@@ -1,5 +1,6 @@
 //! The documented mappings that agree with what a rank's errors have shown.
 
+use super::gf2::Basis;
 use super::samples::{Cell, RowOf, Sample, Samples};
 use super::skylake::{Interleave, Mapping, RankLayout, HIGH_MEMORY, LINES};
 use super::{Answer, Limits};
@@ -9,8 +10,8 @@ use crate::model::{CoverBy, PhysAddr};
 /// being a multiple of 64 MiB is 20 bits of evidence against the 15 that choose
 /// one of the candidates; each further place must give the same base to the
 /// bit. What deceives is a relative of the family, which shares all but a few
-/// address bits: of such ones, made up with few errors, four places let 8 of
-/// 8,000 through with a wrong page, three 31 and two 110. Six are two more.
+/// address bits: of those that the tests make up (`many_errors_tell_a_skylake…`)
+/// some pass with four places, naming a wrong page. Six are two more.
 const MIN_PLACES: usize = 6;
 
 /// Of so many places that agree, one may not: the decoder takes the column from
@@ -54,7 +55,7 @@ impl Evidence {
     fn of(mapping: &Mapping, samples: &Samples) -> Self {
         let mut evidence = Self::default();
         let (mut first_line, mut last_row) = (None, None);
-        let mut basis = [0; 32];
+        let mut lines = Basis::default();
         for sample in high(samples) {
             if mapping.addr(&sample.cell) != Some(sample.addr) {
                 evidence.misfits += 1;
@@ -63,8 +64,7 @@ impl Evidence {
             let line = sample.cell.line % LINES;
             evidence.places += 1;
             evidence.lines_set |= line;
-            evidence.line_rank +=
-                u32::from(extends(&mut basis, line ^ *first_line.get_or_insert(line)));
+            evidence.line_rank += u32::from(lines.extend(line ^ *first_line.get_or_insert(line)));
             // Samples come row by row.
             evidence.rows +=
                 usize::from(last_row.replace(sample.cell.row) != Some(sample.cell.row));
@@ -178,20 +178,4 @@ fn from_anchor(anchor: &Sample, samples: &Samples) -> Vec<Mapping> {
 /// What the family speaks of: memory above 4 GiB.
 fn high(samples: &Samples) -> impl Iterator<Item = &Sample> {
     samples.sure().filter(|sample| sample.addr >= HIGH_MEMORY)
-}
-
-/// Adds a vector to a GF(2) basis, one per highest bit; false where it was in
-/// its span already.
-fn extends(basis: &mut [u32; 32], mut vector: u32) -> bool {
-    while let Some(top) = vector.checked_ilog2() {
-        match basis.get_mut(top as usize) {
-            Some(slot @ 0) => {
-                *slot = vector;
-                return true;
-            }
-            Some(slot) => vector ^= *slot,
-            None => return false,
-        }
-    }
-    false
 }

@@ -3,6 +3,7 @@
 //! the difference of their columns. True of every interleave by a power of two,
 //! hashed or not.
 
+use super::gf2::Basis;
 use super::samples::{RowOf, Sample, Samples};
 use super::{Answer, Limits};
 use crate::model::CoverBy;
@@ -65,6 +66,7 @@ pub(super) fn row(row: RowOf, samples: &Samples, limits: Limits) -> Option<Answe
 fn solve(samples: &Samples) -> Option<Vec<Vector>> {
     // Each with a highest address bit of its own, in descending order.
     let mut basis: Vec<Vector> = Vec::new();
+    let mut lines = Basis::default();
     let mut pairs = BTreeSet::new();
     let mut tests = 0;
     let mut first: Option<&Sample> = None;
@@ -94,6 +96,8 @@ fn solve(samples: &Samples) -> Option<Vec<Vector>> {
             (0, 0) => {}
             // Two lines at one address, or one at two.
             (0, _) | (_, 0) => return None,
+            // A sum of lines known, at another address than theirs.
+            (line, _) if !lines.extend(line) => return None,
             (line, addr) => {
                 let at = basis.partition_point(|vector| vector.addr > addr);
                 basis.insert(at, Vector { line, addr, tests: 0 });

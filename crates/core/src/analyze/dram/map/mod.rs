@@ -8,6 +8,7 @@
 //! a page wrongly taken is worse than one not taken.
 
 mod family;
+mod gf2;
 mod linear;
 mod samples;
 mod skylake;

@@ -133,3 +133,22 @@ proptest! {
         prop_assert!(map.ranks.len() <= MAX_RANKS);
     }
 }
+
+/// A line bit that a bank XOR doubles, and a region's base: the carries between
+/// two rows contradict each other, and no difference below 64 MiB shows it.
+#[test]
+fn carries_that_two_rows_disagree_on_are_a_contradiction() {
+    let platform = Platform {
+        line: vec![20, 26, 9, 10, 11, 12, 13],
+        bank: [18, 19],
+        group: [27, 17],
+        row: vec![14, 15, 16, 7, 28, 21, 22, 23, 24, 25, 8, 6, 29, 30, 31, 32, 33],
+        bank_xor: Some(([22, 23], [20, 21])),
+        levels: vec![(13, 4, 0)],
+        base: 0xa8_1400_0000,
+        hash: vec![],
+    };
+    let first = [38, 42, 52, 63, 67, 93, 98, 112].map(|line| (0, 0, 768, line));
+    let second = [70, 71, 77, 82, 85, 89, 95, 110].map(|line| (0, 0, 51_712, line));
+    check(&platform, first.into_iter().chain(second).collect()).unwrap();
+}
