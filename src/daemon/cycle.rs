@@ -7,7 +7,7 @@ use crate::event::{timestamp, Body, Event};
 use crate::state::Attempt;
 use bulkhead_core::analyze::{Analyzer, Rules};
 use bulkhead_core::cycle::{self, Books};
-use bulkhead_core::decide::{self, Decision, Order, Outcome, Plan, Policy};
+use bulkhead_core::decide::{self, Answer, Decision, Order, Outcome, Plan, Policy};
 use bulkhead_core::model::{
     CpuId, Fault, FaultState, Group, Machine, Pfn, Report, Source, Stamp, Target, Time,
 };
@@ -97,7 +97,10 @@ impl Cycle {
             Order::SoftOffline(pfn) | Order::HardOffline(pfn) | Order::Unpoison(pfn) => {
                 Some(Target::Page(*pfn))
             }
-            Order::TakeCpus(cpus) | Order::GiveCpus(cpus) => cpus.first().map(|c| Target::Cpu(*c)),
+            Order::TakeCpus(cpus)
+            | Order::GiveCpus(cpus)
+            | Order::Survey(cpus)
+            | Order::PutBack(cpus, _) => cpus.first().map(|c| Target::Cpu(*c)),
             Order::Inspect(_) => None,
         };
         if let Some(target) = target {
@@ -108,6 +111,9 @@ impl Cycle {
                 asked: outcome.asked.clone(),
                 answered: outcome.answered.clone(),
             });
+        }
+        if let (Order::PutBack(..), false) = (&outcome.order, outcome.answer == Answer::On) {
+            tracing::warn!("not all tasks have their CPUs back: {}", outcome.answered);
         }
         self.core.answered(outcome, now);
     }
@@ -129,17 +135,22 @@ impl Cycle {
         self.core.next_due()
     }
 
-    /// An admin wants `target` taken. With `dry_run` only the plan is made.
+    /// An admin wants `target` taken, with what its survey came to, if it was
+    /// made. With `dry_run` only the plan is made, and the survey.
     pub fn isolate(
         &mut self,
         target: Target,
         reason: Option<&str>,
+        surveyed: Option<&Outcome>,
         dry_run: bool,
         now: Stamp,
     ) -> Result<Plan, decide::Refusal> {
         let ctx = self.core.context(now);
-        let plan = decide::isolate(&ctx, target, reason)?;
-        if !dry_run {
+        let plan = match surveyed {
+            None => decide::isolate(&ctx, target, reason)?,
+            Some(outcome) => decide::isolate_surveyed(&ctx, target, reason, outcome)?,
+        };
+        if !dry_run || plan.orders.iter().any(|order| matches!(order, Order::Survey(_))) {
             self.core.enter(plan.clone(), now);
         }
         Ok(plan)

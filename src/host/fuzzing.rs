@@ -1,7 +1,7 @@
 //! The parsers of this module, as `fuzz/` calls them.
 
 use super::mpidr::Madt;
-use super::{cpuinfo, cpulist, smbios, uevents};
+use super::{cpuinfo, cpulist, smbios, survey, uevents};
 use bulkhead_core::model::Bytes;
 
 /// A message of the kernel's about a device.
@@ -13,6 +13,7 @@ pub fn uevent(message: &[u8]) {
 pub fn text(text: &str) {
     let _ = cpulist::parse(text);
     let _ = cpuinfo::parse(text);
+    let _ = survey::tasks::parse(1, 1, text);
 }
 
 /// SMBIOS structures, and a MADT.

@@ -13,6 +13,7 @@ pub mod mpidr;
 pub mod pageflags;
 pub mod root;
 pub mod smbios;
+pub mod survey;
 #[cfg(test)]
 mod testing;
 pub mod topology;

@@ -1,8 +1,9 @@
 //! What an admin asks for.
 
 use super::budget::PageBudget;
-use super::{cpu, group, page, retry, settle, ue, Cause, Context, Order, Plan};
-use crate::model::{Asked, By, Group, Isolation, IsolationState, Target};
+use super::{cpu, group, page, retry, settle, ue};
+use super::{Cause, Context, Order, Outcome, Plan};
+use crate::model::{Asked, By, Group, Isolation, IsolationState, Survey, Target};
 use std::collections::BTreeSet;
 use thiserror::Error;
 use uuid::Uuid;
@@ -19,11 +20,37 @@ pub struct Refusal {
 /// All limits and guards hold but the one core per 10 minutes. What is off, or
 /// being taken, already: an empty plan. In mode observe the plan holds a line
 /// `observed` and no order.
+///
+/// A CPU is surveyed first: the plan then holds the order for that and no line,
+/// and its answer is for [`isolate_surveyed`].
 pub fn isolate(ctx: &Context, target: Target, reason: Option<&str>) -> Result<Plan, Refusal> {
+    let plan = decide(ctx, target, reason, None)?;
+    match plan.orders.iter().find(|order| matches!(order, Order::Survey(_))) {
+        Some(survey) => Ok(Plan { orders: vec![survey.clone()], ..Plan::default() }),
+        None => Ok(plan),
+    }
+}
+
+/// As [`isolate`], once the survey that it ordered was answered by `outcome`.
+pub fn isolate_surveyed(
+    ctx: &Context,
+    target: Target,
+    reason: Option<&str>,
+    outcome: &Outcome,
+) -> Result<Plan, Refusal> {
+    decide(ctx, target, reason, Some(&outcome.surveyed()))
+}
+
+fn decide(
+    ctx: &Context,
+    target: Target,
+    reason: Option<&str>,
+    survey: Option<&Survey>,
+) -> Result<Plan, Refusal> {
     let name = settle::targets_name(ctx, &[target]);
     let old = ctx.ledger.get(&target);
     if let Some(line) = old {
-        let take = line.asked.is_some_and(Asked::is_take);
+        let take = line.asked.is_some_and(|asked| asked.is_take() || asked.is_plan());
         match line.state {
             IsolationState::Isolated if line.asked != Some(Asked::Give) => {
                 return Ok(Plan::default())
@@ -53,7 +80,7 @@ pub fn isolate(ctx: &Context, target: Target, reason: Option<&str>) -> Result<Pl
             let line = ctx.fresh(target, &cause);
             page::take(ctx, &mut PageBudget::of(ctx), &mut plan, line, pfn, cause.why);
         }
-        Target::Cpu(id) => cpu::take(ctx, &mut plan, &BTreeSet::from([id]), &cause),
+        Target::Cpu(id) => cpu::take(ctx, &mut plan, &BTreeSet::from([id]), &cause, survey),
     }
     // Held back: the admin is told, and nothing is kept for later.
     match plan.isolations.iter().find(|line| line.state == IsolationState::Refused) {

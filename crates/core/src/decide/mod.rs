@@ -8,9 +8,11 @@
 //! [`IsolationState`](crate::model::IsolationState).
 
 mod admin;
+mod affinity;
 mod budget;
 mod checks;
 mod cpu;
+mod cpu_guard;
 mod group;
 mod guard;
 mod look;
@@ -29,18 +31,23 @@ mod simulation;
 mod steps;
 #[cfg(test)]
 mod stories;
+mod survey;
+#[cfg(test)]
+mod survey_stories;
 #[cfg(test)]
 mod testing;
 mod ue;
 
-pub use admin::{closed, isolate, release, Refusal};
+pub use admin::{closed, isolate, isolate_surveyed, release, Refusal};
 pub use checks::Checks;
 pub use cpu::cpu_changed;
 pub use guard::{usage, Usage};
 pub use look::touched;
 pub use pages::grown;
 pub use plan::{Answer, Decision, DecisionKind, FaultNote, Order, Outcome, Plan};
-pub use policy::{Amount, CpuPolicy, Limits, PagePolicy, Policy, RowPolicy, Threshold, UePolicy};
+pub use policy::{
+    Amount, CpuPolicy, DedicatedPolicy, Limits, PagePolicy, Policy, RowPolicy, Threshold, UePolicy,
+};
 pub use reconcile::start;
 pub use retry::{due, next_due};
 pub use ue::page_reported_failed;
@@ -108,6 +115,7 @@ impl Context<'_> {
             asked: old.and_then(|line| line.asked),
             ue: old.and_then(|line| line.ue),
             together: Vec::new(),
+            bound: old.map_or_else(Vec::new, |line| line.bound.clone()),
             home: self.machine.home(target),
             urgency: old.map_or(cause.urgency, |line| line.urgency.and(cause.urgency)),
         }
@@ -171,6 +179,8 @@ pub fn answered(ctx: &Context, outcome: &Outcome) -> Plan {
         Order::Unpoison(pfn) => page::given(ctx, *pfn, outcome),
         Order::TakeCpus(cpus) => cpu::taken(ctx, cpus, outcome),
         Order::GiveCpus(cpus) => cpu::given(ctx, cpus, outcome),
+        Order::Survey(cpus) => survey::surveyed(ctx, cpus, outcome),
+        Order::PutBack(cpus, _) => affinity::put_back(ctx, cpus),
     };
     group::told(ctx, plan)
 }

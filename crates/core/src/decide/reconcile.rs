@@ -2,7 +2,8 @@
 
 use super::settle::{settle, targets_name, Verdict};
 use super::{
-    cpu, group, guard, retry, Checks, Context, Decision, DecisionKind, FaultNote, Order, Plan,
+    affinity, cpu, group, guard, retry, Checks, Context, Decision, DecisionKind, FaultNote, Order,
+    Plan,
 };
 use crate::model::{Asked, By, CpuId, FaultState, Isolation, IsolationState, Pfn, Target, Undo};
 use std::collections::BTreeSet;
@@ -17,7 +18,9 @@ use std::collections::BTreeSet;
 /// in the kernel any more. So of a CPU it is enough to look at it.
 pub fn start(ctx: &Context, checks: &mut Checks, same_boot: bool) -> Plan {
     if !same_boot {
-        return new_boot(ctx);
+        let mut plan = new_boot(ctx);
+        affinity::forget(ctx, &mut plan);
+        return plan;
     }
     let mut plan = Plan::default();
     let mut back = Vec::new();
@@ -35,6 +38,7 @@ pub fn start(ctx: &Context, checks: &mut Checks, same_boot: bool) -> Plan {
     if !back.is_empty() {
         plan.orders.push(Order::GiveCpus(back));
     }
+    affinity::follow(ctx, &mut plan);
     group::told(ctx, plan)
 }
 
@@ -77,7 +81,9 @@ fn resume_cpu(ctx: &Context, plan: &mut Plan, line: &Isolation, id: CpuId) -> Op
         return None;
     };
     let settled = Isolation { asked: None, ..line.clone() };
-    match (line.state, line.asked) {
+    // A look, and what is done to tasks, leaves no CPU off line.
+    let asked = line.asked.filter(|asked| *asked != Asked::PutBack).and_then(Asked::unplanned);
+    match (line.state, asked) {
         (IsolationState::Isolated, Some(_)) if known.online => {
             retry::released(ctx, plan, vec![settled]);
         }
