@@ -30,3 +30,4 @@ mod rows;
 mod service;
 mod smoke;
 mod sources;
+mod survey;

@@ -227,9 +227,9 @@ pub(super) fn again(ctx: &Context, plan: &mut Plan, line: &Isolation) {
     }
     match line.state {
         IsolationState::Isolated if is_left_half(ctx, line) && !ctx.policy.observe => {
-            let line = Isolation { asked: Some(Asked::Give), next_try: None, ..line.clone() };
-            plan.orders.push(Order::GiveCpus(numbers([&line])));
-            plan.isolations.push(line);
+            let name = targets_name(ctx, &[line.target]);
+            let why = format!("{name} is off line, and its siblings stay in service.");
+            bring_half_back(ctx, plan, vec![line.clone()], why);
         }
         IsolationState::Isolated | IsolationState::Released | IsolationState::Stale => {
             plan.isolations.push(Isolation { next_try: None, ..line.clone() });
@@ -311,21 +311,30 @@ pub(super) fn taken(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
 /// did not go: it is tried again to bring it back, and the set goes whole if it
 /// is still wanted.
 fn is_half_done(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, outcome: &Outcome) {
+    lines.iter_mut().for_each(|line| line.taken = Some(ctx.now));
+    let name = cpus_name(ctx, &numbers(&lines));
+    let (lines, mut released): (Vec<_>, Vec<_>) = lines.into_iter().partition(is_being_taken);
+    if !released.is_empty() {
+        released.iter_mut().for_each(|line| line.asked = Some(Asked::Give));
+        plan.orders.push(Order::GiveCpus(numbers(&released)));
+        settle(ctx, plan, released, retry::went_after_release());
+    }
+    if !lines.is_empty() {
+        let why = format!(
+            "{name} went, its siblings did not, and it did not come back: {}.",
+            outcome.answered
+        );
+        bring_half_back(ctx, plan, lines, why);
+    }
+}
+
+fn bring_half_back(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, why: String) {
     for line in &mut lines {
-        line.taken = Some(ctx.now);
         line.failures = line.failures.saturating_add(1);
         line.next_try = Some(ctx.now.after(HALF_AGAIN));
         line.asked = Some(Asked::Give);
     }
     plan.orders.push(Order::GiveCpus(numbers(&lines)));
-    let name = cpus_name(ctx, &numbers(&lines));
-    let (lines, released): (Vec<_>, Vec<_>) = lines.into_iter().partition(is_being_taken);
-    if !released.is_empty() {
-        settle(ctx, plan, released, retry::went_after_release());
-    }
-    if lines.is_empty() {
-        return;
-    }
     settle(
         ctx,
         plan,
@@ -333,10 +342,7 @@ fn is_half_done(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, outco
         Verdict {
             state: IsolationState::Failed,
             kind: DecisionKind::Failed,
-            why: format!(
-                "{name} went, its siblings did not, and it did not come back: {}.",
-                outcome.answered
-            ),
+            why,
             done: "It is being brought back; then all are tried again.".to_owned(),
             next: "Look at the kernel log, and whether the CPU comes back.".to_owned(),
             human: true,
