@@ -26,7 +26,8 @@ pub(super) fn asked_look(cpus: &[CpuId]) -> String {
 /// Looks what is bound to these CPUs alone. Writes nothing.
 pub(super) fn look(root: &Root, cpus: &[CpuId]) -> Reply {
     let survey = survey::take(root, &cpus.iter().copied().collect());
-    Reply { survey: Some(survey.clone()), ..Reply::new(Answer::On, survey.sentence()) }
+    let reply = Reply::new(Answer::On, survey.sentence());
+    Reply { survey: Some(Box::new(survey)), ..reply }
 }
 
 /// Takes these CPUs, or none of them: where one does not go, those that went

@@ -12,7 +12,7 @@ pub(super) struct Reply {
     /// For people: what came back, and what reading back says.
     pub answered: String,
     /// What a survey found.
-    pub survey: Option<Survey>,
+    pub survey: Option<Box<Survey>>,
     /// CPUs taken, and not brought back when another did not go.
     pub left_off: Vec<CpuId>,
 }

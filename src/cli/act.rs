@@ -71,7 +71,7 @@ fn show(reply: &ActReply, json: Json) -> Result<(), Exit> {
             None => print_json(&reply.isolation),
         };
     }
-    print(&(told(reply) + &reply.plan.as_ref().map(moves).unwrap_or_default()))
+    print(&(told(reply) + &reply.plan.as_deref().map(moves).unwrap_or_default()))
 }
 
 /// The line of a dry run, and beside its keys the plan.

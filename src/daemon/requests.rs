@@ -70,7 +70,7 @@ impl Requests {
         for (_, ticket, request) in these {
             let (target, reason) = (target(cycle, &request), request.reason.as_deref());
             let decided = cycle.isolate(target, reason, Some(outcome), request.dry_run, now);
-            let found = PlanView::of(&outcome.surveyed(), cpus);
+            let found = Box::new(PlanView::of(&outcome.surveyed(), cpus));
             self.decided(cycle, ticket, Deed::Isolate, &request, (decided, Some(found)));
         }
     }
@@ -87,7 +87,7 @@ impl Requests {
         ticket: Ticket,
         deed: Deed,
         request: &ActRequest,
-        (decided, found): (Result<Plan, Refusal>, Option<PlanView>),
+        (decided, found): (Result<Plan, Refusal>, Option<Box<PlanView>>),
     ) {
         let target = target(cycle, request);
         match decided {

@@ -7,7 +7,7 @@ use super::{Options, Skipped, Watch};
 use bulkhead_core::analyze::{mce, Analyzer, Rules};
 use bulkhead_core::cycle::Cycle;
 use bulkhead_core::decide::{Answer, Order, Outcome, Policy};
-use bulkhead_core::model::{CpuId, Pfn, Record, Report, Stamp, Survey, Target, Time, Wall};
+use bulkhead_core::model::{CpuId, Pfn, Record, Report, Stamp, Target, Time, Wall};
 use hashbrown::HashMap;
 use std::time::Duration;
 
@@ -155,7 +155,7 @@ impl<'w> Simulation<'w> {
                 let answer = self.answer(&order);
                 let (asked, answered) = (String::new(), String::new());
                 // Of the host that a log is of, nobody knows what was bound to which CPU.
-                let survey = Some(Survey::default());
+                let survey = Some(Box::default());
                 let left_off = Vec::new();
                 let time = self.clock;
                 let outcome = Outcome { order, answer, time, asked, answered, survey, left_off };

@@ -21,7 +21,7 @@ fn bound(vm: &Vm, arguments: &str) -> Result<(Process, i32)> {
     let mut process = vm.spawn(&format!("bulkhead-guest bind {arguments}"))?;
     process.wait_line("bound", LIMIT)?;
     let pid = process.pid()?;
-    Ok((process, pid.try_into()?))
+    Ok((process, pid))
 }
 
 fn allowed(vm: &Vm, pid: i32) -> Result<String> {

@@ -44,7 +44,7 @@ pub struct ActReply {
     pub together: Vec<String>,
     /// Of a CPU's dry run: what has to move before it goes.
     #[serde(default)]
-    pub plan: Option<PlanView>,
+    pub plan: Option<Box<PlanView>>,
 }
 
 impl IsolationView {

@@ -61,7 +61,7 @@ fn every_view_is_as_the_interface_defines_it() {
         isolation: samples::ledger().remove(0),
         dry_run: true,
         together: vec!["1".to_owned()],
-        plan: Some(PlanView::of(&samples::survey(), &[CpuId(1)])),
+        plan: Some(Box::new(PlanView::of(&samples::survey(), &[CpuId(1)]))),
     };
     for (method, reply) in [
         ("Status", json!(samples::ailing())),

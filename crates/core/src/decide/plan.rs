@@ -87,7 +87,7 @@ pub struct Outcome {
     pub answered: String,
     /// What a survey found.
     #[serde(default)]
-    pub survey: Option<Survey>,
+    pub survey: Option<Box<Survey>>,
     /// CPUs that an order to take several took, and could not bring back when
     /// another did not go.
     #[serde(default)]
@@ -98,7 +98,7 @@ impl Outcome {
     /// What an answered survey found; where it came to nothing, that nothing is
     /// known.
     pub fn surveyed(&self) -> Survey {
-        self.survey.clone().unwrap_or_else(|| Survey {
+        self.survey.as_deref().cloned().unwrap_or_else(|| Survey {
             unknown: vec![format!("the survey came to nothing ({})", self.answered)],
             ..Survey::default()
         })

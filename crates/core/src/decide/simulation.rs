@@ -323,7 +323,7 @@ impl Host {
         let look = order.is_look();
         if let (Order::Survey(cpus), false) = (&order, matches!(how, 3 | 4 | 5 | 7)) {
             let survey = found_by_survey(cpus, how);
-            let survey = Some(survey);
+            let survey = Some(Box::new(survey));
             return self.conclude(Outcome { survey, ..outcome(order, Answer::On, asked) });
         }
         if let (Order::TakeCpus(cpus), 8) = (&order, how) {
@@ -496,7 +496,7 @@ impl Host {
                 let target = Target::Cpu(CpuId(c % cpus));
                 let mut plan = isolate(&self.desk.ctx(), target, Some("x"));
                 if let Ok([order @ Order::Survey(cpus)]) = plan.as_ref().map(|p| &p.orders[..]) {
-                    let survey = Some(found_by_survey(cpus, (c % 3) as u8));
+                    let survey = Some(Box::new(found_by_survey(cpus, (c % 3) as u8)));
                     let outcome = outcome(order.clone(), Answer::On, self.desk.now);
                     let outcome = Outcome { survey, ..outcome };
                     plan = isolate_surveyed(&self.desk.ctx(), target, Some("x"), &outcome);

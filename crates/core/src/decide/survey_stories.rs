@@ -233,7 +233,7 @@ fn tasks_are_bound_again_once_all_their_cpus_are_back() {
     desk.enter(plan);
     let plan = desk.answer(give(&[1, 5]), Answer::On);
     let back = Order::PutBack(cpus(&[1, 5]), vec![both, one]);
-    assert_eq!(plan.orders, [back.clone()]);
+    assert_eq!(plan.orders, std::slice::from_ref(&back));
     assert_eq!(desk.cpu(1).asked, Some(Asked::PutBack));
     desk.answer(back, Answer::On);
     assert_eq!((desk.cpu(1).asked, desk.cpu(5).bound.len()), (None, 0));
@@ -251,7 +251,7 @@ fn tasks_are_bound_again_when_a_restart_came_between_or_somebody_brought_the_cpu
     desk.set_online(5, true);
     let plan = cpu_changed(&desk.ctx(), CpuId(5), true);
     let back = Order::PutBack(cpus(&[5]), vec![normal(7, "5")]);
-    assert_eq!(desk.enter(plan).orders, [back.clone()]);
+    assert_eq!(desk.enter(plan).orders, std::slice::from_ref(&back));
     assert_eq!(restarted(&mut desk, true).orders, [back]);
 }
 

@@ -94,7 +94,8 @@ impl Desk {
 
     /// A survey was answered.
     pub fn surveyed(&mut self, order: Order, survey: Survey) -> Plan {
-        let outcome = Outcome { survey: Some(survey), ..outcome(order, Answer::On, self.now) };
+        let outcome =
+            Outcome { survey: Some(Box::new(survey)), ..outcome(order, Answer::On, self.now) };
         let plan = answered(&self.ctx(), &outcome);
         self.enter(plan)
     }
@@ -104,7 +105,7 @@ impl Desk {
         let mut plan = isolate(&self.ctx(), target, reason)?;
         if let [order @ Order::Survey(_)] = plan.orders.as_slice() {
             let outcome = Outcome {
-                survey: self.survey.clone(),
+                survey: self.survey.clone().map(Box::new),
                 ..outcome(order.clone(), Answer::On, self.now)
             };
             plan = isolate_surveyed(&self.ctx(), target, reason, &outcome)?;
