@@ -82,8 +82,10 @@ fn decide(
         }
         Target::Cpu(id) => cpu::take(ctx, &mut plan, &BTreeSet::from([id]), &cause, survey),
     }
-    // Held back: the admin is told, and nothing is kept for later.
-    match plan.isolations.iter().find(|line| line.state == IsolationState::Refused) {
+    // Held back: the admin is told, and nothing is kept for later. A line that
+    // was held back before stays so while it is surveyed.
+    let held = |line: &&Isolation| line.state == IsolationState::Refused;
+    match plan.isolations.iter().find(held).filter(|_| plan.orders.is_empty()) {
         Some(line) => Err(Refusal { why: line.why.clone() }),
         None => Ok(group::told(ctx, plan)),
     }

@@ -83,7 +83,7 @@ pub(super) fn planned(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>, cau
     let mut new = false;
     for mut line in lines {
         line.next_try = None;
-        if line.state != first && !matches!(line.state, Wanted | Failed | Refused) {
+        if line.state != first && !matches!(line.state, Failed | Refused) {
             line.state = first;
             line.since = ctx.now;
         }

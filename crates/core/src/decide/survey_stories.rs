@@ -73,6 +73,17 @@ fn a_core_is_surveyed_before_it_is_asked_for() {
 }
 
 #[test]
+fn in_mode_observe_nothing_is_ever_wanted() {
+    let policy = Policy { observe: true, ..Policy::default() };
+    let mut desk = Desk { survey: None, ..Desk::new(policy, machine(1, 4)) };
+    assert_eq!(desk.find(core(1)).orders, [look(&[1, 5])]);
+    assert_eq!(desk.cpu(1).state, IsolationState::Observed);
+    let plan = desk.surveyed(look(&[1, 5]), Survey::default());
+    assert_eq!((plan.orders.len(), kinds(&plan)), (0, vec![DecisionKind::Observed]));
+    assert_eq!((desk.cpu(1).state, desk.cpu(1).asked), (IsolationState::Observed, None));
+}
+
+#[test]
 fn what_was_released_while_it_was_surveyed_stays() {
     let mut desk = surveying();
     desk.find(core(1));
@@ -169,6 +180,18 @@ fn an_admin_is_refused_for_what_a_survey_tells_and_nothing_is_kept() {
     let refusal = desk.ask(Target::Cpu(CpuId(2)), None).unwrap_err();
     assert!(refusal.why.contains("(cpu.dedicated)"), "{refusal}");
     assert!(desk.ledger.is_empty());
+}
+
+#[test]
+fn an_admin_may_have_what_was_held_back_before_if_nothing_holds_it_now() {
+    let mut desk = desk();
+    desk.survey = Some(tasks(&[task(7, Scheduling::Fifo, "2")]));
+    desk.find(core(2));
+    assert_eq!(desk.cpu(2).state, IsolationState::Refused);
+    desk.policy.cpu.dedicated = DedicatedPolicy::Proceed;
+    let plan = desk.ask(Target::Cpu(CpuId(2)), None).unwrap();
+    assert_eq!(plan.orders, [take(&[2])]);
+    assert_eq!(desk.cpu(2).state, IsolationState::Wanted);
 }
 
 #[test]
