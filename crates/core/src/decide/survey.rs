@@ -2,7 +2,7 @@
 
 use super::settle::targets_name;
 use super::steps::planned;
-use super::{cpu, retry, Cause, Context, Order, Outcome, Plan};
+use super::{cpu, retry, Cause, Checks, Context, Order, Outcome, Plan};
 use crate::model::{Asked, CpuId, Isolation, IsolationState, Survey, Target};
 use std::collections::BTreeSet;
 
@@ -30,11 +30,24 @@ pub(super) fn surveyed(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan
         .filter(|line| line.asked.is_some_and(Asked::is_plan))
         .cloned()
         .collect();
-    // Whatever becomes of them, nothing is under way any more.
+    // Something else began meanwhile for others that go with them, such as by an
+    // answer that came late: its answer first.
+    let is_busy = |cpu: &CpuId| {
+        let line = ctx.ledger.get(&Target::Cpu(*cpu));
+        line.is_some_and(|l| l.asked.is_some_and(|a| a.is_under_way() && !a.is_plan()))
+    };
+    let busy = planned.iter().flat_map(|line| &line.together).any(is_busy);
+    // Whatever becomes of them, no survey is under way any more.
     plan.isolations.extend(planned.iter().cloned().map(|mut line| {
         line.asked = line.asked.and_then(Asked::unplanned);
+        if busy && line.state != IsolationState::Released {
+            line.next_try = Some(ctx.now.after(Checks::SETTLE));
+        }
         line
     }));
+    if busy {
+        return plan;
+    }
     let wanted = |line: &&Isolation| {
         use IsolationState::{Failed, Observed, Refused, Wanted};
         matches!(line.state, Wanted | Failed | Refused | Observed)
