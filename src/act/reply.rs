@@ -3,6 +3,7 @@
 use super::sysfs;
 use crate::host::HostError;
 use bulkhead_core::decide::Answer;
+use bulkhead_core::model::{CpuId, Survey};
 
 /// The answer and its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,11 +11,15 @@ pub(super) struct Reply {
     pub answer: Answer,
     /// For people: what came back, and what reading back says.
     pub answered: String,
+    /// What a survey found.
+    pub survey: Option<Box<Survey>>,
+    /// CPUs taken, and not brought back when another did not go.
+    pub left_off: Vec<CpuId>,
 }
 
 impl Reply {
     pub fn new(answer: Answer, answered: impl Into<String>) -> Reply {
-        Reply { answer, answered: answered.into() }
+        Reply { answer, answered: answered.into(), survey: None, left_off: Vec::new() }
     }
 }
 

@@ -36,3 +36,4 @@ mod smoke;
 mod soak;
 mod sources;
 mod stuck;
+mod survey;

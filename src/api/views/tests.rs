@@ -3,7 +3,7 @@
 use super::*;
 use crate::api::samples;
 use crate::api::wire::DESCRIPTION;
-use bulkhead_core::model::{Component, DramPlace, Fault, PageSize, Rule};
+use bulkhead_core::model::{Component, CpuId, DramPlace, Fault, PageSize, Rule};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 use serde_json::{json, Value};
@@ -61,6 +61,7 @@ fn every_view_is_as_the_interface_defines_it() {
         isolation: samples::ledger().remove(0),
         dry_run: true,
         together: vec!["1".to_owned()],
+        plan: Some(Box::new(PlanView::of(&samples::survey(), &[CpuId(1)]))),
     };
     for (method, reply) in [
         ("Status", json!(samples::ailing())),

@@ -56,7 +56,8 @@ fn found_row(cycle: &mut Cycle) -> Uuid {
 
 pub fn answer(cycle: &mut Cycle, order: Order, answer: Answer) {
     let told = String::new();
-    let outcome = Outcome { order, answer, time: NOW, asked: told.clone(), answered: told };
+    let (asked, answered, left_off) = (told.clone(), told, Vec::new());
+    let outcome = Outcome { order, answer, time: NOW, asked, answered, survey: None, left_off };
     cycle.outcome(&outcome, NOW);
 }
 

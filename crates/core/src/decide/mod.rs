@@ -8,9 +8,11 @@
 //! [`IsolationState`](crate::model::IsolationState).
 
 mod admin;
+mod affinity;
 mod budget;
 mod checks;
 mod cpu;
+mod cpu_guard;
 mod fatal;
 mod group;
 mod guard;
@@ -37,11 +39,14 @@ mod simulation;
 mod steps;
 #[cfg(test)]
 mod stories;
+mod survey;
+#[cfg(test)]
+mod survey_stories;
 #[cfg(test)]
 mod testing;
 mod ue;
 
-pub use admin::{isolate, release, Refusal};
+pub use admin::{isolate, isolate_surveyed, release, Refusal};
 pub use checks::Checks;
 pub use cpu::cpu_changed;
 pub use fatal::fatal_again;
@@ -51,7 +56,8 @@ pub use look::touched;
 pub use pages::grown;
 pub use plan::{Answer, Decision, DecisionKind, FaultNote, Order, Outcome, Plan};
 pub use policy::{
-    Amount, CpuPolicy, HugetlbPolicy, Limits, PagePolicy, Policy, RowPolicy, Threshold, UePolicy,
+    Amount, CpuPolicy, DedicatedPolicy, HugetlbPolicy, Limits, PagePolicy, Policy, RowPolicy,
+    Threshold, UePolicy,
 };
 pub use reconcile::start;
 pub use resolve::{closed, Closing, Kept};
@@ -125,6 +131,7 @@ impl Context<'_> {
             // Of other memory it says nothing.
             unreadable: old.is_some_and(|line| line.unreadable && line.home == home),
             together: Vec::new(),
+            bound: old.map_or_else(Vec::new, |line| line.bound.clone()),
             home,
             urgency: old.map_or(cause.urgency, |line| line.urgency.and(cause.urgency)),
         }
@@ -193,6 +200,8 @@ pub fn answered(ctx: &Context, outcome: &Outcome) -> Plan {
         Order::Unpoison(pfn) => page::given(ctx, *pfn, outcome),
         Order::TakeCpus(cpus) => cpu::taken(ctx, cpus, outcome),
         Order::GiveCpus(cpus) => cpu::given(ctx, cpus, outcome),
+        Order::Survey(cpus) => survey::surveyed(ctx, cpus, outcome),
+        Order::PutBack(cpus, _) => affinity::put_back(ctx, cpus),
     };
     group::told(ctx, plan)
 }

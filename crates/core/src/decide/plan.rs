@@ -1,7 +1,9 @@
 //! What decide hands to act, and what act answers.
 
 use super::HugetlbPolicy;
-use crate::model::{CpuId, FaultState, Group, Isolation, Ledger, Pfn, Stamp, Target};
+use crate::model::{
+    BoundTask, CpuId, FaultState, Group, Isolation, Ledger, Pfn, Stamp, Survey, Target,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -27,6 +29,10 @@ pub enum Order {
     TakeCpus(Vec<CpuId>),
     /// Bring these CPUs on line.
     GiveCpus(Vec<CpuId>),
+    /// Only look what is bound to these CPUs alone.
+    Survey(Vec<CpuId>),
+    /// Bind these tasks, which were bound to these CPUs, as they were.
+    PutBack(Vec<CpuId>, Vec<BoundTask>),
 }
 
 impl Order {
@@ -53,16 +59,24 @@ impl Order {
             | Order::HardOffline(pfn)
             | Order::Inspect(pfn)
             | Order::Unpoison(pfn) => Some(*pfn),
-            Order::TakeCpus(_) | Order::GiveCpus(_) => None,
+            Order::TakeCpus(_) | Order::GiveCpus(_) | Order::Survey(_) | Order::PutBack(..) => None,
         }
     }
 
     /// The CPUs it is about; none for pages.
     pub fn cpus(&self) -> &[CpuId] {
         match self {
-            Order::TakeCpus(cpus) | Order::GiveCpus(cpus) => cpus,
+            Order::TakeCpus(cpus)
+            | Order::GiveCpus(cpus)
+            | Order::Survey(cpus)
+            | Order::PutBack(cpus, _) => cpus,
             _ => &[],
         }
+    }
+
+    /// Nothing is written for it.
+    pub fn is_look(&self) -> bool {
+        matches!(self, Order::Inspect(_) | Order::Survey(_))
     }
 }
 
@@ -109,6 +123,24 @@ pub struct Outcome {
     pub asked: String,
     /// What came back, for people: path, errno, read-back.
     pub answered: String,
+    /// What a survey found.
+    #[serde(default)]
+    pub survey: Option<Box<Survey>>,
+    /// CPUs that an order to take several took, and could not bring back when
+    /// another did not go.
+    #[serde(default)]
+    pub left_off: Vec<CpuId>,
+}
+
+impl Outcome {
+    /// What an answered survey found; where it came to nothing, that nothing is
+    /// known.
+    pub fn surveyed(&self) -> Survey {
+        self.survey.as_deref().cloned().unwrap_or_else(|| Survey {
+            unknown: vec![format!("the survey came to nothing ({})", self.answered)],
+            ..Survey::default()
+        })
+    }
 }
 
 /// What kind of sentence a decision is; each has a stable MESSAGE_ID in the

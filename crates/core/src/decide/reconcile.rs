@@ -2,8 +2,8 @@
 
 use super::settle::{settle, targets_name, Verdict};
 use super::{
-    cpu, group, guard, masked, retry, Checks, Context, Decision, DecisionKind, FaultNote, Order,
-    Plan,
+    affinity, cpu, group, guard, masked, retry, Checks, Context, Decision, DecisionKind, FaultNote,
+    Order, Plan,
 };
 use crate::model::{
     Asked, By, CpuId, FaultState, Home, Isolation, IsolationState, Pfn, Target, Undo,
@@ -20,7 +20,9 @@ use std::collections::BTreeSet;
 /// in the kernel any more. So of a CPU it is enough to look at it.
 pub fn start(ctx: &Context, checks: &mut Checks, same_boot: bool) -> Plan {
     if !same_boot {
-        return new_boot(ctx);
+        let mut plan = new_boot(ctx);
+        affinity::forget(ctx, &mut plan);
+        return plan;
     }
     let mut plan = Plan::default();
     let mut back = Vec::new();
@@ -41,6 +43,7 @@ pub fn start(ctx: &Context, checks: &mut Checks, same_boot: bool) -> Plan {
     if !back.is_empty() {
         plan.orders.push(Order::GiveCpus(back));
     }
+    affinity::follow(ctx, &mut plan);
     group::told(ctx, plan)
 }
 
@@ -83,7 +86,9 @@ fn resume_cpu(ctx: &Context, plan: &mut Plan, line: &Isolation, id: CpuId) -> Op
         return None;
     };
     let settled = Isolation { asked: None, ..line.clone() };
-    match (line.state, line.asked) {
+    // A look, and what is done to tasks, leaves no CPU off line.
+    let asked = line.asked.filter(|asked| *asked != Asked::PutBack).and_then(Asked::unplanned);
+    match (line.state, asked) {
         (IsolationState::Isolated, Some(_)) if known.online => {
             retry::released(ctx, plan, vec![settled]);
         }

@@ -1,7 +1,8 @@
 //! Common ground of the stories: a desk with a ledger on it.
 
 use super::{
-    answered, closed, due, found, Answer, Checks, Closing, Context, Order, Outcome, Plan, Policy,
+    answered, closed, due, found, isolate, isolate_surveyed, Answer, Checks, Closing, Context,
+    Order, Outcome, Plan, Policy, Refusal,
 };
 use crate::analyze::{Finding, Response};
 use crate::model::*;
@@ -49,6 +50,8 @@ pub struct Desk {
     pub ledger: Ledger,
     pub checks: Checks,
     pub now: Stamp,
+    /// What every survey finds at once; `None`: the story answers it itself.
+    pub survey: Option<Survey>,
     /// What became of each fault.
     pub states: BTreeMap<Uuid, FaultState>,
 }
@@ -57,7 +60,8 @@ impl Desk {
     pub fn new(policy: Policy, machine: Machine) -> Desk {
         let now = stamp(Time(0).after(Duration::from_secs(1_000_000)));
         let (ledger, checks) = (Ledger::new(), Checks::default());
-        Desk { policy, machine, ledger, checks, now, states: BTreeMap::new() }
+        let survey = Some(Survey::default());
+        Desk { policy, machine, ledger, checks, now, survey, states: BTreeMap::new() }
     }
 
     pub fn ctx(&self) -> Context<'_> {
@@ -75,10 +79,40 @@ impl Desk {
         (Context { policy, machine, ledger, now: *now }, checks)
     }
 
-    pub fn enter(&mut self, plan: Plan) -> Plan {
+    /// Enters it, and what surveys that it orders come to.
+    pub fn enter(&mut self, mut plan: Plan) -> Plan {
         plan.record(&mut self.ledger);
         self.states.extend(plan.faults.iter().map(|note| (note.fault, note.state)));
+        if let Some(survey) = self.survey.clone() {
+            let (surveys, orders): (Vec<_>, Vec<_>) =
+                plan.orders.into_iter().partition(|order| matches!(order, Order::Survey(_)));
+            plan.orders = orders;
+            for order in surveys {
+                plan.extend(self.surveyed(order, survey.clone()));
+            }
+        }
         plan
+    }
+
+    /// A survey was answered.
+    pub fn surveyed(&mut self, order: Order, survey: Survey) -> Plan {
+        let outcome =
+            Outcome { survey: Some(Box::new(survey)), ..outcome(order, Answer::On, self.now) };
+        let plan = answered(&self.ctx(), &outcome);
+        self.enter(plan)
+    }
+
+    /// An admin asks for a target, and its survey finds what all do.
+    pub fn ask(&mut self, target: Target, reason: Option<&str>) -> Result<Plan, Refusal> {
+        let mut plan = isolate(&self.ctx(), target, reason)?;
+        if let [order @ Order::Survey(_)] = plan.orders.as_slice() {
+            let outcome = Outcome {
+                survey: self.survey.clone().map(Box::new),
+                ..outcome(order.clone(), Answer::On, self.now)
+            };
+            plan = isolate_surveyed(&self.ctx(), target, reason, &outcome)?;
+        }
+        Ok(self.enter(plan))
     }
 
     pub fn pass(&mut self, seconds: u64) {
@@ -134,7 +168,8 @@ impl Desk {
 }
 
 pub fn outcome(order: Order, answer: Answer, time: Stamp) -> Outcome {
-    Outcome { order, answer, time, asked: "asked".into(), answered: format!("{answer:?}") }
+    let (asked, answered) = ("asked".into(), format!("{answer:?}"));
+    Outcome { order, answer, time, asked, answered, survey: None, left_off: Vec::new() }
 }
 
 /// Row `number` fails, all of whose pages had errors.
