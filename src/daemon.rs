@@ -18,6 +18,7 @@ mod edac;
 mod memory;
 mod options;
 mod pace;
+mod progress;
 mod requests;
 mod setup;
 mod signals;
@@ -32,6 +33,7 @@ use crate::log;
 use crate::monitor::{Monitor, Via};
 use crate::state::{BootRow, Store};
 use anyhow::Context as _;
+use bulkhead_core::decide::Boot;
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{Stamp, Time};
 use cycle::Cycle;
@@ -40,6 +42,7 @@ use edac::EdacCheck;
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use pace::Pace;
+use progress::Progress;
 use requests::Requests;
 use signals::{Signal, Signals};
 use std::os::fd::AsFd;
@@ -88,6 +91,7 @@ struct Daemon {
     commit_again: Option<Time>,
     /// How often the service manager wants to hear from us, and when next.
     keep_alive: Option<(Duration, Time)>,
+    progress: Progress,
 }
 
 /// Which descriptors were readable.
@@ -100,7 +104,6 @@ struct Ready {
 
 impl Daemon {
     fn run(&mut self, signals: &Signals) -> anyhow::Result<()> {
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         // There may be something from before we started.
         let mut ready = Ready { monitor: true, ..Ready::default() };
         loop {
@@ -151,6 +154,7 @@ impl Daemon {
         self.requests.answer(&self.cycle, &mut self.server);
         self.serve(start);
         self.keep_alive(start.at);
+        self.progress.follow(self.cycle.core.restoring(), start.at);
     }
 
     fn drain(&mut self, now: Stamp) {
@@ -336,7 +340,7 @@ impl Daemon {
                 // Answers to what the old one was asked are lost; the
                 // comparison with what is finds out.
                 self.actor = actor;
-                self.cycle.start(true, now);
+                self.cycle.start(Boot::Same, now);
             }
             Err(error) => tracing::warn!("the mode stays as it was: {error}"),
         }
@@ -400,6 +404,7 @@ impl Daemon {
             self.actor.next_timeout(),
             self.commit_again,
             self.keep_alive.map(|(_, next)| next),
+            self.progress.next(),
         ];
         let first = moments.into_iter().flatten().min().map(|at| at.since(now));
         let client =

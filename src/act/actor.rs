@@ -3,7 +3,7 @@
 use super::lane::{Answered, CarryOut, Done, Job, Lane, Outbox};
 use super::page::How;
 use super::reply::Reply;
-use super::{cpu, page};
+use super::{cpu, page, restore};
 use crate::host::{topology, Root};
 use bulkhead_core::decide::{Answer, Order, Outcome};
 use bulkhead_core::model::{PageSize, Stamp, Time};
@@ -145,7 +145,10 @@ impl Actor {
 
     fn lane(&mut self, order: &Order) -> &mut Lane {
         match order {
-            Order::SoftOffline(_) | Order::HardOffline(_) | Order::Unpoison(_) => &mut self.pages,
+            Order::SoftOffline(_)
+            | Order::Restore(_)
+            | Order::HardOffline(_)
+            | Order::Unpoison(_) => &mut self.pages,
             Order::TakeCpus(_) | Order::GiveCpus(_) => &mut self.cpus,
             Order::Inspect(_) => &mut self.looks,
         }
@@ -168,6 +171,7 @@ impl Kernel {
         match order {
             Order::SoftOffline(pfn) => page::offline(&self.root, self.page_size, *pfn, How::Soft),
             Order::HardOffline(pfn) => page::offline(&self.root, self.page_size, *pfn, How::Hard),
+            Order::Restore(pages) => restore::restore(&self.root, self.page_size, pages),
             Order::Inspect(pfn) => page::inspect(&self.root, *pfn),
             Order::Unpoison(pfn) => page::unpoison(&self.root, *pfn),
             Order::TakeCpus(cpus) => cpu::take(&self.root, cpus),
@@ -180,6 +184,7 @@ impl Kernel {
         let asked = match &job.order {
             Order::SoftOffline(pfn) => page::asked_offline(root, self.page_size, *pfn, How::Soft),
             Order::HardOffline(pfn) => page::asked_offline(root, self.page_size, *pfn, How::Hard),
+            Order::Restore(pages) => restore::asked(root, pages),
             Order::Inspect(pfn) => page::asked_inspect(root, *pfn),
             Order::Unpoison(pfn) => page::asked_unpoison(root, *pfn),
             Order::TakeCpus(cpus) => cpu::asked(root, cpus, false),
@@ -191,6 +196,7 @@ impl Kernel {
             time: job.asked_at,
             asked,
             answered: reply.answered,
+            apart: reply.apart,
         }
     }
 }

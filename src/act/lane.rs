@@ -3,7 +3,7 @@
 
 use super::reply::Reply;
 use bulkhead_core::decide::{Answer, Order};
-use bulkhead_core::model::{CpuId, Pfn, Stamp, Time};
+use bulkhead_core::model::{Stamp, Time};
 use nix::sys::eventfd::EventFd;
 use std::collections::VecDeque;
 use std::sync::mpsc::Sender;
@@ -249,23 +249,6 @@ impl Shared {
 
 /// Whether two orders are about the same page or CPU.
 fn overlap(a: &Order, b: &Order) -> bool {
-    let same_page = page(a).is_some() && page(a) == page(b);
-    same_page || cpus(a).iter().any(|cpu| cpus(b).contains(cpu))
-}
-
-fn page(order: &Order) -> Option<Pfn> {
-    match order {
-        Order::SoftOffline(pfn)
-        | Order::HardOffline(pfn)
-        | Order::Inspect(pfn)
-        | Order::Unpoison(pfn) => Some(*pfn),
-        Order::TakeCpus(_) | Order::GiveCpus(_) => None,
-    }
-}
-
-fn cpus(order: &Order) -> &[CpuId] {
-    match order {
-        Order::TakeCpus(cpus) | Order::GiveCpus(cpus) => cpus,
-        _ => &[],
-    }
+    a.pages().iter().any(|page| b.pages().contains(page))
+        || a.cpus().iter().any(|cpu| b.cpus().contains(cpu))
 }

@@ -7,7 +7,7 @@ use crate::event::{timestamp, Body, Event};
 use crate::state::Attempt;
 use bulkhead_core::analyze::{Analyzer, Rules};
 use bulkhead_core::cycle::{self, Books};
-use bulkhead_core::decide::{self, Decision, Order, Outcome, Plan, Policy};
+use bulkhead_core::decide::{self, Boot, Decision, Order, Outcome, Plan, Policy};
 use bulkhead_core::model::{
     CpuId, Fault, FaultState, Group, Machine, Pfn, Report, Source, Stamp, Target, Time,
 };
@@ -33,14 +33,15 @@ impl Cycle {
     }
 
     /// Compares what should be with what is, after a start.
-    pub fn start(&mut self, same_boot: bool, now: Stamp) {
+    pub fn start(&mut self, boot: Boot, now: Stamp) {
         let page_size = self.core.machine.page_size;
         let groups: Vec<Group> =
             self.core.books.faults.values().filter_map(|f| Group::of(f, page_size)).collect();
         for group in groups {
             self.core.books.put_group(group);
         }
-        self.core.start(same_boot, now);
+        self.core.start(boot, now);
+        self.core.books.boot.restored = self.core.restoring().is_none();
         // The kernel may have taken pages while nobody looked.
         let watched: Vec<Pfn> = self.core.analyzer.watched_pages().collect();
         for pfn in watched {
@@ -93,23 +94,40 @@ impl Cycle {
 
     /// act answered. For CPUs, call [`Cycle::set_machine`] before.
     pub fn outcome(&mut self, outcome: &Outcome, now: Stamp) {
+        if let Order::Restore(_) = &outcome.order {
+            self.restored(outcome);
+        }
         let target = match &outcome.order {
             Order::SoftOffline(pfn) | Order::HardOffline(pfn) | Order::Unpoison(pfn) => {
                 Some(Target::Page(*pfn))
             }
             Order::TakeCpus(cpus) | Order::GiveCpus(cpus) => cpus.first().map(|c| Target::Cpu(*c)),
-            Order::Inspect(_) => None,
+            Order::Inspect(_) | Order::Restore(_) => None,
         };
         if let Some(target) = target {
-            self.core.books.attempted(Attempt {
-                fault: self.core.books.ledger.get(&target).and_then(|line| line.fault),
-                target,
-                time: outcome.time,
-                asked: outcome.asked.clone(),
-                answered: outcome.answered.clone(),
-            });
+            self.attempted(target, outcome.time, &outcome.asked, &outcome.answered);
         }
         self.core.answered(outcome, now);
+        self.core.books.boot.restored = self.core.restoring().is_none();
+    }
+
+    /// Of many pages taken again after a boot only those are kept that did not
+    /// come off: the others have the attempt that took them first.
+    fn restored(&mut self, outcome: &Outcome) {
+        for apart in &outcome.apart {
+            let target = Target::Page(apart.pfn);
+            self.attempted(target, outcome.time, &apart.asked, &apart.answered);
+        }
+    }
+
+    fn attempted(&mut self, target: Target, time: Stamp, asked: &str, answered: &str) {
+        self.core.books.attempted(Attempt {
+            fault: self.core.books.ledger.get(&target).and_then(|line| line.fault),
+            target,
+            time,
+            asked: asked.to_owned(),
+            answered: answered.to_owned(),
+        });
     }
 
     /// Somebody, perhaps we, brought a CPU on or off line.

@@ -5,6 +5,7 @@ use super::dimms::LateDimms;
 use super::edac::EdacCheck;
 use super::memory::Memory;
 use super::pace::Pace;
+use super::progress::Progress;
 use super::requests::Requests;
 use super::{Daemon, Options};
 use crate::act::Actor;
@@ -18,7 +19,7 @@ use crate::monitor::{Choice, Monitor, State};
 use crate::state::{BootRow, Saved, Store};
 use anyhow::Context as _;
 use bulkhead_core::analyze::{Analyzer, Rules};
-use bulkhead_core::decide::Policy;
+use bulkhead_core::decide::{Boot, Policy};
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{Machine, Stamp};
 use serde::de::DeserializeOwned;
@@ -46,7 +47,9 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         tracing::warn!("{note}");
     }
     let anchor = saved
-        .anchor
+        .boot
+        .as_ref()
+        .map(|boot| boot.anchor)
         .unwrap_or_else(|| Anchor::of_new_boot(clock::boottime(), clock::wall(), saved.last));
     let now = clock::now(anchor);
     let machine = machine(&root, &saved)?;
@@ -62,7 +65,11 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         .context("open the sources")?;
     let edac = EdacCheck::new(&root, saved.cursors.get(EdacCheck::key()).cloned());
 
-    let same_boot = saved.same_boot;
+    let boot_is = match &saved.boot {
+        None => Boot::New,
+        Some(boot) if !boot.restored => Boot::Unfinished,
+        Some(_) => Boot::Same,
+    };
     let boots = std::mem::take(&mut saved.boots);
     let mut analyzer = Analyzer::new(Rules::from(&policy));
     restore(&mut analyzer, &mut saved, &machine);
@@ -73,7 +80,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     for note in notes {
         cycle.config_event(&note.to_string(), now);
     }
-    cycle.start(same_boot, now);
+    cycle.start(boot_is, now);
     tell_sources(&mut cycle, &monitor, now);
     tracing::info!(
         mode = if cycle.core.policy.observe { "observe" } else { "isolate" },
@@ -102,6 +109,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         more: false,
         commit_again: None,
         keep_alive: keep_alive(now),
+        progress: Progress::begun(now.at),
     })
 }
 
@@ -145,7 +153,7 @@ fn parsed<T: DeserializeOwned>(what: &str, json: &str) -> Option<T> {
 fn boot(boot_id: String, anchor: Anchor, now: Stamp) -> BootRow {
     let up = i64::try_from(clock::boottime()).unwrap_or(i64::MAX);
     let started = bulkhead_core::model::Wall(now.wall.0.saturating_sub(up));
-    BootRow { boot_id, started, anchor, last: now }
+    BootRow { boot_id, started, anchor, last: now, restored: false }
 }
 
 /// What each source is like from the start: a failed one must not be found out

@@ -3,6 +3,7 @@
 use super::{HostError, Root};
 use bulkhead_core::model::Pfn;
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
@@ -42,20 +43,73 @@ impl PageFlags {
     /// When the file cannot be read.
     pub fn is_poisoned(&self, pfn: Pfn) -> Result<Option<bool>, HostError> {
         let mut word = [0; 8];
+        let words = self.read(pfn, &mut word)?;
+        Ok(words.first().and_then(|word| is_poisoned(*word)))
+    }
+
+    /// [`PageFlags::is_poisoned`] of many pages, in ascending order: those that
+    /// lie close together in one read.
+    ///
+    /// # Errors
+    /// Per page, when the file cannot be read there.
+    pub fn are_poisoned(&self, pages: &[Pfn]) -> Vec<Result<Option<bool>, HostError>> {
+        let close = |a: &Pfn, b: &Pfn| b.0.checked_sub(a.0).is_some_and(|gap| gap <= CLOSE);
+        let mut buffer = Vec::new();
+        let mut answers = Vec::with_capacity(pages.len());
+        for run in pages.chunk_by(close).flat_map(|run| run.chunks(MOST_AT_ONCE)) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+            // At most MOST_AT_ONCE pages, each CLOSE to the next.
+            let frames = usize::try_from(last.0 - first.0 + 1).unwrap_or(1);
+            buffer.resize(frames.saturating_mul(8), 0);
+            let words = self.read(*first, &mut buffer);
+            answers.extend(run.iter().map(|pfn| match &words {
+                Ok(words) => {
+                    let at = usize::try_from(pfn.0 - first.0).unwrap_or(usize::MAX);
+                    Ok(words.get(at).and_then(|word| is_poisoned(*word)))
+                }
+                Err(error) => Err(HostError {
+                    operation: error.operation,
+                    path: error.path.clone(),
+                    cause: copy(&error.cause),
+                }),
+            }));
+        }
+        answers
+    }
+
+    /// The words of `first` and the frames after it, as far as there are any
+    /// and `buffer` goes.
+    fn read(&self, first: Pfn, buffer: &mut [u8]) -> Result<Vec<u64>, HostError> {
         // The kernel's file offset is signed.
-        let Some(offset) = pfn.0.checked_mul(8).filter(|o| i64::try_from(*o).is_ok()) else {
-            return Ok(None);
+        let Some(offset) = first.0.checked_mul(8).filter(|o| i64::try_from(*o).is_ok()) else {
+            return Ok(Vec::new());
         };
-        match self.file.read_at(&mut word, offset) {
-            Ok(8) => {
-                let flags = u64::from_ne_bytes(word);
-                let bit = |n: u32| flags & (1 << n) != 0;
-                Ok((!bit(KPF_NOPAGE)).then_some(bit(KPF_HWPOISON)))
+        match self.file.read_at(buffer, offset) {
+            Ok(read) => {
+                let words = buffer.get(..read).unwrap_or_default().chunks_exact(8);
+                Ok(words.filter_map(|w| w.try_into().ok()).map(u64::from_ne_bytes).collect())
             }
-            Ok(_) => Ok(None),
             Err(cause) => Err(HostError { operation: "read", path: self.path.clone(), cause }),
         }
     }
+}
+
+/// Frames between two pages that are read over rather than skipped: the kernel
+/// makes up a frame's word in less than a system call takes.
+const CLOSE: u64 = 16;
+
+/// Pages of one read at most, which bounds what is read to 32 KiB.
+const MOST_AT_ONCE: usize = 256;
+
+/// `None` where there is no page.
+fn is_poisoned(flags: u64) -> Option<bool> {
+    let bit = |n: u32| flags & (1 << n) != 0;
+    (!bit(KPF_NOPAGE)).then_some(bit(KPF_HWPOISON))
+}
+
+/// An [`io::Error`] is not `Clone`; one of the kernel's is its number.
+fn copy(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 #[cfg(test)]
@@ -85,6 +139,22 @@ mod tests {
         let (_dir, flags) = flags(&[0, 1 << 20]);
         for none in [1, 2, 1 << 40, i64::MAX as u64 / 8 + 1, u64::MAX] {
             assert_eq!(flags.is_poisoned(Pfn(none)).unwrap(), None, "{none:#x}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn many_are_read_as_each_by_itself(
+            words in proptest::collection::vec(proptest::prelude::any::<u64>(), 0..700),
+            pages in proptest::collection::btree_set(0u64..900, 0..400),
+        ) {
+            let (_dir, flags) = flags(&words);
+            let pages: Vec<Pfn> = pages.into_iter().map(Pfn).collect();
+            let together = flags.are_poisoned(&pages);
+            proptest::prop_assert_eq!(together.len(), pages.len());
+            for (pfn, answer) in pages.iter().zip(together) {
+                proptest::prop_assert_eq!(answer.unwrap(), flags.is_poisoned(*pfn).unwrap());
+            }
         }
     }
 

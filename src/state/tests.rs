@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 fn boot(id: &str, now: u64) -> BootRow {
     let last = Stamp { at: Time(now), wall: Wall(now as i64) };
-    BootRow { boot_id: id.into(), started: Wall(0), anchor: Anchor(7), last }
+    BootRow { boot_id: id.into(), started: Wall(0), anchor: Anchor(7), last, restored: true }
 }
 
 fn event(n: i64) -> Event {
@@ -40,6 +40,7 @@ fn isolation(target: Target, state: IsolationState, since: u64) -> Isolation {
         together: vec![],
         urgency: Urgency::default(),
         home: Home::Unknown,
+        restores: false,
     }
 }
 
@@ -138,10 +139,9 @@ fn what_was_committed_is_there_after_a_restart() {
         evidence: vec![("page:1".into(), "[1]".into())],
         counts: vec![count],
         cursors: [("bpf:generation".into(), "4".into())].into(),
-        anchor: Some(Anchor(7)),
         last: Some(Time(200)),
         machine: Some("{}".into()),
-        same_boot: true,
+        boot: Some(later.clone()),
         boots: vec![later],
         notes: vec![],
     };
@@ -163,7 +163,7 @@ fn another_boot_keeps_isolations_and_file_places_but_not_the_counts_of_the_kerne
     };
     store.commit(&change).unwrap();
     let saved = store.load("b").unwrap();
-    assert_eq!((saved.same_boot, saved.anchor, saved.machine), (false, None, None));
+    assert_eq!((saved.boot, saved.machine), (None, None));
     assert_eq!((saved.ledger.len(), saved.counts.len()), (1, 0));
     assert_eq!(saved.cursors, [("file:/a".into(), "2".into())].into());
 
@@ -590,6 +590,7 @@ prop_compose! {
         Isolation {
             target, state, by, since, taken, why, fault, release, next_try, failures, asked,
             ue, together, urgency: Urgency { severity: Severity::Major, seen }, home: Home::Unknown,
+            restores: seen,
         }
     }
 }

@@ -8,6 +8,7 @@
 //! [`IsolationState`](crate::model::IsolationState).
 
 mod admin;
+mod belongs;
 mod budget;
 mod checks;
 mod cpu;
@@ -19,6 +20,10 @@ mod pages;
 pub mod plan;
 pub mod policy;
 mod reconcile;
+mod restore;
+mod restore_cpus;
+#[cfg(test)]
+mod restore_stories;
 mod retry;
 mod room;
 #[cfg(test)]
@@ -39,9 +44,10 @@ pub use cpu::cpu_changed;
 pub use guard::{usage, Usage};
 pub use look::touched;
 pub use pages::grown;
-pub use plan::{Answer, Decision, DecisionKind, FaultNote, Order, Outcome, Plan};
+pub use plan::{Answer, Apart, Decision, DecisionKind, FaultNote, Order, Outcome, Plan};
 pub use policy::{Amount, CpuPolicy, Limits, PagePolicy, Policy, RowPolicy, Threshold, UePolicy};
-pub use reconcile::start;
+pub use reconcile::{start, Boot};
+pub use restore::{restored, Restoring};
 pub use retry::{due, next_due};
 pub use ue::page_reported_failed;
 
@@ -109,6 +115,7 @@ impl Context<'_> {
             ue: old.and_then(|line| line.ue),
             together: Vec::new(),
             home: self.machine.home(target),
+            restores: old.is_some_and(|line| line.restores),
             urgency: old.map_or(cause.urgency, |line| line.urgency.and(cause.urgency)),
         }
     }
@@ -167,6 +174,7 @@ fn told(ctx: &Context, fault: &Fault, kind: DecisionKind, state: FaultState) -> 
 pub fn answered(ctx: &Context, outcome: &Outcome) -> Plan {
     let plan = match &outcome.order {
         Order::SoftOffline(pfn) | Order::HardOffline(pfn) => page::taken(ctx, *pfn, outcome),
+        Order::Restore(_) => restore::answered(ctx, outcome),
         Order::Inspect(pfn) => look::looked(ctx, *pfn, outcome),
         Order::Unpoison(pfn) => page::given(ctx, *pfn, outcome),
         Order::TakeCpus(cpus) => cpu::taken(ctx, cpus, outcome),

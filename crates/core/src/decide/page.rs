@@ -90,6 +90,8 @@ pub(super) fn take(
     }
     let room = if ctx.ledger.get(&line.target).is_some_and(|old| guard::is_spoken_for(ctx, old)) {
         Ok(())
+    } else if line.restores {
+        budget.take_memory()
     } else {
         budget.take(ctx)
     };
@@ -171,7 +173,7 @@ fn is_off(ctx: &Context, plan: &mut Plan, mut line: Isolation, outcome: &Outcome
     if line.ue.is_some() {
         line.by = By::Bulkhead;
     } else {
-        line.taken = Some(ctx.now);
+        line.went(ctx.now);
     }
     let why = retry::cause_of(ctx, &line);
     retry::clear(&mut line);

@@ -2,6 +2,7 @@
 
 use crate::model::{CpuId, FaultState, Group, Isolation, Ledger, Pfn, Stamp, Target};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// One thing to ask of the kernel.
@@ -10,6 +11,9 @@ use uuid::Uuid;
 pub enum Order {
     /// Migrate the page away and never use it again.
     SoftOffline(Pfn),
+    /// [`Order::SoftOffline`] each of these pages, which an earlier boot had out
+    /// of service.
+    Restore(Vec<Pfn>),
     /// Hand the page to memory_failure(): may kill its users.
     HardOffline(Pfn),
     /// Only look whether the page is out of service.
@@ -29,6 +33,24 @@ impl Order {
             Order::TakeCpus(cpus) | Order::GiveCpus(cpus) => cpus,
             _ => &[],
         }
+    }
+
+    /// The pages it is about; none for CPUs.
+    pub fn pages(&self) -> &[Pfn] {
+        match self {
+            Order::SoftOffline(pfn)
+            | Order::HardOffline(pfn)
+            | Order::Inspect(pfn)
+            | Order::Unpoison(pfn) => std::slice::from_ref(pfn),
+            Order::Restore(pages) => pages,
+            Order::TakeCpus(_) | Order::GiveCpus(_) => &[],
+        }
+    }
+
+    /// It takes something, whether or not for the first time.
+    pub fn is_take(&self) -> bool {
+        use Order::{HardOffline, Restore, SoftOffline, TakeCpus};
+        matches!(self, SoftOffline(_) | Restore(_) | HardOffline(_) | TakeCpus(_))
     }
 }
 
@@ -71,6 +93,39 @@ pub struct Outcome {
     pub asked: String,
     /// What came back, for people: path, errno, read-back.
     pub answered: String,
+    /// Of the pages of [`Order::Restore`] those with an answer of their own:
+    /// what is said above is of all the others.
+    #[serde(default)]
+    pub apart: Vec<Apart>,
+}
+
+/// A page of [`Order::Restore`] that did not come off as the others did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Apart {
+    /// Which.
+    pub pfn: Pfn,
+    /// What is.
+    pub answer: Answer,
+    /// What was written where, for people.
+    pub asked: String,
+    /// What came back, for people.
+    pub answered: String,
+}
+
+impl Outcome {
+    /// What came of each page of [`Order::Restore`], as if each had been an
+    /// order of its own.
+    pub fn each(&self) -> impl Iterator<Item = Outcome> + '_ {
+        let apart: BTreeMap<Pfn, &Apart> = self.apart.iter().map(|a| (a.pfn, a)).collect();
+        self.order.pages().iter().map(move |pfn| {
+            let (answer, asked, answered) = match apart.get(pfn) {
+                Some(apart) => (apart.answer, apart.asked.clone(), apart.answered.clone()),
+                None => (self.answer, self.asked.clone(), self.answered.clone()),
+            };
+            let order = Order::SoftOffline(*pfn);
+            Outcome { order, answer, time: self.time, asked, answered, apart: Vec::new() }
+        })
+    }
 }
 
 /// What kind of sentence a decision is; each has a stable MESSAGE_ID in the
@@ -140,6 +195,13 @@ pub struct FaultNote {
 pub struct Plan {
     /// Ledger lines to insert or replace.
     pub isolations: Vec<Isolation>,
+    /// Ledger lines that the store has right already, as isolated: how far the
+    /// restoring of them has come is for memory alone.
+    #[serde(default)]
+    pub restoring: Vec<Isolation>,
+    /// Ledger lines to forget, before the others are entered.
+    #[serde(default)]
+    pub gone: Vec<Target>,
     /// Pages that stand or fall as one fault: to insert, to replace, or to end.
     #[serde(default)]
     pub groups: Vec<Group>,
@@ -155,6 +217,8 @@ impl Plan {
     /// Adds all of `other`.
     pub fn extend(&mut self, other: Plan) {
         self.isolations.extend(other.isolations);
+        self.restoring.extend(other.restoring);
+        self.gone.extend(other.gone);
         self.groups.extend(other.groups);
         self.faults.extend(other.faults);
         self.orders.extend(other.orders);
@@ -165,7 +229,10 @@ impl Plan {
     /// lines it forgot for want of room. Every plan is entered before the next
     /// one is made: a plan counts only what the ledger holds.
     pub fn record(&self, ledger: &mut Ledger) -> Vec<Target> {
-        for line in &self.isolations {
+        for target in &self.gone {
+            ledger.remove(target);
+        }
+        for line in self.isolations.iter().chain(&self.restoring) {
             ledger.insert(line.clone());
         }
         for group in &self.groups {

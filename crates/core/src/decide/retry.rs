@@ -117,6 +117,7 @@ pub(super) fn clear(line: &mut Isolation) {
     line.next_try = None;
     line.failures = 0;
     line.asked = None;
+    line.restores = false;
 }
 
 /// What is still unanswered after this answer to an order to take, or to a look
@@ -168,6 +169,7 @@ pub(super) fn released(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>
         line.release = None;
         line.next_try = None;
         line.failures = 0;
+        line.restores = false;
     }
     let targets: Vec<Target> = lines.iter().map(|line| line.target).collect();
     let name = targets_name(ctx, &targets);
