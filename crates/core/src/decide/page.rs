@@ -152,6 +152,7 @@ pub(super) fn taken(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
         (_, false) => {
             // Released or re-decided meanwhile, and it did not go.
             line.asked = retry::asked_after(&line, outcome);
+            line.restores &= line.state != IsolationState::Released;
             plan.isolations.push(line);
         }
     }

@@ -169,7 +169,8 @@ pub(super) fn released(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>
         line.release = None;
         line.next_try = None;
         line.failures = 0;
-        line.restores = false;
+        // Until its order is answered it has the place of the day that it had.
+        line.restores &= line.is_under_way();
     }
     let targets: Vec<Target> = lines.iter().map(|line| line.target).collect();
     let name = targets_name(ctx, &targets);
