@@ -15,6 +15,7 @@ mod answers;
 mod cycle;
 mod dimms;
 mod edac;
+mod last_boot;
 mod memory;
 mod options;
 mod pace;

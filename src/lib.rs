@@ -10,6 +10,7 @@
 
 pub mod act;
 pub mod api;
+pub mod bootmask;
 pub mod cli;
 pub mod config;
 pub mod daemon;

@@ -20,7 +20,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("act", &["host"]),
     ("state", &["event"]),
     ("api", &["event"]),
-    ("cli", &["api", "config", "event", "replay"]),
+    ("bootmask", &["host"]),
+    ("cli", &["api", "bootmask", "config", "event", "replay"]),
     ("daemon", &["act", "api", "config", "event", "host", "log", "monitor", "state"]),
 ];
 
@@ -29,6 +30,7 @@ const WRITERS: &[(&str, &str)] = &[
     ("src/state/", "the state directory is ours"),
     ("src/monitor/tracefs/", "its private tracing instance is set up by writing to it"),
     ("src/api/", "its socket"),
+    ("src/bootmask/grub.rs", "its GRUB drop-in"),
 ];
 
 #[test]

@@ -146,7 +146,9 @@ impl Actor {
     fn lane(&mut self, order: &Order) -> &mut Lane {
         match order {
             Order::SoftOffline(_)
-            | Order::Restore(_)
+            | Order::SoftOfflineSparing(..)
+            | Order::Restore(..)
+            | Order::OfflineFree(_)
             | Order::HardOffline(_)
             | Order::Unpoison(_) => &mut self.pages,
             Order::TakeCpus(_) | Order::GiveCpus(_) => &mut self.cpus,
@@ -170,8 +172,14 @@ impl Kernel {
     fn carry_out(&self, order: &Order) -> Reply {
         match order {
             Order::SoftOffline(pfn) => page::offline(&self.root, self.page_size, *pfn, How::Soft),
+            Order::SoftOfflineSparing(pfn, hugetlb) => {
+                page::offline_sparing(&self.root, self.page_size, *pfn, *hugetlb)
+            }
+            Order::OfflineFree(pfn) => page::offline(&self.root, self.page_size, *pfn, How::Free),
             Order::HardOffline(pfn) => page::offline(&self.root, self.page_size, *pfn, How::Hard),
-            Order::Restore(pages) => restore::restore(&self.root, self.page_size, pages),
+            Order::Restore(pages, hugetlb) => {
+                restore::restore(&self.root, self.page_size, pages, *hugetlb)
+            }
             Order::Inspect(pfn) => page::inspect(&self.root, *pfn),
             Order::Unpoison(pfn) => page::unpoison(&self.root, *pfn),
             Order::TakeCpus(cpus) => cpu::take(&self.root, cpus),
@@ -182,9 +190,12 @@ impl Kernel {
     fn outcome(&self, job: Job, reply: Reply) -> Outcome {
         let root = &self.root;
         let asked = match &job.order {
-            Order::SoftOffline(pfn) => page::asked_offline(root, self.page_size, *pfn, How::Soft),
+            Order::SoftOffline(pfn) | Order::SoftOfflineSparing(pfn, _) => {
+                page::asked_offline(root, self.page_size, *pfn, How::Soft)
+            }
+            Order::OfflineFree(pfn) => page::asked_offline(root, self.page_size, *pfn, How::Free),
             Order::HardOffline(pfn) => page::asked_offline(root, self.page_size, *pfn, How::Hard),
-            Order::Restore(pages) => restore::asked(root, pages),
+            Order::Restore(pages, _) => restore::asked(root, pages),
             Order::Inspect(pfn) => page::asked_inspect(root, *pfn),
             Order::Unpoison(pfn) => page::asked_unpoison(root, *pfn),
             Order::TakeCpus(cpus) => cpu::asked(root, cpus, false),

@@ -2,8 +2,9 @@
 
 use super::reply::Reply;
 use super::sysfs;
+use crate::host::hugetlb::{self, Pool};
 use crate::host::{pageflags, HostError, PageFlags, Root};
-use bulkhead_core::decide::Answer;
+use bulkhead_core::decide::{Answer, HugetlbPolicy};
 use bulkhead_core::model::{PageSize, Pfn};
 use std::io;
 use std::path::PathBuf;
@@ -14,6 +15,10 @@ use std::path::PathBuf;
 pub(super) enum How {
     /// Its content is moved; nobody notices.
     Soft,
+    /// The same, if it is free and so has no content; the file is not written
+    /// otherwise. Whoever gets the page between the look and the write has it
+    /// moved.
+    Free,
     /// memory_failure(): its users may be killed.
     Hard,
 }
@@ -25,7 +30,7 @@ const UNPOISON: &str = "sys/kernel/debug/hwpoison/unpoison-pfn";
 impl How {
     pub(super) fn file(self) -> &'static str {
         match self {
-            How::Soft => "sys/devices/system/memory/soft_offline_page",
+            How::Soft | How::Free => "sys/devices/system/memory/soft_offline_page",
             How::Hard => "sys/devices/system/memory/hard_offline_page",
         }
     }
@@ -62,8 +67,39 @@ fn try_offline(root: &Root, size: PageSize, pfn: Pfn, how: How) -> Result<Reply,
         None => return Ok(no_page()),
         Some(false) => {}
     }
+    if how == How::Free && !flags.is_free(pfn)? {
+        return Ok(Reply::new(Answer::InUse, "the page is in use; nothing was written"));
+    }
     let wrote = sysfs::write(&root.path(how.file()), &size.addr(pfn).to_string());
     Ok(conclude_offline(how, wrote, flags.is_poisoned(pfn)))
+}
+
+/// Soft-offlines a page unless it is part of a huge page that `hugetlb` keeps.
+/// Where the pool cannot be read it keeps them all.
+pub(super) fn offline_sparing(
+    root: &Root,
+    size: PageSize,
+    pfn: Pfn,
+    hugetlb: HugetlbPolicy,
+) -> Reply {
+    let spared = |why: String| Reply::new(Answer::Spared, why);
+    let pool =
+        match PageFlags::open(root).and_then(|flags| hugetlb::pool_of(root, &flags, size, pfn)) {
+            Ok(Some(pool)) => pool,
+            Ok(None) => return offline(root, size, pfn, How::Soft),
+            Err(error) => return spared(format!("{error}; nothing was written")),
+        };
+    let Pool { page_kib, free } = pool;
+    match hugetlb {
+        HugetlbPolicy::KeepFree(keep) if free <= u64::from(keep) => spared(format!(
+            "{free} huge pages of {page_kib} KiB are free, and {keep} must stay so; nothing was \
+             written"
+        )),
+        HugetlbPolicy::Never => {
+            spared(format!("it is of a huge page of {page_kib} KiB, none of which may go"))
+        }
+        HugetlbPolicy::KeepFree(_) | HugetlbPolicy::Always => offline(root, size, pfn, How::Soft),
+    }
 }
 
 /// The kernel's word and the read-back together. The read-back decides:
@@ -198,6 +234,18 @@ mod tests {
     }
 
     #[test]
+    fn a_page_in_use_is_not_asked_for_where_only_a_free_one_is_to_go() {
+        let (_dir, root) = host(&[1 << 10, 1 << 11, FREE]);
+        for in_use in [Pfn(1), Pfn(2)] {
+            let reply = offline(&root, PageSize::KIB_4, in_use, How::Free);
+            assert_eq!(reply.answer, Answer::InUse, "{in_use:?}");
+        }
+        assert_eq!(fs::read_to_string(root.path(How::Free.file())).unwrap(), "");
+        offline(&root, PageSize::KIB_4, Pfn(0), How::Free);
+        assert_eq!(fs::read_to_string(root.path(How::Free.file())).unwrap(), "0x0");
+    }
+
+    #[test]
     fn a_page_that_is_off_already_is_left_alone() {
         let (_dir, root) = host(&[FREE, POISONED]);
         let reply = offline(&root, PageSize::KIB_4, Pfn(1), How::Soft);
@@ -260,6 +308,45 @@ mod tests {
         let reply = conclude_offline(How::Hard, errno(libc::EBUSY), Ok(Some(true)));
         assert_eq!(reply.answer, Answer::Off);
         assert!(reply.answered.contains("EBUSY"), "{}", reply.answered);
+    }
+
+    /// One base page and one huge page of 8 KiB, of whose pool `free` are free.
+    fn host_with_a_pool(free: u32) -> (tempfile::TempDir, Root) {
+        let (dir, root) = host(&[FREE, FREE, 1 << 15 | 1 << 17, 1 << 16 | 1 << 17]);
+        let pool = "sys/kernel/mm/hugepages/hugepages-8kB";
+        fs::create_dir_all(root.path(pool)).unwrap();
+        fs::write(root.path(&format!("{pool}/free_hugepages")), free.to_string()).unwrap();
+        fs::write(root.path(&format!("{pool}/resv_hugepages")), "0").unwrap();
+        (dir, root)
+    }
+
+    #[test]
+    fn a_huge_page_is_spared_as_the_policy_says_and_a_base_page_is_not() {
+        let keep = HugetlbPolicy::KeepFree;
+        for (pfn, policy, free, asked) in [
+            (0, HugetlbPolicy::Never, 9, true),
+            (2, HugetlbPolicy::Never, 9, false),
+            (3, HugetlbPolicy::Never, 9, false),
+            (3, keep(2), 2, false),
+            (3, keep(2), 3, true),
+            (3, keep(0), 0, false),
+            (3, HugetlbPolicy::Always, 0, true),
+        ] {
+            let (_dir, root) = host_with_a_pool(free);
+            let reply = offline_sparing(&root, PageSize::KIB_4, Pfn(pfn), policy);
+            let wrote = !fs::read_to_string(root.path(How::Soft.file())).unwrap().is_empty();
+            assert_eq!((wrote, reply.answer != Answer::Spared), (asked, asked), "{reply:?}");
+        }
+    }
+
+    #[test]
+    fn a_pool_that_cannot_be_read_keeps_its_huge_pages() {
+        let (_dir, root) = host_with_a_pool(9);
+        fs::remove_dir_all(root.path("sys/kernel/mm/hugepages")).unwrap();
+        let policy = HugetlbPolicy::KeepFree(1);
+        let reply = offline_sparing(&root, PageSize::KIB_4, Pfn(3), policy);
+        assert_eq!(reply.answer, Answer::Spared);
+        assert_eq!(fs::read_to_string(root.path(How::Soft.file())).unwrap(), "");
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Many pages of an earlier boot taken out of service in one go.
 
-use super::page::{conclude_offline, How};
+use super::page::{asked_offline, conclude_offline, offline_sparing, How};
 use super::reply::Reply;
 use super::sysfs;
 use crate::host::{PageFlags, Root};
-use bulkhead_core::decide::{Answer, Apart};
+use bulkhead_core::decide::{Answer, Apart, HugetlbPolicy};
 use bulkhead_core::model::{PageSize, Pfn};
 
 /// What [`restore`] asks, for people.
@@ -19,7 +19,10 @@ pub(super) fn asked(root: &Root, pages: &[Pfn]) -> String {
 /// alone that is off (soft_offline_page() in mm/memory-failure.c), and whether
 /// this order took it, or one of an earlier run in this boot, makes no
 /// difference here.
-pub(super) fn restore(root: &Root, size: PageSize, pages: &[Pfn]) -> Reply {
+pub(super) fn restore(root: &Root, size: PageSize, pages: &[Pfn], hugetlb: HugetlbPolicy) -> Reply {
+    if hugetlb != HugetlbPolicy::Always {
+        return one_by_one(root, size, pages, hugetlb);
+    }
     let opened = PageFlags::open(root).and_then(|flags| {
         // What answers now will answer then.
         flags.is_poisoned(Pfn(0)).map(|_| flags)
@@ -51,8 +54,22 @@ pub(super) fn restore(root: &Root, size: PageSize, pages: &[Pfn]) -> Reply {
             continue;
         }
         let Reply { answer, answered, .. } = conclude_offline(How::Soft, wrote, off);
-        let asked = super::page::asked_offline(root, size, *pfn, How::Soft);
+        let asked = asked_offline(root, size, *pfn, How::Soft);
         reply.apart.push(Apart { pfn: *pfn, answer, asked, answered });
+    }
+    reply
+}
+
+/// The same where huge pages are spared: each page is looked at right before it
+/// is taken, since those before it may have used the pool up.
+fn one_by_one(root: &Root, size: PageSize, pages: &[Pfn], hugetlb: HugetlbPolicy) -> Reply {
+    let mut reply = Reply::new(Answer::Off, "accepted; HWPoison is set");
+    for pfn in pages {
+        let Reply { answer, answered, .. } = offline_sparing(root, size, *pfn, hugetlb);
+        if !matches!(answer, Answer::Off | Answer::WasOff) {
+            let asked = asked_offline(root, size, *pfn, How::Soft);
+            reply.apart.push(Apart { pfn: *pfn, answer, asked, answered });
+        }
     }
     reply
 }
@@ -83,7 +100,7 @@ mod tests {
     fn each_page_is_written_once_and_answered_by_what_is_read_back() {
         let (_dir, root) = host(&[POISONED, 0, POISONED, 1 << 20]);
         let pages = [Pfn(2), Pfn(0), Pfn(1), Pfn(3)];
-        let reply = restore(&root, PageSize::KIB_4, &pages);
+        let reply = restore(&root, PageSize::KIB_4, &pages, HugetlbPolicy::Always);
         assert_eq!(
             fs::read_to_string(root.path(How::Soft.file())).unwrap(),
             "0x20000x00x10000x3000"
@@ -98,7 +115,7 @@ mod tests {
     fn what_cannot_be_read_back_is_not_asked_for() {
         let (_dir, root) = host(&[0]);
         fs::remove_file(root.path(pageflags::PATH)).unwrap();
-        let reply = restore(&root, PageSize::KIB_4, &[Pfn(0)]);
+        let reply = restore(&root, PageSize::KIB_4, &[Pfn(0)], HugetlbPolicy::Always);
         assert_eq!((reply.answer, reply.apart.len()), (Answer::NoSuch, 0));
         assert_eq!(fs::read_to_string(root.path(How::Soft.file())).unwrap(), "");
     }
@@ -107,7 +124,7 @@ mod tests {
     fn a_kernel_without_soft_offline_gets_no_file_of_that_name() {
         let (_dir, root) = host(&[0]);
         fs::remove_file(root.path(How::Soft.file())).unwrap();
-        let reply = restore(&root, PageSize::KIB_4, &[Pfn(0)]);
+        let reply = restore(&root, PageSize::KIB_4, &[Pfn(0)], HugetlbPolicy::Always);
         assert_eq!(reply.answer, Answer::NoSuch);
         assert!(!root.path(How::Soft.file()).exists());
     }

@@ -37,12 +37,14 @@ pub fn page(pfn: u64, state: IsolationState) -> Isolation {
         release: None,
         next_try: None,
         failures: 0,
+        failing_since: None,
         asked: None,
         ue: None,
         together: Vec::new(),
         urgency: Urgency::default(),
         home: Home::Unknown,
         restores: false,
+        unreadable: false,
     }
 }
 
@@ -63,6 +65,7 @@ pub fn ledger() -> Vec<IsolationView> {
         why: "in use by the kernel: EIO from soft_offline_page".to_owned(),
         next_try: Some(stamp(3420)),
         failures: 1,
+        failing_since: Some(stamp(-180)),
         ..page(0x8001, IsolationState::Failed)
     };
     let refused = Isolation {
@@ -108,6 +111,7 @@ pub fn page_fault() -> Fault {
     };
     Fault {
         cover: None,
+        home: Home::Unknown,
         id: PAGE_FAULT,
         component: Component::Page { pfn: Pfn(0x8000) },
         rule: Rule {
@@ -227,6 +231,7 @@ pub fn healthy() -> Status {
         isolated: IsolatedView { cpus: 0, pages: 0, memory_bytes: 0 },
         pending: 0,
         failed: 0,
+        stuck: 0,
         refused: 0,
         unlisted: 0,
         open_faults: 0,
@@ -253,7 +258,7 @@ pub fn healthy() -> Status {
 pub fn ailing() -> Status {
     let mut status = healthy();
     status.isolated = IsolatedView { cpus: 2, pages: 2, memory_bytes: 8192 };
-    (status.failed, status.refused) = (1, 1);
+    (status.failed, status.stuck, status.refused) = (1, 1, 1);
     (status.open_faults, status.escalated) = (2, 1);
     if let [mce, mc, _] = status.sources.as_mut_slice() {
         mce.reports = 1005;

@@ -16,6 +16,11 @@ pub(super) fn reasons(status: &Status) -> Vec<String> {
     if status.failed > 0 {
         reasons.push(format!("{} failed", count(status.failed, "isolation")));
     }
+    if status.stuck > 0 {
+        let verb = if status.stuck == 1 { "has" } else { "have" };
+        let stuck = count(status.stuck, "page");
+        reasons.push(format!("{stuck} {verb} not come off for more than a day"));
+    }
     if status.refused > 0 {
         reasons.push(format!("{} refused", count(status.refused, "isolation")));
     }

@@ -1,6 +1,7 @@
 //! The command line `bulkhead`: one file per command.
 
 mod act;
+mod bootmask;
 mod boots;
 mod check;
 mod clock;
@@ -60,6 +61,11 @@ enum Command {
     Resolve(resolve::Arguments),
     /// How the boots of this host ended
     Boots(Json),
+    /// What keeps pages that do not come off out of the next boot
+    ///
+    /// Prints the kernel parameter that masks them (x86 only). Changes nothing
+    /// without --grub.
+    Bootmask(bootmask::Arguments),
     /// One line for a monitoring system
     ///
     /// Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
@@ -107,6 +113,7 @@ impl Cli {
             Command::Release(arguments) => act::release(|| self.connect(), arguments)?,
             Command::Resolve(arguments) => resolve::run(self.connect()?, arguments)?,
             Command::Boots(json) => boots::run(self.connect()?, json.json, &clock)?,
+            Command::Bootmask(arguments) => bootmask::run(|| self.connect(), arguments)?,
             Command::Replay(arguments) => replay::run(arguments, &clock)?,
             Command::Config(command) => config_check::run(command)?,
             Command::Check(json) => return check::run(self.connect(), json.json),

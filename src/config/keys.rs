@@ -1,7 +1,7 @@
 //! Every key: its name, what it takes, and what it sets.
 
 use super::{units, Config, Device, Place, Problem, Text};
-use bulkhead_core::decide::{Amount, UePolicy};
+use bulkhead_core::decide::{Amount, HugetlbPolicy, UePolicy};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,6 +59,20 @@ const KEYS: &[Key] = &[
                 "hard-offline" => UePolicy::HardOffline,
                 "report" => UePolicy::Report,
                 _ => return None,
+            };
+            Some(())
+        },
+    },
+    Key {
+        section: "page",
+        name: "hugetlb",
+        takes: "\"always\", \"never\", or a whole number such as 2: only while so many stay free",
+        set: |c, v| {
+            c.policy.page.hugetlb = match v.as_str() {
+                Some("always") => HugetlbPolicy::Always,
+                Some("never") => HugetlbPolicy::Never,
+                Some(_) => return None,
+                None => HugetlbPolicy::KeepFree(from_0(v)?),
             };
             Some(())
         },

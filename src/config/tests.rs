@@ -69,7 +69,7 @@ fn every_key_is_set_by_its_name() {
     let config = accepted(
         r#"
         mode = "observe"
-        page = { errors = 1, window = "1h30m", ue = "report" }
+        page = { errors = 1, window = "1h30m", ue = "report", hugetlb = 2 }
         row = { errors = 4, columns = 3, window = "500000ms" }
         limits.memory = "64MiB"
         limits.pages_per_day = 0

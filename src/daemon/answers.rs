@@ -59,6 +59,7 @@ impl Handler for Answers<'_> {
             },
             pending: in_state(IsolationState::Wanted),
             failed: in_state(IsolationState::Failed),
+            stuck: memory.ledger.pages().stuck(self.now.at) as u64,
             refused: in_state(IsolationState::Refused),
             unlisted: memory.ledger.forgotten(),
             open_faults: faults.open,

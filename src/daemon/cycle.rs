@@ -4,12 +4,12 @@
 
 use super::memory::Memory;
 use crate::event::{timestamp, Body, Event};
-use crate::state::Attempt;
+use crate::state::{Attempt, EvidenceName};
 use bulkhead_core::analyze::{Analyzer, Rules};
 use bulkhead_core::cycle::{self, Books};
 use bulkhead_core::decide::{self, Boot, Decision, Order, Outcome, Plan, Policy};
 use bulkhead_core::model::{
-    CpuId, Fault, FaultState, Group, Machine, Pfn, Report, Source, Stamp, Target, Time,
+    CpuId, Fault, FaultState, Group, KnownMemory, Machine, Pfn, Report, Source, Stamp, Target, Time,
 };
 use uuid::Uuid;
 
@@ -34,9 +34,10 @@ impl Cycle {
 
     /// Compares what should be with what is, after a start.
     pub fn start(&mut self, boot: Boot, now: Stamp) {
-        let page_size = self.core.machine.page_size;
-        let groups: Vec<Group> =
-            self.core.books.faults.values().filter_map(|f| Group::of(f, page_size)).collect();
+        let Cycle { core: cycle::Cycle { books, machine, .. }, .. } = self;
+        let same_boot = boot != Boot::New;
+        let here = books.faults.values().filter(|fault| fault.is_of(machine, same_boot));
+        let groups: Vec<Group> = here.filter_map(|f| Group::of(f, machine.page_size)).collect();
         for group in groups {
             self.core.books.put_group(group);
         }
@@ -47,6 +48,13 @@ impl Cycle {
         for pfn in watched {
             self.core.touched(pfn, now);
         }
+    }
+
+    /// Before [`Cycle::start`], at the first start in a boot: what the memory
+    /// that is there now makes of what is known.
+    pub fn rehome(&mut self, memory: &KnownMemory, now: Stamp) {
+        let plan = decide::rehome(&self.core.context(now), memory, &self.core.books.faults);
+        self.core.enter(plan, now);
     }
 
     /// A source reported.
@@ -74,11 +82,14 @@ impl Cycle {
     pub fn reported(&mut self, now: Stamp) {
         self.report_lines = 0;
         for (key, state) in self.core.analyzer.take_changes() {
+            let memory = key.is_memory().then_some(self.core.machine.memory);
             match (
                 serde_json::to_string(&key),
                 state.map(|s| serde_json::to_string(&s)).transpose(),
             ) {
-                (Ok(key), Ok(value)) => self.core.books.evidence(key, value),
+                (Ok(key), Ok(value)) => {
+                    self.core.books.evidence(EvidenceName { memory, key }, value);
+                }
                 (Err(error), _) | (_, Err(error)) => {
                     tracing::warn!("evidence that cannot be saved: {error}");
                 }
@@ -94,15 +105,15 @@ impl Cycle {
 
     /// act answered. For CPUs, call [`Cycle::set_machine`] before.
     pub fn outcome(&mut self, outcome: &Outcome, now: Stamp) {
-        if let Order::Restore(_) = &outcome.order {
+        if let Order::Restore(..) = &outcome.order {
             self.restored(outcome);
         }
         let target = match &outcome.order {
-            Order::SoftOffline(pfn) | Order::HardOffline(pfn) | Order::Unpoison(pfn) => {
-                Some(Target::Page(*pfn))
+            Order::Inspect(_) | Order::Restore(..) => None,
+            order => {
+                let cpu = order.cpus().first().map(|cpu| Target::Cpu(*cpu));
+                order.page().map(Target::Page).or(cpu)
             }
-            Order::TakeCpus(cpus) | Order::GiveCpus(cpus) => cpus.first().map(|c| Target::Cpu(*c)),
-            Order::Inspect(_) | Order::Restore(_) => None,
         };
         if let Some(target) = target {
             self.attempted(target, outcome.time, &outcome.asked, &outcome.answered);

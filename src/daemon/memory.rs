@@ -1,12 +1,12 @@
 //! What the daemon knows, and which of it is not on disk yet.
 
 use crate::event::{timestamp, Body, Event};
-use crate::state::{Attempt, BootRow, Change, Saved, SourceCount, StateError, Store};
+use crate::state::{Attempt, BootRow, Change, EvidenceName, Saved, SourceCount, StateError, Store};
 use bulkhead_core::analyze::FaultUpdate;
 use bulkhead_core::cycle::Books;
 use bulkhead_core::decide::{Decision, FaultNote};
 use bulkhead_core::model::{
-    Fault, FaultState, Group, Isolation, Ledger, PageSize, Source, Stamp, Target,
+    Fault, FaultState, Group, Isolation, Ledger, MemoryConfig, PageSize, Source, Stamp, Target,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -28,6 +28,7 @@ pub struct Memory {
     pub boot: BootRow,
     /// The last commit succeeded.
     pub saved: bool,
+    memory: Option<MemoryConfig>,
     figures: FaultFigures,
     unsaved: Unsaved,
     /// Lines that the store has as isolated, and the ledger as not there yet.
@@ -55,9 +56,10 @@ struct Unsaved {
     counts: bool,
     attempts: Vec<Attempt>,
     events: Vec<Event>,
-    evidence: BTreeMap<String, Option<String>>,
+    evidence: BTreeMap<EvidenceName, Option<String>>,
     cursors: BTreeMap<String, String>,
     machine: Option<String>,
+    memory: Option<MemoryConfig>,
 }
 
 impl Unsaved {
@@ -70,6 +72,7 @@ impl Unsaved {
             && self.evidence.is_empty()
             && self.cursors.is_empty()
             && self.machine.is_none()
+            && self.memory.is_none()
     }
 }
 
@@ -88,6 +91,7 @@ impl Memory {
             counts,
             boot,
             saved: true,
+            memory: None,
             figures: FaultFigures::default(),
             unsaved: Unsaved::default(),
             restoring: BTreeSet::new(),
@@ -131,9 +135,16 @@ impl Memory {
         self.unsaved.events.push(event);
     }
 
-    /// Evidence changed; `None` forgets the key.
-    pub fn evidence(&mut self, key: String, value: Option<String>) {
-        self.unsaved.evidence.insert(key, value);
+    /// Evidence changed; `None` forgets the name.
+    pub fn evidence(&mut self, name: EvidenceName, value: Option<String>) {
+        self.unsaved.evidence.insert(name, value);
+    }
+
+    /// The memory configuration of this boot. One of which nothing is known is
+    /// none to come back to.
+    pub fn memory_config(&mut self, config: MemoryConfig) {
+        self.memory = Some(config).filter(|config| *config != MemoryConfig::default());
+        self.unsaved.memory.clone_from(&self.memory);
     }
 
     /// A source was read up to `place`.
@@ -179,6 +190,8 @@ impl Memory {
             changed.iter().filter_map(|t| self.ledger.get(t)).cloned().collect();
         let removed: Vec<Target> =
             changed.iter().filter(|t| self.ledger.get(t).is_none()).copied().collect();
+        let aside: Vec<Isolation> =
+            changed.iter().flat_map(|t| self.ledger.aside_of(*t)).cloned().collect();
         let faults: Vec<Fault> =
             self.unsaved.faults.iter().filter_map(|id| self.faults.get(id)).cloned().collect();
         let counts: Vec<SourceCount> = self.counts.values().cloned().collect();
@@ -190,10 +203,12 @@ impl Memory {
             machine: self.unsaved.machine.as_deref(),
             isolations: &lines,
             removed: &removed,
+            aside: &aside,
             faults: &faults,
             attempts: &self.unsaved.attempts,
             events: &self.unsaved.events,
             evidence: &evidence,
+            memory: self.unsaved.memory.as_ref(),
             counts: &counts,
             cursors: &cursors,
             ..Change::at(&self.boot)
@@ -213,8 +228,10 @@ impl Memory {
     pub fn mark_all(&mut self) {
         self.unsaved.isolations.extend(self.ledger.values().map(|line| line.target));
         self.restoring.clear();
+        self.unsaved.isolations.extend(self.ledger.aside().map(|line| line.target));
         self.unsaved.faults.extend(self.faults.keys());
         self.unsaved.counts = true;
+        self.unsaved.memory.clone_from(&self.memory);
     }
 
     /// What was decided since the last call.
@@ -252,6 +269,10 @@ impl Memory {
 impl Books for Memory {
     fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    fn fault(&self, id: Uuid) -> Option<&Fault> {
+        self.faults.get(&id)
     }
 
     fn put(&mut self, line: Isolation) {

@@ -3,6 +3,7 @@
 use super::cycle::Cycle;
 use super::dimms::LateDimms;
 use super::edac::EdacCheck;
+use super::last_boot;
 use super::memory::Memory;
 use super::pace::Pace;
 use super::progress::Progress;
@@ -16,12 +17,12 @@ use crate::host::uevents::Uevents;
 use crate::host::{self, clock, HostError, Root};
 use crate::log;
 use crate::monitor::{Choice, Monitor, State};
-use crate::state::{BootRow, Saved, Store};
+use crate::state::{BootRow, EvidenceName, Saved, Store};
 use anyhow::Context as _;
-use bulkhead_core::analyze::{Analyzer, Rules};
+use bulkhead_core::analyze::{over_a_boot, Analyzer, EvidenceKey, Remembered, Rules};
 use bulkhead_core::decide::{Boot, Policy};
 use bulkhead_core::model::time::Anchor;
-use bulkhead_core::model::{Machine, Stamp};
+use bulkhead_core::model::{KnownMemory, Machine, MemoryConfigId, Stamp};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
@@ -53,6 +54,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         .unwrap_or_else(|| Anchor::of_new_boot(clock::boottime(), clock::wall(), saved.last));
     let now = clock::now(anchor);
     let machine = machine(&root, &saved)?;
+    store.load_evidence(machine.memory, &mut saved)?;
 
     let server = match from_environment()? {
         Some(listener) => Server::from_fd(listener.into())?,
@@ -72,13 +74,29 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     };
     let boots = std::mem::take(&mut saved.boots);
     let mut analyzer = Analyzer::new(Rules::from(&policy));
-    restore(&mut analyzer, &mut saved, &machine);
+    let forgotten = restore(&mut analyzer, &mut saved, &machine);
+    let memory_known = KnownMemory {
+        now: host::memory_config::read(&root),
+        before: std::mem::take(&mut saved.memory),
+    };
     let memory = Memory::new(&mut saved, boot(boot_id, anchor, now), machine.page_size);
     let mut cycle = Cycle::new(memory, policy, machine, analyzer);
     cycle.save_machine();
     cycle.boot_event("bulkheadd started", now);
+    if boot_is == Boot::New {
+        last_boot::learn(&mut cycle, &root, &saved, &boots, now);
+    }
     for note in notes {
         cycle.config_event(&note.to_string(), now);
+    }
+    for name in forgotten {
+        cycle.core.books.evidence(name, None);
+    }
+    if memory_known.now.id() == cycle.core.machine.memory {
+        cycle.core.books.memory_config(memory_known.now.clone());
+    }
+    if boot_is == Boot::New {
+        cycle.rehome(&memory_known, now);
     }
     cycle.start(boot_is, now);
     tell_sources(&mut cycle, &monitor, now);
@@ -137,11 +155,28 @@ fn machine(root: &Root, saved: &Saved) -> anyhow::Result<Machine> {
     Ok(host::topology::machine(root, known.as_ref())?)
 }
 
-fn restore(analyzer: &mut Analyzer, saved: &mut Saved, machine: &Machine) {
-    let rows = saved.evidence.drain(..).filter_map(|(key, value)| {
-        Some((parsed("evidence key", &key)?, parsed("evidence", &value)?))
-    });
-    analyzer.restore(rows, saved.faults.iter(), machine);
+/// Takes up what is remembered of the hardware that is there, and answers what
+/// is to be forgotten: it is of an earlier boot, and nobody can tell of what.
+fn restore(analyzer: &mut Analyzer, saved: &mut Saved, machine: &Machine) -> Vec<EvidenceName> {
+    let before = saved.machine_before.as_deref().and_then(|json| parsed("machine", json));
+    let (mut rows, mut forgotten) = (Vec::new(), Vec::new());
+    for (text, value) in saved.evidence.drain(..) {
+        let Some(key) = parsed::<EvidenceKey>("evidence key", &text) else { continue };
+        let Some(value) = parsed::<Remembered>("evidence", &value) else { continue };
+        let memory = key.is_memory().then_some(machine.memory);
+        let value = match memory {
+            _ if saved.boot.is_some() => Some(value),
+            Some(memory) => (memory != MemoryConfigId::default()).then_some(value),
+            None => over_a_boot(&key, value, before.as_ref(), machine),
+        };
+        match value {
+            Some(value) => rows.push((key, value)),
+            None => forgotten.push(EvidenceName { memory, key: text }),
+        }
+    }
+    let here = saved.faults.iter().filter(|fault| fault.is_of(machine, saved.boot.is_some()));
+    analyzer.restore(rows.into_iter(), here, machine);
+    forgotten
 }
 
 fn parsed<T: DeserializeOwned>(what: &str, json: &str) -> Option<T> {

@@ -1,8 +1,8 @@
 //! The parsers of this module, as `fuzz/` calls them.
 
 use super::mpidr::Madt;
-use super::{cpuinfo, cpulist, smbios, uevents};
-use bulkhead_core::model::Bytes;
+use super::{cpuinfo, cpulist, last_boot, masked, memory_config, smbios, topology, uevents};
+use bulkhead_core::model::{Bytes, PageSize};
 
 /// A message of the kernel's about a device.
 pub fn uevent(message: &[u8]) {
@@ -13,6 +13,15 @@ pub fn uevent(message: &[u8]) {
 pub fn text(text: &str) {
     let _ = cpulist::parse(text);
     let _ = cpuinfo::parse(text);
+    let _ = memory_config::number(text);
+    let _ = topology::ppin(text);
+    let (command_line, iomem) = text.split_once('\n').unwrap_or((text, text));
+    masked::masked(command_line, iomem, PageSize::KIB_4);
+}
+
+/// What a kernel that died may have left.
+pub fn last_words(text: &str) {
+    last_boot::parse_anything(text);
 }
 
 /// SMBIOS structures, and a MADT.

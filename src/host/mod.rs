@@ -9,6 +9,11 @@ pub mod dimms;
 pub mod edac;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub mod hugetlb;
+pub mod last_boot;
+pub mod masked;
+pub mod memmap;
+pub mod memory_config;
 pub mod mpidr;
 pub mod pageflags;
 pub mod root;

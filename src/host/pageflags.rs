@@ -11,6 +11,10 @@ use std::path::PathBuf;
 pub const PATH: &str = "proc/kpageflags";
 
 // Bits of a frame's 64-bit word: include/uapi/linux/kernel-page-flags.h.
+const KPF_BUDDY: u32 = 10;
+const KPF_COMPOUND_HEAD: u32 = 15;
+const KPF_COMPOUND_TAIL: u32 = 16;
+const KPF_HUGE: u32 = 17;
 const KPF_HWPOISON: u32 = 19;
 const KPF_NOPAGE: u32 = 20;
 
@@ -42,9 +46,48 @@ impl PageFlags {
     /// # Errors
     /// When the file cannot be read.
     pub fn is_poisoned(&self, pfn: Pfn) -> Result<Option<bool>, HostError> {
+        Ok(self.word(pfn)?.map(|word| has(word, KPF_HWPOISON)))
+    }
+
+    /// Whether it is part of a huge page out of a pool (hugetlb), in use or not;
+    /// a transparent huge page is none. No page is not.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_hugetlb(&self, pfn: Pfn) -> Result<bool, HostError> {
+        Ok(self.word(pfn)?.is_some_and(|word| has(word, KPF_HUGE)))
+    }
+
+    /// Whether it is the first frame of a larger page.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_head(&self, pfn: Pfn) -> Result<bool, HostError> {
+        Ok(self.word(pfn)?.is_some_and(|word| has(word, KPF_COMPOUND_HEAD)))
+    }
+
+    /// Whether it is a frame of a larger page, and not its first.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_tail(&self, pfn: Pfn) -> Result<bool, HostError> {
+        Ok(self.word(pfn)?.is_some_and(|word| has(word, KPF_COMPOUND_TAIL)))
+    }
+
+    /// Whether the page is surely free. One that a CPU holds ready to hand out
+    /// does not show as such, nor can it be told from one that the kernel uses.
+    ///
+    /// # Errors
+    /// As [`PageFlags::is_poisoned`].
+    pub fn is_free(&self, pfn: Pfn) -> Result<bool, HostError> {
+        Ok(self.word(pfn)?.is_some_and(|word| has(word, KPF_BUDDY)))
+    }
+
+    /// The flags of a page, if the kernel knows one.
+    fn word(&self, pfn: Pfn) -> Result<Option<u64>, HostError> {
         let mut word = [0; 8];
         let words = self.read(pfn, &mut word)?;
-        Ok(words.first().and_then(|word| is_poisoned(*word)))
+        Ok(words.first().copied().filter(|word| !has(*word, KPF_NOPAGE)))
     }
 
     /// [`PageFlags::is_poisoned`] of many pages, in ascending order: those that
@@ -102,14 +145,17 @@ const CLOSE: u64 = 16;
 const MOST_AT_ONCE: usize = 256;
 
 /// `None` where there is no page.
-fn is_poisoned(flags: u64) -> Option<bool> {
-    let bit = |n: u32| flags & (1 << n) != 0;
-    (!bit(KPF_NOPAGE)).then_some(bit(KPF_HWPOISON))
+fn is_poisoned(word: u64) -> Option<bool> {
+    (!has(word, KPF_NOPAGE)).then_some(has(word, KPF_HWPOISON))
 }
 
 /// An [`io::Error`] is not `Clone`; one of the kernel's is its number.
 fn copy(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}
+
+fn has(word: u64, bit: u32) -> bool {
+    word & (1 << bit) != 0
 }
 
 #[cfg(test)]

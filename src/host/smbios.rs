@@ -153,7 +153,7 @@ impl Structure<'_> {
 }
 
 /// A string without the blanks that fill it up; `None` where it says nothing.
-fn clean(raw: &[u8]) -> Option<String> {
+pub(super) fn clean(raw: &[u8]) -> Option<String> {
     let printable = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
     let text: String = raw.iter().filter(|b| printable(b)).map(|b| char::from(*b)).collect();
     let text: String = text.trim().chars().take(LONGEST).collect();

@@ -6,8 +6,8 @@
 //! siblings. What was known of it earlier in this boot stands in.
 
 use super::mpidr::{self, Madt};
-use super::{cpuinfo, cpulist, dimms, HostError, Root};
-use bulkhead_core::model::{ApicId, Cpu, CpuId, Machine, PageSize, SocketId};
+use super::{cpuinfo, cpulist, dimms, masked, memory_config, HostError, Root};
+use bulkhead_core::model::{ApicId, Cpu, CpuId, Machine, MemoryConfigId, PageSize, Ppin, SocketId};
 use nix::unistd::{sysconf, SysconfVar};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,10 +52,21 @@ pub fn machine(root: &Root, known: Option<&Machine>) -> Result<Machine, HostErro
         model: info.model,
         page_size: page_size(),
         memory_bytes: memory_bytes(root),
+        masked: masked::read(root, page_size()),
         phys_bits: info.phys_bits,
         cpus,
-        ..Machine::default()
+        memory: memory(root, known),
     })
+}
+
+/// Which memory is behind the addresses. It is that of the first look in this
+/// boot: DIMMs do not change while the host runs, and memory that is plugged in,
+/// which the kernel enters into firmware's map (firmware_map_add_hotplug() in
+/// drivers/firmware/memmap.c), leaves the other addresses as they are.
+fn memory(root: &Root, known: Option<&Machine>) -> MemoryConfigId {
+    let nothing = MemoryConfigId::default();
+    let known = known.map(|known| known.memory).filter(|memory| *memory != nothing);
+    known.unwrap_or_else(|| memory_config::read(root).id())
 }
 
 /// The base page size of the running kernel, under any `--root`; 4 KiB if it
@@ -82,6 +93,7 @@ fn cpu(root: &Root, id: CpuId, online: Option<&BTreeSet<CpuId>>, apic: Option<Ap
         socket: SocketId(number(root, &format!("{dir}/topology/physical_package_id")).unwrap_or(0)),
         core: number(root, &format!("{dir}/topology/core_id")).unwrap_or(UNKNOWN_CORE),
         apic,
+        ppin: root.read(&format!("{dir}/topology/ppin")).ok().and_then(|text| ppin(&text)),
         node: node(root, &dir).unwrap_or(0),
         online: online.map_or_else(
             || own.as_ref().map_or(true, |text| text.trim() != "0"),
@@ -90,8 +102,14 @@ fn cpu(root: &Root, id: CpuId, online: Option<&BTreeSet<CpuId>>, apic: Option<Ap
         removable: root.path(&format!("{dir}/online")).exists(),
         threads,
         caches: caches(root, &dir, id),
-        ..Cpu::default()
     }
+}
+
+/// "0x2c2a7ac4f1f0b5d3\n"; zero where the processor tells none
+/// (drivers/base/topology.c). Only root may read it.
+pub(super) fn ppin(text: &str) -> Option<Ppin> {
+    let number = u64::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()?;
+    (number != 0).then_some(Ppin(number))
 }
 
 /// Fills in from `known`, and never takes a sibling away that only went off
@@ -112,6 +130,7 @@ fn remember(cpus: &mut BTreeMap<CpuId, Cpu>, known: &BTreeMap<CpuId, Cpu>) {
             (now.socket, now.core, now.node) = (then.socket, then.core, then.node);
         }
         now.apic = now.apic.or(then.apic);
+        now.ppin = now.ppin.or(then.ppin);
         now.threads.extend(still(&then.threads));
         for (level, sharing) in &then.caches {
             now.caches.entry(*level).or_default().extend(still(sharing));
@@ -129,6 +148,7 @@ fn placeless(cpu: &Cpu) -> bool {
 fn same_place(now: &Cpu, then: &Cpu) -> bool {
     (now.socket, now.core) == (then.socket, then.core)
         && (now.apic == then.apic || now.apic.is_none() || then.apic.is_none())
+        && (now.ppin == then.ppin || now.ppin.is_none() || then.ppin.is_none())
 }
 
 /// All CPUs that are present, on or off line.
@@ -303,6 +323,38 @@ mod tests {
         let machine = host.machine(None);
         assert_eq!(machine.by_apic(ApicId(0x102)).map(|cpu| cpu.id), Some(CpuId(5)));
         assert_eq!(machine.cpus[&CpuId(0)].apic, None);
+    }
+
+    #[test]
+    fn a_processor_that_tells_its_number_keeps_it_while_it_is_off_line() {
+        let host = Host::new();
+        let ppin_of = |cpu: u32, text: &str| {
+            host.tree.write(&format!("sys/devices/system/cpu/cpu{cpu}/topology/ppin"), text);
+        };
+        ppin_of(6, "0x0\n");
+        ppin_of(7, "0x2c2a7ac4f1f0b5d3\n");
+        let before = host.machine(None);
+        assert_eq!(before.cpus[&CpuId(6)].ppin, None, "zero is none");
+        assert_eq!(before.cpus[&CpuId(7)].ppin, Some(Ppin(0x2c2a_7ac4_f1f0_b5d3)));
+        host.with_online(&[0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(host.machine(Some(&before)).cpus[&CpuId(7)].ppin, before.cpus[&CpuId(7)].ppin);
+    }
+
+    #[test]
+    fn memory_plugged_in_is_no_other_configuration_before_a_reboot() {
+        let host = Host::new();
+        let map = |n: u32, start: u64, end: u64| {
+            let dir = format!("sys/firmware/memmap/{n}");
+            host.tree.write(&format!("{dir}/start"), &format!("{start:#x}\n"));
+            host.tree.write(&format!("{dir}/end"), &format!("{end:#x}\n"));
+            host.tree.write(&format!("{dir}/type"), "System RAM\n");
+        };
+        map(0, 0, 0x3fff_ffff);
+        let before = host.machine(None);
+        assert_ne!(before.memory, MemoryConfigId::default());
+        map(1, 0x1_0000_0000, 0x1_3fff_ffff);
+        assert_eq!(host.machine(Some(&before)).memory, before.memory);
+        assert_ne!(host.machine(None).memory, before.memory);
     }
 
     #[test]

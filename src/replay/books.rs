@@ -157,6 +157,11 @@ impl Books for ReplayBooks<'_> {
         &self.ledger
     }
 
+    /// A replay is of one memory configuration.
+    fn fault(&self, _: Uuid) -> Option<&Fault> {
+        None
+    }
+
     fn put(&mut self, line: Isolation) {
         self.changed = true;
         let before = self.ledger.get(&line.target).map(|old| old.state);

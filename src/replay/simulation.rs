@@ -164,16 +164,18 @@ impl<'w> Simulation<'w> {
     /// Does what `order` says.
     fn answer(&mut self, order: &Order) -> Answer {
         match order {
-            Order::SoftOffline(page) | Order::HardOffline(page) => {
-                match self.off.insert(*page, self.clock.at) {
-                    Some(since) => {
-                        self.off.insert(*page, since);
-                        Answer::WasOff
-                    }
-                    None => Answer::Off,
+            // Its huge pages are never those that failed.
+            Order::SoftOffline(page)
+            | Order::SoftOfflineSparing(page, _)
+            | Order::OfflineFree(page)
+            | Order::HardOffline(page) => match self.off.insert(*page, self.clock.at) {
+                Some(since) => {
+                    self.off.insert(*page, since);
+                    Answer::WasOff
                 }
-            }
-            Order::Restore(pages) => {
+                None => Answer::Off,
+            },
+            Order::Restore(pages, _) => {
                 for page in pages {
                     self.off.entry(*page).or_insert(self.clock.at);
                 }

@@ -21,7 +21,9 @@ pub use store::Store;
 
 use crate::event::Event;
 use bulkhead_core::model::time::Anchor;
-use bulkhead_core::model::{Fault, Isolation, Ledger, Stamp, Target, Time, Wall};
+use bulkhead_core::model::{
+    Fault, Isolation, Ledger, MemoryConfig, MemoryConfigId, Stamp, Target, Time, Wall,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -29,6 +31,10 @@ use uuid::Uuid;
 /// Cursors whose name begins so count a file's bytes and outlive the boot; all
 /// others are the kernel's and end with it.
 pub const FILE_CURSOR: &str = "file:";
+
+/// Cursors whose name begins so tell what was learned of earlier boots, and
+/// outlive this one.
+pub const LAST_BOOT_CURSOR: &str = "last-boot:";
 
 /// One thing asked of the kernel, and what came back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +85,16 @@ fn yes() -> bool {
     true
 }
 
+/// Under which name evidence is kept.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EvidenceName {
+    /// The memory configuration it was learned in; `None` for what is not of
+    /// memory.
+    pub memory: Option<MemoryConfigId>,
+    /// As analyze writes it.
+    pub key: String,
+}
+
 /// What the store remembers.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Saved {
@@ -86,16 +102,22 @@ pub struct Saved {
     pub ledger: Ledger,
     /// All faults, closed ones included, in order of their ids.
     pub faults: Vec<Fault>,
-    /// Keys and values as analyze wrote them.
+    /// Keys and values as analyze wrote them: see [`Store::load_evidence`].
     pub evidence: Vec<(String, String)>,
+    /// The last memory configurations that the host was seen in, the last of
+    /// them last.
+    pub memory: Vec<(MemoryConfigId, MemoryConfig)>,
     /// Of this boot.
     pub counts: Vec<SourceCount>,
-    /// Of this boot, and of files (see [`FILE_CURSOR`]) of any boot.
+    /// Of this boot, and of any boot what is of files or of earlier boots (see
+    /// [`FILE_CURSOR`], [`LAST_BOOT_CURSOR`]).
     pub cursors: HashMap<String, String>,
     /// The last moment recorded, in whichever boot.
     pub last: Option<Time>,
     /// The machine as JSON, as last committed in this boot.
     pub machine: Option<String>,
+    /// The machine as JSON, as last committed in the boot before this one.
+    pub machine_before: Option<String>,
     /// The row of this boot, when it was seen before.
     pub boot: Option<BootRow>,
     /// Boots known, oldest first.
@@ -117,14 +139,18 @@ pub struct Change<'a> {
     pub isolations: &'a [Isolation],
     /// Ledger lines to forget.
     pub removed: &'a [Target],
+    /// All lines that are set aside of the targets of both.
+    pub aside: &'a [Isolation],
     /// Faults to insert or replace.
     pub faults: &'a [Fault],
     /// What was asked of the kernel.
     pub attempts: &'a [Attempt],
     /// What happened, oldest first.
     pub events: &'a [Event],
-    /// Keys with their new values; `None` forgets the key.
-    pub evidence: &'a [(String, Option<String>)],
+    /// Names with their new values; `None` forgets the name.
+    pub evidence: &'a [(EvidenceName, Option<String>)],
+    /// The memory configuration of this boot, when it is not known to be kept.
+    pub memory: Option<&'a MemoryConfig>,
     /// Totals of this boot, not increments.
     pub counts: &'a [SourceCount],
     /// Names and places up to which sources were read.
@@ -139,10 +165,12 @@ impl<'a> Change<'a> {
             machine: None,
             isolations: &[],
             removed: &[],
+            aside: &[],
             faults: &[],
             attempts: &[],
             events: &[],
             evidence: &[],
+            memory: None,
             counts: &[],
             cursors: &[],
         }

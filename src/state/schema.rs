@@ -9,7 +9,8 @@ pub(super) const APPLICATION_ID: i32 = 0x4275_6c6b;
 
 /// Step N brings a file of version N to version N + 1. A step that was released
 /// is never edited: what changes is a new step.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE boot (
         id      TEXT PRIMARY KEY,
         seq     INTEGER NOT NULL,
@@ -71,7 +72,31 @@ const MIGRATIONS: &[&str] = &["
     ) STRICT;
     CREATE INDEX attempt_fault ON attempt (fault);
     CREATE INDEX attempt_target ON attempt (target);
-"];
+",
+    "
+    -- seq: the greatest is that of the last boot
+    CREATE TABLE memory_config (
+        id   TEXT PRIMARY KEY,
+        seq  INTEGER NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT;
+
+    -- memory: the configuration it was learned in; empty for what is not of
+    -- memory, nil for one that nobody can tell, as of all that is older
+    ALTER TABLE evidence RENAME TO evidence_1;
+    CREATE TABLE evidence (
+        memory TEXT NOT NULL,
+        key    TEXT NOT NULL,
+        body   TEXT NOT NULL,
+        PRIMARY KEY (memory, key)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO evidence SELECT
+        CASE WHEN key GLOB '{\"page\"*' OR key GLOB '{\"row\"*' OR key GLOB '{\"memory\"*'
+            THEN '00000000-0000-0000-0000-000000000000' ELSE '' END,
+        key, body FROM evidence_1;
+    DROP TABLE evidence_1;
+",
+];
 
 /// What a file turns out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,12 +3,15 @@
 use super::error::{Note, StateError};
 use super::file::{self, Database, Lock};
 use super::history;
-use super::{BootRow, Change, Saved, FILE_CURSOR};
-use bulkhead_core::model::{Isolation, IsolationState, Target, Time};
+use super::{BootRow, Change, EvidenceName, Saved, FILE_CURSOR, LAST_BOOT_CURSOR};
+use bulkhead_core::model::{
+    Home, Isolation, IsolationState, Ledger, MemoryConfig, MemoryConfigId, Target, Time,
+};
 use rusqlite::{params, params_from_iter, Connection, Row, Transaction};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 use std::path::Path;
+use uuid::Uuid;
 
 /// The state directory, held by this process.
 pub struct Store {
@@ -43,8 +46,9 @@ impl Store {
         Ok(note.into_iter().collect())
     }
 
-    /// All that is remembered, as seen from the boot `boot_id`. Rows that
-    /// cannot be read are left alone; [`Saved::notes`] counts them.
+    /// All that is remembered, as seen from the boot `boot_id`, but for the
+    /// evidence. Rows that cannot be read are left alone; [`Saved::notes`]
+    /// counts them.
     ///
     /// # Errors
     ///
@@ -54,6 +58,24 @@ impl Store {
         let mut saved = Saved::default();
         load(&self.file.db, boot_id, &mut saved).map_err(sql)?;
         Ok(saved)
+    }
+
+    /// Adds to `saved` the evidence of what is not memory, and of memory in the
+    /// configuration `memory`. That of other configurations stays where it is.
+    ///
+    /// # Errors
+    ///
+    /// When SQLite cannot read.
+    pub fn load_evidence(
+        &mut self,
+        memory: MemoryConfigId,
+        saved: &mut Saved,
+    ) -> Result<(), StateError> {
+        let sql = "SELECT body, key FROM evidence WHERE memory IN ('', ?1) ORDER BY key";
+        let found =
+            rows(&self.file.db, "evidence", sql, &[&memory.0.to_string()], named, &mut saved.notes);
+        saved.evidence = found.map_err(StateError::sql("read", &self.file.path))?;
+        Ok(())
     }
 
     /// Writes `change`, all of it or nothing. It is on the disk when this
@@ -79,18 +101,22 @@ fn load(db: &Connection, boot_id: &str, saved: &mut Saved) -> rusqlite::Result<(
     saved.boot = saved.boots.iter().find(|boot| boot.boot_id == boot_id).cloned();
     saved.last = saved.boots.iter().map(|boot| boot.last.at).max();
 
-    let lines: Vec<Isolation> =
-        rows(db, "isolation", "SELECT body FROM isolation", &[], parse, notes)?;
-    saved.ledger = lines.into_iter().collect();
+    let sql = "SELECT body, target FROM isolation";
+    let lines = rows(db, "isolation", sql, &[], line, notes)?;
+    saved.ledger = ledger(lines);
     saved.faults = rows(db, "fault", "SELECT body FROM fault ORDER BY id", &[], parse, notes)?;
-    let sql = "SELECT body, key FROM evidence ORDER BY key";
-    saved.evidence = rows(db, "evidence", sql, &[], named, notes)?;
+    let sql = "SELECT body, id FROM memory_config ORDER BY seq";
+    saved.memory = rows(db, "memory_config", sql, &[], memory_config, notes)?;
     let sql = "SELECT body FROM count WHERE boot = ?1 ORDER BY source";
     saved.counts = rows(db, "count", sql, &[boot_id], parse, notes)?;
     let sql = "SELECT body, name FROM cursor WHERE boot IN ('', ?1)";
     saved.cursors = rows(db, "cursor", sql, &[boot_id], named, notes)?.into_iter().collect();
     let sql = "SELECT machine FROM boot WHERE id = ?1 AND machine IS NOT NULL";
     saved.machine = rows(db, "boot", sql, &[boot_id], text, notes)?.pop();
+    // The last boot's, and no earlier one's in its place.
+    let sql = "SELECT machine FROM (SELECT machine FROM boot WHERE id <> ?1
+               ORDER BY seq DESC LIMIT 1) WHERE machine IS NOT NULL";
+    saved.machine_before = rows(db, "boot", sql, &[boot_id], text, notes)?.pop();
     Ok(())
 }
 
@@ -133,6 +159,30 @@ fn named(row: &Row) -> Result<(String, String), String> {
     Ok((row.get(1).map_err(|e| e.to_string())?, text(row)?))
 }
 
+/// A memory configuration, under the name that it had when it was written.
+fn memory_config(row: &Row) -> Result<(MemoryConfigId, MemoryConfig), String> {
+    let (id, body) = named(row)?;
+    let id = Uuid::try_parse(&id).map_err(|e| e.to_string())?;
+    Ok((MemoryConfigId(id), serde_json::from_str(&body).map_err(|e| e.to_string())?))
+}
+
+/// A ledger line, and whether it is set aside.
+fn line(row: &Row) -> Result<(Isolation, bool), String> {
+    let (target, body) = named(row)?;
+    Ok((serde_json::from_str(&body).map_err(|e| e.to_string())?, target.contains(ASIDE)))
+}
+
+fn ledger(lines: Vec<(Isolation, bool)>) -> Ledger {
+    let mut ledger = Ledger::new();
+    for (line, is_aside) in lines {
+        match is_aside {
+            true => ledger.put_aside(line),
+            false => ledger.insert(line),
+        }
+    }
+    ledger
+}
+
 /// As stored.
 pub(super) fn json<T: Serialize>(value: &T) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))
@@ -146,6 +196,16 @@ pub(super) fn key(target: Target) -> String {
     }
 }
 
+/// Stands behind a line's key where the line is set aside, before the memory
+/// configuration that it is of: `page:524288@6597fe70-…`.
+const ASIDE: char = '@';
+
+/// The keys of all lines of `target` that are set aside lie between these.
+fn aside_keys(target: Target) -> [String; 2] {
+    // 'A' is the character behind '@'.
+    [format!("{}{ASIDE}", key(target)), format!("{}A", key(target))]
+}
+
 /// Nanoseconds as SQLite holds them; the year 2262 and later are all one.
 fn nanos(time: Time) -> i64 {
     i64::try_from(time.0).unwrap_or(i64::MAX)
@@ -153,6 +213,7 @@ fn nanos(time: Time) -> i64 {
 
 fn write(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
     write_boot(tx, change)?;
+    write_memory(tx, change)?;
     write_isolations(tx, change)?;
     write_faults(tx, change)?;
     write_sources(tx, change)?;
@@ -172,6 +233,26 @@ fn write_boot(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
     Ok(())
 }
 
+fn write_memory(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
+    let Some(config) = change.memory else { return Ok(()) };
+    tx.execute(
+        "INSERT OR REPLACE INTO memory_config (id, seq, body)
+         VALUES (?1, (SELECT coalesce(max(seq), 0) + 1 FROM memory_config), ?2)",
+        params![config.id().0.to_string(), json(config)?],
+    )?;
+    tx.execute(
+        "DELETE FROM memory_config WHERE id NOT IN
+         (SELECT id FROM memory_config ORDER BY seq DESC LIMIT ?1)",
+        [MAX_MEMORY_CONFIGS],
+    )?;
+    tx.execute(
+        "DELETE FROM evidence WHERE memory NOT IN ('', ?1)
+         AND memory NOT IN (SELECT id FROM memory_config)",
+        [MemoryConfigId::default().0.to_string()],
+    )?;
+    Ok(())
+}
+
 fn write_isolations(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
     let mut put = tx.prepare(
         "INSERT OR REPLACE INTO isolation (target, settled, since, body) VALUES (?1, ?2, ?3, ?4)",
@@ -183,6 +264,16 @@ fn write_isolations(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
     let mut forget = tx.prepare("DELETE FROM isolation WHERE target = ?1")?;
     for target in change.removed {
         forget.execute([key(*target)])?;
+    }
+    let mut forget = tx.prepare("DELETE FROM isolation WHERE target > ?1 AND target < ?2")?;
+    let changed = change.isolations.iter().map(|line| line.target);
+    for target in changed.chain(change.removed.iter().copied()) {
+        forget.execute(aside_keys(target))?;
+    }
+    for line in change.aside {
+        let Home::Memory(memory) = line.home else { continue };
+        let key = format!("{}{ASIDE}{}", key(line.target), memory.0);
+        put.execute(params![key, false, nanos(line.since.at), json(line)?])?;
     }
     Ok(())
 }
@@ -200,12 +291,14 @@ fn write_faults(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
 
 fn write_sources(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
     let boot = &change.boot.boot_id;
-    let mut put = tx.prepare("INSERT OR REPLACE INTO evidence (key, body) VALUES (?1, ?2)")?;
-    let mut forget = tx.prepare("DELETE FROM evidence WHERE key = ?1")?;
-    for (key, value) in change.evidence {
+    let mut put =
+        tx.prepare("INSERT OR REPLACE INTO evidence (memory, key, body) VALUES (?1, ?2, ?3)")?;
+    let mut forget = tx.prepare("DELETE FROM evidence WHERE memory = ?1 AND key = ?2")?;
+    for (EvidenceName { memory, key }, value) in change.evidence {
+        let memory = memory.map_or_else(String::new, |memory| memory.0.to_string());
         match value {
-            Some(value) => put.execute([key, value])?,
-            None => forget.execute([key])?,
+            Some(value) => put.execute([&memory, key, value])?,
+            None => forget.execute([&memory, key])?,
         };
     }
     let mut put =
@@ -216,12 +309,16 @@ fn write_sources(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
     let mut put =
         tx.prepare("INSERT OR REPLACE INTO cursor (boot, name, body) VALUES (?1, ?2, ?3)")?;
     for (name, place) in change.cursors {
-        let boot = if name.starts_with(FILE_CURSOR) { "" } else { boot.as_str() };
+        let outlives = name.starts_with(FILE_CURSOR) || name.starts_with(LAST_BOOT_CURSOR);
+        let boot = if outlives { "" } else { boot.as_str() };
         put.execute([boot, name, place])?;
     }
     Ok(())
 }
 
+/// Memory configurations kept, with their evidence; those of the last boots
+/// longest. Enough for a DIMM tried in another slot, and back.
+const MAX_MEMORY_CONFIGS: i64 = 4;
 /// Boots kept.
 const MAX_BOOTS: i64 = 256;
 /// Faults kept that an admin closed; those closed longest ago go first.

@@ -1,6 +1,8 @@
 //! The store, told as stories.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod memory;
+
 use super::*;
 use crate::event::Body;
 use bulkhead_core::model::*;
@@ -35,17 +37,34 @@ fn isolation(target: Target, state: IsolationState, since: u64) -> Isolation {
         release: None,
         next_try: None,
         failures: 0,
+        failing_since: None,
         asked: None,
         ue: None,
         together: vec![],
         urgency: Urgency::default(),
         home: Home::Unknown,
         restores: false,
+        unreadable: false,
     }
 }
 
 fn page(n: u64) -> Target {
     Target::Page(Pfn(n))
+}
+
+/// Evidence of memory, in the configuration `memory`.
+fn evidence(memory: u128, key: &str) -> EvidenceName {
+    let memory = Some(MemoryConfigId(Uuid::from_u128(memory)));
+    EvidenceName { memory, key: key.into() }
+}
+
+/// Evidence of what is not memory.
+fn cpu() -> EvidenceName {
+    EvidenceName { memory: None, key: "core:2".into() }
+}
+
+fn config(bios: &str) -> MemoryConfig {
+    MemoryConfig { bios: Some(bios.into()), ..MemoryConfig::default() }
 }
 
 fn attempt(fault: u128, target: Target, n: u64) -> Attempt {
@@ -61,6 +80,7 @@ fn attempt(fault: u128, target: Target, n: u64) -> Attempt {
 fn fault(id: u128, state: FaultState) -> Fault {
     Fault {
         cover: None,
+        home: Home::Unknown,
         id: Uuid::from_u128(id),
         component: Component::Page { pfn: Pfn(0x8000) },
         rule: Rule { id: "page-ce".into(), numbers: vec![("errors".into(), "2".into())] },
@@ -120,19 +140,21 @@ fn what_was_committed_is_there_after_a_restart() {
         faults: &[fault(1, FaultState::Open)],
         attempts: &[attempt(1, page(1), 1), attempt(2, page(1), 2)],
         events: &[event(1)],
-        evidence: &[("page:1".into(), Some("[1]".into())), ("page:2".into(), Some("[2]".into()))],
+        evidence: &[(evidence(0, "page:1"), Some("[1]".into())), (cpu(), Some("[2]".into()))],
+        memory: Some(&config("a")),
         counts: std::slice::from_ref(&count),
         cursors: &[("bpf:generation".into(), "4".into())],
         ..Change::at(&now)
     };
     store.commit(&change).unwrap();
     let later = boot("a", 200);
-    let forget = [("page:2".into(), None)];
+    let forget = [(cpu(), None)];
     store.commit(&Change { evidence: &forget, ..Change::at(&later) }).unwrap();
     drop(store);
 
     let mut store = open(dir.path());
-    let saved = store.load("a").unwrap();
+    let mut saved = store.load("a").unwrap();
+    store.load_evidence(MemoryConfigId::default(), &mut saved).unwrap();
     let expected = Saved {
         ledger: lines.into_iter().collect(),
         faults: vec![fault(1, FaultState::Open)],
@@ -140,7 +162,9 @@ fn what_was_committed_is_there_after_a_restart() {
         counts: vec![count],
         cursors: [("bpf:generation".into(), "4".into())].into(),
         last: Some(Time(200)),
+        memory: vec![(config("a").id(), config("a"))],
         machine: Some("{}".into()),
+        machine_before: None,
         boot: Some(later.clone()),
         boots: vec![later],
         notes: vec![],
@@ -158,20 +182,29 @@ fn another_boot_keeps_isolations_and_file_places_but_not_the_counts_of_the_kerne
         machine: Some("{}"),
         isolations: &[isolation(page(1), IsolationState::Isolated, 5)],
         counts: &[SourceCount { source: "s".into(), via: "bpf".into(), reports: 1, lost: 0 }],
-        cursors: &[("bpf".into(), "1".into()), ("file:/a".into(), "2".into())],
+        cursors: &[
+            ("bpf".into(), "1".into()),
+            ("file:/a".into(), "2".into()),
+            ("last-boot:seen".into(), "3".into()),
+        ],
         ..Change::at(&first)
     };
     store.commit(&change).unwrap();
     let saved = store.load("b").unwrap();
     assert_eq!((saved.boot, saved.machine), (None, None));
+    assert_eq!(saved.machine_before.as_deref(), Some("{}"));
     assert_eq!((saved.ledger.len(), saved.counts.len()), (1, 0));
-    assert_eq!(saved.cursors, [("file:/a".into(), "2".into())].into());
+    let lasting = [("file:/a".into(), "2".into()), ("last-boot:seen".into(), "3".into())];
+    assert_eq!(saved.cursors, lasting.into());
+    assert_eq!(saved.machine_before.as_deref(), Some("{}"));
 
     // A clock that went back does not take the last moment back with it.
     store.commit(&Change::at(&boot("b", 300))).unwrap();
     let saved = store.load("b").unwrap();
     assert_eq!(saved.last, Some(Time(500)));
     assert_eq!(saved.boots.iter().map(|b| b.boot_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    // Of the boot before, or of none.
+    assert_eq!(store.load("c").unwrap().machine_before, None);
 }
 
 #[test]
@@ -588,9 +621,9 @@ prop_compose! {
         ),
     ) -> Isolation {
         Isolation {
-            target, state, by, since, taken, why, fault, release, next_try, failures, asked,
-            ue, together, urgency: Urgency { severity: Severity::Major, seen }, home: Home::Unknown,
-            restores: seen,
+            target, state, by, since, taken, why, fault, release, next_try, failures,
+            failing_since: next_try, asked, ue, together, urgency: Urgency { severity: Severity::Major, seen },
+            home: Home::Unknown, unreadable: false, restores: seen,
         }
     }
 }

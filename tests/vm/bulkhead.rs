@@ -1,4 +1,5 @@
-//! Bulkhead in the guest, as its users see it: started by command line, asked through `bulkhead … --json`.
+//! Bulkhead in the guest, as its users see it: started by command line or by systemd, asked through
+//! `bulkhead … --json`.
 
 use std::thread;
 use std::time::Duration;
@@ -23,7 +24,13 @@ const SIGKILL: i32 = 9;
 /// A running `bulkheadd`.
 pub struct Bulkhead<'vm> {
     pub vm: &'vm Vm,
-    process: Process,
+    run: Run,
+}
+
+/// Who started it.
+enum Run {
+    ByHand(Process),
+    BySystemd,
 }
 
 impl<'vm> Bulkhead<'vm> {
@@ -35,28 +42,52 @@ impl<'vm> Bulkhead<'vm> {
     /// The same by another command, which becomes it.
     pub fn start_as(vm: &'vm Vm, command: &str, arguments: &str) -> Result<Self> {
         let process = vm.spawn(&format!("{command} {arguments} >> /tmp/bulkheadd.log 2>&1"))?;
-        let mut it = Bulkhead { vm, process };
-        let answered = wait_until("bulkheadd answers", LIMIT, || {
-            Ok(vm.sh("bulkhead status --json")?.code == 0)
-        });
-        if let Err(error) = answered {
-            let pid = it.process.pid();
-            bail!("{error:#}; pid {pid:?}; log:\n{}", it.log()?);
-        }
-        Ok(it)
+        Bulkhead { vm, run: Run::ByHand(process) }.answering()
     }
 
-    /// Ends it at once, as a crash would.
-    pub fn kill(self) -> Result<()> {
-        self.process.signal(SIGKILL)?;
-        self.process.wait()?;
-        Ok(())
+    /// The one that systemd starts at boot, or starts again.
+    pub fn service(vm: &'vm Vm) -> Result<Self> {
+        Bulkhead { vm, run: Run::BySystemd }.answering()
+    }
+
+    fn answering(self) -> Result<Self> {
+        let answered = wait_until("bulkheadd answers", LIMIT, || {
+            Ok(self.vm.sh("bulkhead status --json")?.code == 0)
+        });
+        answered.with_context(|| format!("log:\n{}", self.log().unwrap_or_default()))?;
+        Ok(self)
+    }
+
+    /// Its process id in the guest.
+    fn pid(&mut self) -> Result<i32> {
+        match &mut self.run {
+            Run::ByHand(process) => process.pid(),
+            Run::BySystemd => {
+                Ok(self.vm.run("systemctl show -P MainPID bulkhead.service")?.parse()?)
+            }
+        }
+    }
+
+    /// Ends it at once, as a crash would. systemd starts it again.
+    pub fn kill(mut self) -> Result<()> {
+        let pid = self.pid()?;
+        match self.run {
+            Run::ByHand(process) => {
+                process.signal(SIGKILL)?;
+                process.wait()?;
+                Ok(())
+            }
+            Run::BySystemd => self
+                .vm
+                .run(&format!("kill -9 {pid}; while [ -d /proc/{pid} ]; do :; done"))
+                .map(drop),
+        }
     }
 
     /// Kills it before its `nth` system call that changes what outlives it, of those that `cause` makes it do.
     /// False if it makes fewer, and goes on.
     pub fn kill_at(&mut self, nth: u32, cause: impl FnOnce() -> Result<()>) -> Result<bool> {
-        let pid = self.process.pid()?;
+        let pid = self.pid()?;
         let mut killer = self.vm.spawn(&format!("bulkhead-guest kill-at {nth} {pid}"))?;
         killer.wait_line("ready", LIMIT)?;
         cause()?;
@@ -67,15 +98,23 @@ impl<'vm> Bulkhead<'vm> {
 
     /// Ends it in good order.
     pub fn stop(self) -> Result<()> {
-        self.process.signal(SIGTERM)?;
-        let output = self.process.wait()?;
-        ensure!(output.code == 0, "bulkheadd ended with {}", output.code);
-        Ok(())
+        match self.run {
+            Run::ByHand(process) => {
+                process.signal(SIGTERM)?;
+                let output = process.wait()?;
+                ensure!(output.code == 0, "bulkheadd ended with {}", output.code);
+                Ok(())
+            }
+            Run::BySystemd => self.vm.run("systemctl stop bulkhead.service").map(drop),
+        }
     }
 
     /// What it has logged, this one and those before it.
     pub fn log(&self) -> Result<String> {
-        self.vm.run("cat /tmp/bulkheadd.log")
+        self.vm.run(match self.run {
+            Run::ByHand(_) => "cat /tmp/bulkheadd.log",
+            Run::BySystemd => "journalctl --boot --unit=bulkhead.service --output=cat",
+        })
     }
 
     pub fn status(&self) -> Result<Value> {

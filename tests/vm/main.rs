@@ -24,6 +24,8 @@ mod bulkhead;
 mod cpu;
 mod demo;
 mod firmware;
+mod last_boot;
+mod lasting;
 mod memory;
 mod rasdaemon;
 mod rows;

@@ -80,6 +80,7 @@ fn fault(n: u64, component: Component) -> Fault {
         errors: 2,
         fru: None,
         cover: None,
+        home: Home::Unknown,
         evidence: Vec::new(),
         summary: "2 corrected errors".into(),
         decision: String::new(),

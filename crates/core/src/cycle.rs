@@ -4,18 +4,22 @@
 //! are kept by whoever drives the cycle, in [`Books`]: the daemon's go to disk,
 //! those of a replay into a summary.
 
-use crate::analyze::{Analyzer, FaultUpdate, Finding, Observed};
+use crate::analyze::{self, Analyzer, FaultUpdate, Finding, Observed};
 use crate::decide::{self, Boot, Checks, Context, Decision, FaultNote, Order, Outcome, Plan};
 use crate::decide::{Policy, Restoring};
 use crate::model::{
     Fault, Group, Isolation, IsolationState, Ledger, Machine, Pfn, Record, Report, Stamp, Target,
     Time,
 };
+use uuid::Uuid;
 
 /// The ledger and the cases of a cycle.
 pub trait Books {
     /// What is out of service, or should be.
     fn ledger(&self) -> &Ledger;
+
+    /// A fault by its name; `None` where it is not known, or not kept whole.
+    fn fault(&self, id: Uuid) -> Option<&Fault>;
 
     /// Inserts or replaces a line.
     fn put(&mut self, line: Isolation);
@@ -86,6 +90,9 @@ impl<B: Books> Cycle<B> {
 
     /// What follows from a report.
     pub fn follow(&mut self, report: &Report, observed: Observed, now: Stamp) {
+        if let Some(pfn) = observed.page {
+            self.confirm(pfn, report, now);
+        }
         for update in observed.updated {
             self.updated(update, now);
         }
@@ -96,6 +103,39 @@ impl<B: Books> Cycle<B> {
             let plan = decide::page_reported_failed(&self.context(now), failure);
             self.enter(plan, now);
         }
+    }
+
+    /// The memory changed since `pfn` was isolated, and `report` may tell that
+    /// it still is the same cells.
+    fn confirm(&mut self, pfn: Pfn, report: &Report, now: Stamp) {
+        let ledger = self.books.ledger();
+        let stale = ledger.get(&Target::Page(pfn)).filter(|l| l.state == IsolationState::Stale);
+        let Some(fault) = stale.and_then(|line| self.books.fault(line.fault?)) else { return };
+        if fault.is_open() && analyze::is_where_it_was(fault, report, &self.machine) {
+            let plan = decide::confirmed(&self.context(now), pfn);
+            self.enter(plan, now);
+        }
+    }
+
+    /// The boot before this one ended by what `report` tells, on `then`: the
+    /// machine as it was. Call it before [`Cycle::start`]. Answers what could
+    /// not be used of it, and why.
+    pub fn ended_by(&mut self, report: &Report, then: &Machine, now: Stamp) -> Option<String> {
+        let Observed { findings, updated, page, undecodable, .. } =
+            self.analyzer.observe(report, then);
+        for update in updated {
+            self.updated(update, now);
+        }
+        if let (true, Some(pfn)) = (findings.is_empty(), page) {
+            // A fault that is open already speaks for its page.
+            let home = then.home(Target::Page(pfn));
+            let plan = decide::fatal_again(&self.context(now), pfn, home);
+            self.enter(plan, now);
+        }
+        for finding in findings {
+            self.found(finding, now);
+        }
+        undecodable
     }
 
     /// A fault fired.
@@ -168,10 +208,12 @@ impl<B: Books> Cycle<B> {
         }
         for line in plan.isolations {
             let before = self.books.ledger().get(&line.target).map(|old| old.state);
+            let is_gone = self.machine.has(line.home) == Some(false);
             let is_back = matches!(line.state, IsolationState::Released | IsolationState::Stale);
             // Whoever brought it back, an old fault must not take it again, and
             // new errors must be able to.
-            if is_back && before != Some(line.state) || line.release.is_some() {
+            // What is known of the target is of what has taken its place, though.
+            if is_back && !is_gone && before != Some(line.state) || line.release.is_some() {
                 self.analyzer.release(&line.target);
             }
             self.books.put(line);

@@ -1,4 +1,5 @@
-//! Process 1 of the guest: mounts what user space expects, loads modules, starts the agent and buries the dead.
+//! Process 1 of the guest: mounts what user space expects, loads modules, starts the agent and buries the dead; or
+//! hands over to a Debian with systemd.
 
 use std::ffi::CStr;
 use std::fs::{self, File};
@@ -11,6 +12,8 @@ use nix::kmod::{finit_module, ModuleInitFlags};
 use nix::mount::{mount, MsFlags};
 use nix::sys::reboot::{reboot, RebootMode};
 use nix::sys::wait::{wait, WaitStatus};
+
+use crate::debian;
 
 /// File system, where, and its options.
 const MOUNTS: &[(&str, &str, Option<&str>)] = &[
@@ -40,8 +43,9 @@ const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// Does not return while the machine runs: the kernel panics when process 1 ends.
 pub fn run() -> Result<ExitCode> {
     prepare();
-    let status = serve();
-    match status {
+    let ended =
+        if debian::is_wanted() { debian::enter().map(|never| match never {}) } else { serve() };
+    match ended {
         Ok(status) => eprintln!("init: the agent ended: {status}"),
         Err(error) => eprintln!("init: {error:#}"),
     }

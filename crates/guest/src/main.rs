@@ -2,6 +2,7 @@
 
 mod agent;
 mod caps;
+mod debian;
 mod hold;
 mod init;
 mod journal;

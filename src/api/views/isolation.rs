@@ -2,7 +2,7 @@
 
 use crate::event::timestamp;
 use bulkhead_core::model::{By, Isolation, IsolationState, PageSize, Undo};
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -28,6 +28,9 @@ pub struct IsolationView {
     pub release: Option<Undo>,
     /// When it is tried again.
     pub next_try: Option<Timestamp>,
+    /// Since when a page has failed to come off.
+    #[serde(default)]
+    pub failing_since: Option<Timestamp>,
 }
 
 /// What became of an order to isolate or release.
@@ -53,11 +56,25 @@ impl IsolationView {
             state: isolation.state,
             by: isolation.by,
             since: timestamp(isolation.since.wall),
-            why: isolation.why.clone(),
+            why: why(isolation),
             fault: isolation.fault,
             release: isolation.release,
             next_try: isolation.next_try.map(|stamp| timestamp(stamp.wall)),
+            failing_since: isolation.failing_since.map(|stamp| timestamp(stamp.wall)),
         }
+    }
+}
+
+/// A page that does not come off is listed with since when.
+fn why(isolation: &Isolation) -> String {
+    match (isolation.state, isolation.failing_since) {
+        (IsolationState::Failed, Some(since)) => {
+            let since = timestamp(since.wall).round(Unit::Second);
+            let since = since.map(|time| format!("; it has not come off since {time}."));
+            let why = isolation.why.strip_suffix('.').unwrap_or(&isolation.why);
+            why.to_owned() + &since.unwrap_or_default()
+        }
+        _ => isolation.why.clone(),
     }
 }
 

@@ -74,6 +74,9 @@ pub struct Status {
     pub pending: u64,
     /// Isolations that did not come off.
     pub failed: u64,
+    /// Of these, pages that have not come off for more than a day.
+    #[serde(default)]
+    pub stuck: u64,
     /// Isolations held back.
     pub refused: u64,
     /// Of what was held back, how much found no room to be listed since the

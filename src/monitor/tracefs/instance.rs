@@ -255,7 +255,7 @@ fn event(directory: &Path, source: Source) -> Option<&'static str> {
         Source::ArmEvent => &["events/ras/arm_event"],
         Source::CxlDram => &["events/cxl/cxl_dram"],
         Source::CxlGeneralMedia => &["events/cxl/cxl_general_media"],
-        Source::Log => &[],
+        Source::Log | Source::Pstore | Source::CrashDump | Source::BootLog => &[],
     };
     places.iter().copied().find(|place| directory.join(place).is_dir())
 }

@@ -35,7 +35,7 @@ fn required(source: Source) -> &'static [&'static str] {
         Source::ArmEvent => &["mpidr", "affinity"],
         Source::CxlDram => &["memdev", "log", "descriptor", "type", "validity_flags", "row"],
         Source::CxlGeneralMedia => &["memdev", "log", "descriptor", "type", "validity_flags"],
-        Source::Log => &[],
+        Source::Log | Source::Pstore | Source::CrashDump | Source::BootLog => &[],
     }
 }
 
@@ -81,7 +81,7 @@ impl Decoder {
             Source::CxlGeneralMedia => {
                 Record::CxlGeneralMedia(Box::new(self.cxl_general_media(data)?))
             }
-            Source::Log => return None,
+            Source::Log | Source::Pstore | Source::CrashDump | Source::BootLog => return None,
         };
         Some(Decoded { task: in_task.then_some(pid), record })
     }

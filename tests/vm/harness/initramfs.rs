@@ -33,6 +33,13 @@ const DIRECTORIES: &[&str] = &[
 
 const GROUPS: &str = "root:x:0:\nbulkhead:x:900:\nnogroup:x:65534:\n";
 
+/// The unit that is installed with Bulkhead, and the tests' own; for the guest with systemd.
+const UNITS: &[(&str, &str)] = &[
+    ("bulkhead.service", include_str!("../../../systemd/bulkhead.service")),
+    ("bulkhead-guest.service", include_str!("../debian/bulkhead-guest.service")),
+    ("witness.service", include_str!("../debian/witness.service")),
+];
+
 const USERS: &str = "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n";
 
 /// An archive that no run has used for so long is of a build that is gone.
@@ -53,6 +60,9 @@ fn build(kernel: Kernel, files: &KernelFiles) -> Result<PathBuf> {
     add_busybox(&mut tree)?;
     add_programs(&mut tree)?;
     add_modules(&mut tree, files)?;
+    for (name, text) in UNITS {
+        tree.file(&format!("units/{name}"), 0o644, text.as_bytes());
+    }
     tree.file("etc/group", 0o644, GROUPS.as_bytes());
     tree.file("etc/passwd", 0o644, USERS.as_bytes());
     store(kernel, &tree.archive.finish())

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 
 use super::disk::Disk;
 use super::initramfs;
-use super::kernel::Kernel;
+use super::kernel::{cache, Kernel};
 use super::logs::Logs;
 use super::qemu::Qemu;
 use super::vm::Vm;
@@ -25,6 +25,11 @@ const BOOT_LIMIT: Duration = Duration::from_secs(90);
 /// `tsc=unstable`: without it one boot in 25 of 6.12 dies in sched_clock_cpu. `panic=-1`: a panic ends the machine.
 const ARGUMENTS: &str = "tsc=unstable console=ttyS0 panic=-1";
 
+/// For Debian: what its daemons log goes to the console too. `nokaslr`: at the next boot the kernel must not happen to
+/// put itself where a page was taken, which would then rightly not come off.
+const DEBIAN_ARGUMENTS: &str =
+    "bulkhead.debian nokaslr systemd.journald.forward_to_console=1 systemd.show_status=0";
+
 /// What to boot. Four hardware threads in two cores, 1 GiB, an Intel processor, and five minutes to live.
 #[derive(Clone)]
 pub struct Machine {
@@ -36,6 +41,7 @@ pub struct Machine {
     arguments: String,
     qemu: Vec<String>,
     disk: Option<PathBuf>,
+    debian: bool,
     reboots: bool,
     limit: Duration,
 }
@@ -51,6 +57,7 @@ impl Machine {
             arguments: ARGUMENTS.to_owned(),
             qemu: Vec::new(),
             disk: None,
+            debian: false,
             reboots: false,
             limit: Duration::from_secs(300),
         }
@@ -96,6 +103,13 @@ impl Machine {
         self
     }
 
+    /// A small Debian with systemd as process 1, which starts bulkheadd by its unit. What it writes is forgotten at the
+    /// next boot, but for the state directory, which is on the disk.
+    pub fn debian(mut self, disk: &Disk) -> Self {
+        self.debian = true;
+        self.disk(disk).arg(DEBIAN_ARGUMENTS).reboots()
+    }
+
     /// Lets the guest reboot, where otherwise that ends the machine. See [`Vm::wait_reboot`].
     pub fn reboots(mut self) -> Self {
         self.reboots = true;
@@ -114,7 +128,7 @@ impl Machine {
         for attempt in 1.. {
             let qemu = self.start()?;
             match qemu.agent.wait_hello(BOOT_LIMIT) {
-                Ok(()) => return Vm::new(qemu, self.disk.is_some()),
+                Ok(()) => return Vm::new(qemu, self.disk.is_some() && !self.debian),
                 Err(error) if attempt < ATTEMPTS => {
                     let count = RETRIES.fetch_add(1, Ordering::Relaxed) + 1;
                     // Past the test runner's capture: nobody reads the output of a test that passes.
@@ -149,6 +163,12 @@ impl Machine {
         option("-serial", format!("file:{}", console.display()));
         if let Some(disk) = &self.disk {
             option("-drive", format!("file={},if=virtio,format=raw", disk.display()));
+        }
+        if self.debian {
+            let image = cache().join("debian.ext4");
+            ensure!(image.exists(), "no {}: run scripts/vm-setup", image.display());
+            let image = image.display();
+            option("-drive", format!("file={image},if=virtio,format=raw,readonly=on"));
         }
         arguments.extend(self.qemu.iter().cloned());
         if !self.reboots {

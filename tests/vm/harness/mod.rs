@@ -30,28 +30,28 @@ pub mod mce {
     pub use super::errors::{L1_DATA_CE, L2_DATA_CE, MEMORY_CE, PHYSICAL_ADDRESS};
 }
 
-/// Makes a test of each named function on each kernel. Attributes go to the tests: `#[ignore = "long"]`.
+/// Makes a test of each named function on each kernel; of those after `only 6.12:` on that alone. Attributes go to the
+/// tests: `#[ignore = "long"]`.
 macro_rules! on_each_kernel {
-    ($($(#[$attribute:meta])* $test:ident),+ $(,)?) => {
+    ($($(#[$attribute:meta])* $test:ident),* $(,)? $(; only 6.12: $($(#[$only:meta])* $once:ident),+ $(,)?)?) => {
         mod k6_12 {
-            $(
-                #[test]
-                $(#[$attribute])*
-                fn $test() -> anyhow::Result<()> {
-                    let name = concat!(module_path!(), "::", stringify!($test));
-                    $crate::harness::run(name, $crate::harness::Kernel::V6_12, super::$test)
-                }
-            )+
+            on_kernel!(V6_12: $($(#[$attribute])* $test,)* $($($(#[$only])* $once,)+)?);
         }
         mod k6_1 {
-            $(
-                #[test]
-                $(#[$attribute])*
-                fn $test() -> anyhow::Result<()> {
-                    let name = concat!(module_path!(), "::", stringify!($test));
-                    $crate::harness::run(name, $crate::harness::Kernel::V6_1, super::$test)
-                }
-            )+
+            on_kernel!(V6_1: $($(#[$attribute])* $test,)*);
         }
+    };
+}
+
+macro_rules! on_kernel {
+    ($kernel:ident: $($(#[$attribute:meta])* $test:ident,)*) => {
+        $(
+            #[test]
+            $(#[$attribute])*
+            fn $test() -> anyhow::Result<()> {
+                let name = concat!(module_path!(), "::", stringify!($test));
+                $crate::harness::run(name, $crate::harness::Kernel::$kernel, super::$test)
+            }
+        )*
     };
 }

@@ -17,6 +17,7 @@ const ON_DEMAND: &[&str] = &[
     "virtio_blk",
     "crc32c_generic",
     "ext4",
+    "overlay",
     "mce_inject",
     "hwpoison_inject",
     "softdog",

@@ -81,6 +81,18 @@ impl Qemu {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Kills it, without a chance to write what it still holds.
+    pub fn kill(mut self) -> Result<()> {
+        let timeout = self.process.0.id();
+        let children = fs::read_to_string(format!("/proc/{timeout}/task/{timeout}/children"))
+            .context("find QEMU")?;
+        for child in children.split_whitespace() {
+            kill(Pid::from_raw(child.parse()?), Signal::SIGKILL).context("kill QEMU")?;
+        }
+        self.process.0.wait().context("wait for QEMU")?;
+        Ok(())
+    }
+
     /// Whether the machine has ended.
     pub fn ended(&mut self) -> Result<bool> {
         Ok(self.process.0.try_wait().context("wait for QEMU")?.is_some())

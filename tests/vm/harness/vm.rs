@@ -16,12 +16,13 @@ const REBOOT_LIMIT: Duration = Duration::from_secs(120);
 /// A machine whose guest takes commands. It ends when this is dropped.
 pub struct Vm {
     qemu: Qemu,
-    has_disk: bool,
+    /// The harness mounts the disk; Debian does that itself.
+    mounts_disk: bool,
 }
 
 impl Vm {
-    pub(super) fn new(qemu: Qemu, has_disk: bool) -> Result<Self> {
-        let vm = Self { qemu, has_disk };
+    pub(super) fn new(qemu: Qemu, mounts_disk: bool) -> Result<Self> {
+        let vm = Self { qemu, mounts_disk };
         vm.mount_disk()?;
         Ok(vm)
     }
@@ -80,13 +81,18 @@ impl Vm {
         self.mount_disk()
     }
 
+    /// Cuts the power: the guest gets to write nothing more.
+    pub fn cut_power(self) -> Result<()> {
+        self.qemu.kill()
+    }
+
     /// Waits until the machine has ended by itself.
     pub fn wait_end(&mut self, limit: Duration) -> Result<()> {
         wait_until("the machine ends", limit, || self.qemu.ended())
     }
 
     fn mount_disk(&self) -> Result<()> {
-        if self.has_disk {
+        if self.mounts_disk {
             // ext4 asks for its checksum too late for the kernel to find a module of it by itself.
             self.run(
                 "modprobe crc32c_generic && modprobe virtio_blk && modprobe ext4 \

@@ -8,7 +8,7 @@ use super::finding::{FaultUpdate, Finding, Response};
 use super::lead::Lead;
 use super::located::Located;
 use super::part;
-use super::reading::{self, Reading};
+use super::reading;
 use super::rules::{RuleId, Rules, MEMORY_CE};
 use super::words;
 use crate::decide::Threshold;
@@ -106,31 +106,32 @@ impl Analyzer {
             out.undecodable = Some(format!("a report of {} stands for no record", report.source));
             return out;
         }
-        let Reading { lead, page, addr, place, unusable } =
-            reading::read(report.source, &report.record, machine, &self.rules);
-        out.undecodable = unusable;
+        // Kept where it is: a lead is large, and this is done for every report.
+        let reading = reading::read(report.source, &report.record, machine, &self.rules);
+        let (page, lead) = (reading.page, reading.lead.as_ref());
         out.page = page;
-        out.corrected = lead.as_ref().is_some_and(|lead| !lead.rule.uncorrected());
+        out.corrected = lead.is_some_and(|lead| !lead.rule.uncorrected());
         out.counted = creditable(report);
         if report.source == Source::McEvent && report.decodes > 0 {
             self.withdraw_placeless(report);
         }
-        if let (Some(place), Some(lead)) = (&place, &lead) {
-            if !lead.rule.uncorrected() {
-                let seen = Sighting { place, page, addr, report };
-                self.located.observe(&seen, &self.rules, machine, &mut out);
-            }
+        if let Some(place) = reading.place.as_ref().filter(|_| out.corrected) {
+            let seen = Sighting { place, page, addr: reading.addr, report };
+            self.located.observe(&seen, &self.rules, machine, &mut out);
         }
-        let fired = match (page, &lead) {
-            (Some(pfn), lead) => self.page_erred(pfn, lead.as_ref(), report, &mut out),
+        let fired = match (page, lead) {
+            (Some(pfn), lead) => self.page_erred(pfn, lead, report, &mut out),
             (None, Some(lead)) => self.change(&lead.key, |state| {
                 state.take(lead, report, report.errors, Fault::MAX_EVIDENCE, &mut out.updated)
             }),
             (None, None) => None,
         };
-        if let (Some(fired), Some(lead)) = (fired, lead) {
-            out.findings.push(self.open(lead, fired, report, machine));
+        if let Some(fired) = fired {
+            if let Some(lead) = reading.lead {
+                out.findings.push(self.open(lead, fired, report, machine));
+            }
         }
+        out.undecodable = reading.unusable;
         let horizon = self.rules.longest_window();
         self.pages.expire(report.last.at, horizon);
         self.others.expire(report.last.at, horizon);
@@ -316,6 +317,7 @@ impl Analyzer {
         let summary = words::summary(&lead, fired.errors, machine);
         let fault = Fault {
             id: fault_id(&lead.key, lead.rule, fired.first.at),
+            home: machine.home_of(&lead.component),
             component: lead.component.clone(),
             rule: lead.rule.with(lead.threshold),
             severity: lead.severity(),
@@ -397,9 +399,7 @@ impl Analyzer {
         };
         let case = Case {
             id: fault.id,
-            uncorrected: [RuleId::PageUe, RuleId::MemoryUe, RuleId::CpuUe]
-                .iter()
-                .any(|rule| rule.name() == fault.rule.id),
+            uncorrected: RuleId::by_name(&fault.rule.id).is_some_and(RuleId::uncorrected),
             errors: fault.errors,
             evidence: fault.evidence.len(),
             took: lead.took.filter(|_| fault.state != FaultState::Escalated),

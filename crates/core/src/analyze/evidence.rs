@@ -124,6 +124,16 @@ impl fmt::Display for EvidenceKey {
     }
 }
 
+impl EvidenceKey {
+    /// It is named by what a change of DIMMs moves.
+    pub fn is_memory(&self) -> bool {
+        match self {
+            EvidenceKey::Page(_) | EvidenceKey::Memory { .. } | EvidenceKey::Row(_) => true,
+            EvidenceKey::Core { .. } | EvidenceKey::Bank { .. } | EvidenceKey::Bus(_) => false,
+        }
+    }
+}
+
 fn outcome(uncorrected: bool) -> &'static str {
     if uncorrected {
         "ue"
@@ -258,8 +268,8 @@ impl EvidenceState {
     pub(super) fn tell(&mut self, report: &Report, creditable: u64) -> Added {
         self.last = self.last.max(report.last.at);
         let Report { source, first, last, errors, .. } = report;
-        // Nobody else tells of what is in a log.
-        if *source == Source::Log {
+        // Nobody else tells of what is in a log, or of a boot that is over.
+        if *source == Source::Log || source.is_of_last_boot() {
             return Added { fresh: *errors, credit: creditable.min(*errors) };
         }
         self.change_rest(|rest| rest.tally.add(*source, first.at, last.at, *errors, creditable))

@@ -1,6 +1,6 @@
 //! What analyze hands to decide.
 
-use crate::model::{Cover, CpuId, Evidence, Fault, Pfn, Stamp};
+use crate::model::{Cover, CpuId, Evidence, Fault, Home, Pfn, Stamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -16,6 +16,14 @@ pub enum Response {
     /// The page has an uncorrected error: memory_failure()'s to take; make sure
     /// that it did.
     EnsureFailedPage(Pfn),
+    /// The page had an uncorrected error in an earlier boot: take it while it
+    /// is free, if it is still the same memory.
+    TakeFreePage {
+        /// The page.
+        pfn: Pfn,
+        /// The memory that the error was in.
+        home: Home,
+    },
     /// Take these hardware threads, all or none.
     TakeCpus(Vec<CpuId>),
     /// Nothing can or should be taken: tell.

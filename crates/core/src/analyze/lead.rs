@@ -10,7 +10,7 @@ use super::mce::{MachineCheck, Outcome};
 use super::rules::{RuleId, Rules, MEMORY_CE};
 use crate::decide::Threshold;
 use crate::model::{
-    CacheKind, CacheLevel, Component, Cpu, Machine, MceRecord, Pfn, Severity, SocketId,
+    CacheKind, CacheLevel, Component, Cpu, Machine, MceRecord, Pfn, Severity, SocketId, Target,
 };
 
 /// Where a record leads.
@@ -36,7 +36,9 @@ impl Lead {
     /// How much the fault matters if the rule fires.
     pub fn severity(&self) -> Severity {
         match self.rule {
-            RuleId::PageUe | RuleId::MemoryUe | RuleId::CpuUe => Severity::Critical,
+            RuleId::PageUe | RuleId::PageFatal | RuleId::MemoryUe | RuleId::CpuUe => {
+                Severity::Critical
+            }
             RuleId::PageCe | RuleId::PageThreshold | RuleId::MemoryCe | RuleId::MemoryThreshold => {
                 Severity::Minor
             }
@@ -59,6 +61,16 @@ pub fn page(pfn: Pfn, outcome: Outcome, rules: &Rules, fru: Option<String>) -> L
         response,
         took: None,
         fru,
+    }
+}
+
+/// An error of a known page that ended the boot before this one, on `machine`
+/// as it was then.
+pub fn fatal_page(pfn: Pfn, machine: &Machine, rules: &Rules) -> Lead {
+    Lead {
+        rule: RuleId::PageFatal,
+        response: Response::TakeFreePage { pfn, home: machine.home(Target::Page(pfn)) },
+        ..page(pfn, Outcome::Uncorrected, rules, None)
     }
 }
 

@@ -55,7 +55,8 @@ impl Located {
                 Some(dimm) => dimm.label.as_str(),
                 None => part::label(&seen.report.record),
             };
-            out.findings.push(dram::finding(mode, label, fru, &rules, page_size));
+            let home = machine.memory_home();
+            out.findings.push(dram::finding(mode, label, fru, &rules, page_size, home));
         }
     }
 

@@ -9,6 +9,8 @@
 mod analyzer;
 mod arm;
 mod book;
+mod carry;
+mod confirm;
 mod cper;
 mod culprit;
 mod cxl;
@@ -33,6 +35,8 @@ use analyzer::fault_id;
 
 pub use analyzer::{Analyzer, Observed, MAX_OTHERS, MAX_PAGES};
 pub use arm::MPIDR_AFFINITY;
+pub use carry::over_a_boot;
+pub use confirm::is_where_it_was;
 pub use evidence::{Case, CoreId, EvidenceKey, EvidenceState, Part, Remembered, Took};
 pub use finding::{FaultUpdate, Finding, Response};
 pub use rules::{RuleId, Rules, MEMORY_CE};

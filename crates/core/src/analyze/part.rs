@@ -3,7 +3,7 @@
 use super::dram::place;
 use super::{cper, cxl};
 use crate::model::dimms::part_name;
-use crate::model::{Machine, McEvent, Record};
+use crate::model::{Dimm, Machine, McEvent, Record};
 
 /// The DIMM, or the DIMMs of which it is one, that `record` names.
 pub(super) fn named_by(record: &Record, machine: &Machine) -> Option<String> {
@@ -17,11 +17,15 @@ pub(super) fn named_by(record: &Record, machine: &Machine) -> Option<String> {
     }
 }
 
-fn dimm(event: &McEvent, machine: &Machine) -> Option<String> {
-    let dimm = place::handle(&event.driver_detail)
+/// The DIMM that `event` is of, if the host knows it.
+pub(super) fn dimm_of<'m>(event: &McEvent, machine: &'m Machine) -> Option<&'m Dimm> {
+    place::handle(&event.driver_detail)
         .and_then(|handle| machine.dimm_by_handle(handle))
-        .or_else(|| machine.dimm_by_id(&place::of_mc_event(event, machine)?.dimm));
-    match dimm {
+        .or_else(|| machine.dimm_by_id(&place::of_mc_event(event, machine)?.dimm))
+}
+
+fn dimm(event: &McEvent, machine: &Machine) -> Option<String> {
+    match dimm_of(event, machine) {
         Some(dimm) if dimm.locator.is_some() => Some(dimm.fru()),
         _ => labelled(&event.label, machine),
     }

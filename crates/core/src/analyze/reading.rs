@@ -39,6 +39,9 @@ impl Reading {
 
 /// Reads a record that `source` delivered.
 pub(super) fn read(source: Source, record: &Record, machine: &Machine, rules: &Rules) -> Reading {
+    if source.is_of_last_boot() {
+        return last_words(record, machine, rules);
+    }
     match (source, record) {
         (Source::MceRecord, Record::Mce(mce)) => machine_check(mce, machine, rules),
         (Source::McEvent, Record::MemoryController(event)) => mc_event(event, machine, rules),
@@ -72,6 +75,25 @@ fn machine_check(record: &MceRecord, machine: &Machine, rules: &Rules) -> Readin
     }
     let (lead, doubt) = lead::processor(record, &check, machine, rules);
     Reading { lead: Some(lead), unusable: doubt.map(|d| d.to_string()), ..Reading::default() }
+}
+
+/// What a kernel that died said last, on `machine` as it was then. Only what was
+/// not corrected can have ended it.
+fn last_words(record: &Record, machine: &Machine, rules: &Rules) -> Reading {
+    let reading = match record {
+        Record::Mce(mce) => machine_check(mce, machine, rules),
+        Record::Extlog(event) => cper::extlog(event, machine, rules),
+        Record::Logged(error) => logged(error, machine, rules),
+        _ => return Reading::unusable("a record of how a boot ended is of no such kind"),
+    };
+    match (&reading.lead, reading.page) {
+        (Some(lead), _) if !lead.rule.uncorrected() => Reading::default(),
+        (Some(_), Some(pfn)) => {
+            let lead = lead::fatal_page(pfn, machine, rules);
+            Reading { lead: Some(lead), page: Some(pfn), ..Reading::default() }
+        }
+        _ => Reading { place: None, ..reading },
+    }
 }
 
 fn mc_event(event: &McEvent, machine: &Machine, rules: &Rules) -> Reading {

@@ -53,6 +53,8 @@ pub enum RuleId {
     PageThreshold,
     /// A UE on a page.
     PageUe,
+    /// A UE on a page that ended the boot before this one.
+    PageFatal,
     /// Many CEs of memory without a known page.
     MemoryCe,
     /// The device's own threshold of CEs was passed, without a known page.
@@ -93,10 +95,11 @@ pub enum RuleId {
 
 impl RuleId {
     /// Every rule.
-    pub const ALL: [RuleId; 21] = [
+    pub const ALL: [RuleId; 22] = [
         RuleId::PageCe,
         RuleId::PageUe,
         RuleId::PageThreshold,
+        RuleId::PageFatal,
         RuleId::MemoryCe,
         RuleId::MemoryUe,
         RuleId::MemoryThreshold,
@@ -123,6 +126,7 @@ impl RuleId {
             RuleId::PageCe => "page-ce",
             RuleId::PageThreshold => "page-threshold",
             RuleId::PageUe => "page-ue",
+            RuleId::PageFatal => "page-fatal",
             RuleId::MemoryCe => "memory-ce",
             RuleId::MemoryThreshold => "memory-threshold",
             RuleId::MemoryUe => "memory-ue",
@@ -155,6 +159,7 @@ impl RuleId {
             RuleId::PageCe => "P1",
             RuleId::PageUe => "P2",
             RuleId::PageThreshold => "P3",
+            RuleId::PageFatal => "P4",
             RuleId::MemoryCe => "M1",
             RuleId::MemoryUe => "M2",
             RuleId::MemoryThreshold => "M3",
@@ -188,7 +193,7 @@ impl RuleId {
 
     /// It is about uncorrected errors.
     pub fn uncorrected(self) -> bool {
-        matches!(self, RuleId::PageUe | RuleId::MemoryUe | RuleId::CpuUe)
+        matches!(self, RuleId::PageUe | RuleId::PageFatal | RuleId::MemoryUe | RuleId::CpuUe)
     }
 
     /// The rule with its numbers, for the fault it found.

@@ -9,6 +9,7 @@ use crate::model::{Component, Machine};
 pub(super) fn summary(lead: &Lead, errors: u64, machine: &Machine) -> String {
     let what = lead.component.name(machine.page_size);
     match lead.rule {
+        RuleId::PageFatal => format!("An uncorrected error in {what} ended the boot before"),
         RuleId::PageUe | RuleId::MemoryUe | RuleId::CpuUe => {
             format!("An uncorrected error in {what}")
         }
@@ -31,6 +32,7 @@ pub(super) fn decision(summary: &str, lead: &Lead, response: &Response) -> Strin
         Response::EnsureFailedPage(_) => {
             "the kernel takes the page by itself, which is to be verified"
         }
+        Response::TakeFreePage { .. } => "the page is to be taken while nothing uses it",
         Response::TakeCpus(_) => "these CPUs are to be taken off line",
         Response::Report => match lead.component {
             Component::Memory { .. } => "nothing is taken, since no page is known",
@@ -60,6 +62,9 @@ pub(super) fn advice(lead: &Lead, response: &Response) -> String {
         }
         (Response::EnsureFailedPage(_), _) => {
             format!("Look for processes that were killed, and plan to replace {part} if it happens again.")
+        }
+        (Response::TakeFreePage { .. }, _) => {
+            format!("Plan to replace {part}: its errors can take the host down.")
         }
         (Response::TakeCpus(_), _) => "Plan to replace the processor; until then the host runs \
                                        with fewer CPUs."

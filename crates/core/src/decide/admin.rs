@@ -1,7 +1,7 @@
 //! What an admin asks for.
 
 use super::budget::PageBudget;
-use super::{cpu, group, page, retry, settle, ue, Cause, Context, Order, Plan};
+use super::{cpu, group, masked, page, retry, settle, ue, Cause, Context, Order, Plan};
 use crate::model::{Asked, By, Group, Isolation, IsolationState, Target};
 use std::collections::BTreeSet;
 use thiserror::Error;
@@ -97,6 +97,10 @@ pub fn release(ctx: &Context, target: Target) -> Result<Plan, Refusal> {
         retry::released(ctx, &mut plan, on);
     }
     if off.is_empty() {
+        return Ok(group::told(ctx, plan));
+    }
+    if matches!(target, Target::Page(pfn) if ctx.machine.is_masked(pfn)) {
+        off.into_iter().for_each(|line| masked::released(ctx, &mut plan, line));
         return Ok(group::told(ctx, plan));
     }
     if ctx.policy.observe {

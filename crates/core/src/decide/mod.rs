@@ -12,10 +12,15 @@ mod belongs;
 mod budget;
 mod checks;
 mod cpu;
+mod fatal;
 mod group;
 mod guard;
+mod home;
 mod look;
+mod masked;
 mod page;
+#[cfg(test)]
+mod page_stories;
 mod pages;
 pub mod plan;
 pub mod policy;
@@ -41,11 +46,15 @@ mod ue;
 pub use admin::{closed, isolate, release, Refusal};
 pub use checks::Checks;
 pub use cpu::cpu_changed;
+pub use fatal::fatal_again;
 pub use guard::{usage, Usage};
+pub use home::{confirmed, rehome};
 pub use look::touched;
 pub use pages::grown;
 pub use plan::{Answer, Apart, Decision, DecisionKind, FaultNote, Order, Outcome, Plan};
-pub use policy::{Amount, CpuPolicy, Limits, PagePolicy, Policy, RowPolicy, Threshold, UePolicy};
+pub use policy::{
+    Amount, CpuPolicy, HugetlbPolicy, Limits, PagePolicy, Policy, RowPolicy, Threshold, UePolicy,
+};
 pub use reconcile::{start, Boot};
 pub use restore::{restored, Restoring};
 pub use retry::{due, next_due};
@@ -100,6 +109,7 @@ impl Context<'_> {
     /// that still counts against the limits.
     fn fresh(&self, target: Target, cause: &Cause) -> Isolation {
         let old = self.ledger.get(&target);
+        let home = self.machine.home(target);
         Isolation {
             target,
             state: old.map_or(IsolationState::Wanted, |line| line.state),
@@ -111,11 +121,14 @@ impl Context<'_> {
             release: None,
             next_try: None,
             failures: 0,
+            failing_since: None,
             asked: old.and_then(|line| line.asked),
             ue: old.and_then(|line| line.ue),
+            // Of other memory it says nothing.
+            unreadable: old.is_some_and(|line| line.unreadable && line.home == home),
             together: Vec::new(),
-            home: self.machine.home(target),
-            restores: old.is_some_and(|line| line.restores),
+            home,
+            restores: old.is_some_and(|line| line.restores && line.home == home),
             urgency: old.map_or(cause.urgency, |line| line.urgency.and(cause.urgency)),
         }
     }
@@ -133,6 +146,7 @@ pub fn found(ctx: &Context, finding: &Finding) -> Plan {
         }
         Response::TakePages(pages) => pages::found(ctx, fault, pages),
         Response::EnsureFailedPage(pfn) => ue::ensure_failed(ctx, *pfn, &cause),
+        Response::TakeFreePage { pfn, home } => fatal::found(ctx, *pfn, *home, &cause),
         Response::TakeCpus(cpus) => cpu::found(ctx, cpus, &cause),
         Response::Report => told(ctx, fault, DecisionKind::Reported, FaultState::Open),
         Response::Escalate => told(ctx, fault, DecisionKind::Escalated, FaultState::Escalated),
@@ -173,8 +187,12 @@ fn told(ctx: &Context, fault: &Fault, kind: DecisionKind, state: FaultState) -> 
 /// What follows from an order that was answered, in time or late.
 pub fn answered(ctx: &Context, outcome: &Outcome) -> Plan {
     let plan = match &outcome.order {
-        Order::SoftOffline(pfn) | Order::HardOffline(pfn) => page::taken(ctx, *pfn, outcome),
-        Order::Restore(_) => restore::answered(ctx, outcome),
+        Order::SoftOffline(pfn)
+        | Order::SoftOfflineSparing(pfn, _)
+        | Order::OfflineFree(pfn)
+        | Order::HardOffline(pfn) => page::taken(ctx, *pfn, outcome),
+        Order::Restore(..) => restore::answered(ctx, outcome),
+        Order::Inspect(pfn) if ctx.machine.is_masked(*pfn) => Plan::default(),
         Order::Inspect(pfn) => look::looked(ctx, *pfn, outcome),
         Order::Unpoison(pfn) => page::given(ctx, *pfn, outcome),
         Order::TakeCpus(cpus) => cpu::taken(ctx, cpus, outcome),

@@ -5,9 +5,9 @@ use super::guard::{self, Held};
 use super::look::kernel_took;
 use super::retry::{self, not_taken};
 use super::settle::{settle, targets_name, Verdict};
-use super::steps::{already_off, being_taken, hold, observe, order};
+use super::steps::{already_off, being_taken, hold, keeps_its_pace, observe, order};
 use super::ue::{ensure, has_ue, ue_sentence};
-use super::{Answer, Cause, Context, DecisionKind, Order, Outcome, Plan};
+use super::{masked, Answer, Cause, Context, DecisionKind, Order, Outcome, Plan};
 use crate::model::{Asked, By, FaultState, Isolation, IsolationState, Pfn, Target, Undo};
 
 /// A fault calls for the page, by itself or among others.
@@ -54,9 +54,10 @@ pub(super) fn found(
                 },
             );
         }
-        // Being taken; a failed one at its own pace.
-        IsolationState::Wanted | IsolationState::Failed => {
-            being_taken(ctx, plan, vec![with_cause(line)], cause);
+        IsolationState::Wanted => being_taken(ctx, plan, vec![with_cause(line)], cause),
+        IsolationState::Failed => keeps_its_pace(ctx, plan, with_cause(line)),
+        IsolationState::Refused if line.is_under_way() || retry::is_spared(line) => {
+            keeps_its_pace(ctx, plan, with_cause(line));
         }
         _ => {
             let line = ctx.fresh(target, cause);
@@ -75,6 +76,10 @@ pub(super) fn take(
     pfn: Pfn,
     why: String,
 ) {
+    if ctx.machine.is_masked(pfn) {
+        masked::is_out(ctx, plan, line);
+        return;
+    }
     if !guard::page_exists(ctx.machine, pfn) {
         let held = Held {
             why: "The machine has no such address.".to_owned(),
@@ -88,7 +93,9 @@ pub(super) fn take(
         plan.extend(refused);
         return;
     }
-    let room = if ctx.ledger.get(&line.target).is_some_and(|old| guard::is_spoken_for(ctx, old)) {
+    let has_room = ctx.ledger.get(&line.target).is_some_and(|old| guard::is_spoken_for(ctx, old));
+    let room = if has_room || line.unreadable {
+        // What can take the host down is not capped.
         Ok(())
     } else if line.restores {
         budget.take_memory()
@@ -102,9 +109,13 @@ pub(super) fn take(
             // Released and wanted again while the first order is under way:
             // its answer serves.
             let under_way = line.is_under_way();
+            let free_only = line.unreadable;
             order(ctx, plan, vec![line], why);
             if !under_way {
-                plan.orders.push(Order::SoftOffline(pfn));
+                plan.orders.push(match free_only {
+                    true => Order::OfflineFree(pfn),
+                    false => Order::soft_offline(pfn, ctx.policy.page.hugetlb),
+                });
             }
         }
     }
@@ -141,7 +152,7 @@ pub(super) fn taken(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
         (_, true) => is_off(ctx, &mut plan, line, outcome),
         // The uncorrected error came while it was soft-offlined: no more of
         // that, but another look.
-        (_, false) if has_ue(&line) && matches!(outcome.order, Order::SoftOffline(_)) => {
+        (_, false) if has_ue(&line) && !matches!(outcome.order, Order::HardOffline(_)) => {
             line.asked = retry::asked_after(&line, outcome);
             line.next_try = line.next_try.or(Some(ctx.now));
             plan.isolations.push(line);
@@ -149,10 +160,15 @@ pub(super) fn taken(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
         (IsolationState::Wanted | IsolationState::Failed, false) => {
             not_taken(ctx, &mut plan, vec![line], outcome);
         }
+        (IsolationState::Refused, false) if line.asked.is_some_and(Asked::is_take) => {
+            not_taken(ctx, &mut plan, vec![line], outcome);
+        }
         (_, false) => {
             // Released or re-decided meanwhile, and it did not go.
             line.asked = retry::asked_after(&line, outcome);
-            line.restores &= line.state != IsolationState::Released;
+            let counts = line.state == IsolationState::Released && line.asked.is_none();
+            line.restores &= !counts;
+            line.unreadable &= !counts;
             plan.isolations.push(line);
         }
     }
@@ -171,7 +187,7 @@ fn is_off(ctx: &Context, plan: &mut Plan, mut line: Isolation, outcome: &Outcome
         return;
     }
     // What was done to an uncorrected error counts against no limit.
-    if line.ue.is_some() {
+    if line.ue.is_some() || line.unreadable {
         line.by = By::Bulkhead;
     } else {
         line.went(ctx.now);

@@ -1,5 +1,6 @@
 //! What decide hands to act, and what act answers.
 
+use super::HugetlbPolicy;
 use crate::model::{CpuId, FaultState, Group, Isolation, Ledger, Pfn, Stamp, Target};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -11,9 +12,15 @@ use uuid::Uuid;
 pub enum Order {
     /// Migrate the page away and never use it again.
     SoftOffline(Pfn),
-    /// [`Order::SoftOffline`] each of these pages, which an earlier boot had out
-    /// of service.
-    Restore(Vec<Pfn>),
+    /// The same, but a page of a huge page only as the policy allows; what it
+    /// does not is answered [`Answer::Spared`]. It is looked at in one step
+    /// with the order, since the orders before it may have used the pool up.
+    SoftOfflineSparing(Pfn, HugetlbPolicy),
+    /// The same with each of these pages, which an earlier boot had out of
+    /// service.
+    Restore(Vec<Pfn>, HugetlbPolicy),
+    /// Take the page if it is free: nothing of it is read.
+    OfflineFree(Pfn),
     /// Hand the page to memory_failure(): may kill its users.
     HardOffline(Pfn),
     /// Only look whether the page is out of service.
@@ -27,6 +34,33 @@ pub enum Order {
 }
 
 impl Order {
+    /// To take `pfn` out of service without hurting its users, as the policy
+    /// for huge pages has it.
+    pub fn soft_offline(pfn: Pfn, hugetlb: HugetlbPolicy) -> Order {
+        match hugetlb {
+            HugetlbPolicy::Always => Order::SoftOffline(pfn),
+            sparing => Order::SoftOfflineSparing(pfn, sparing),
+        }
+    }
+
+    /// It moves the content of a page away.
+    pub fn is_soft_offline(&self) -> bool {
+        matches!(self, Order::SoftOffline(_) | Order::SoftOfflineSparing(..))
+    }
+
+    /// The page it is about, if it is about one alone.
+    pub fn page(&self) -> Option<Pfn> {
+        match self {
+            Order::SoftOffline(pfn)
+            | Order::SoftOfflineSparing(pfn, _)
+            | Order::OfflineFree(pfn)
+            | Order::HardOffline(pfn)
+            | Order::Inspect(pfn)
+            | Order::Unpoison(pfn) => Some(*pfn),
+            Order::Restore(..) | Order::TakeCpus(_) | Order::GiveCpus(_) => None,
+        }
+    }
+
     /// The CPUs it is about; none for pages.
     pub fn cpus(&self) -> &[CpuId] {
         match self {
@@ -39,18 +73,21 @@ impl Order {
     pub fn pages(&self) -> &[Pfn] {
         match self {
             Order::SoftOffline(pfn)
+            | Order::SoftOfflineSparing(pfn, _)
+            | Order::OfflineFree(pfn)
             | Order::HardOffline(pfn)
             | Order::Inspect(pfn)
             | Order::Unpoison(pfn) => std::slice::from_ref(pfn),
-            Order::Restore(pages) => pages,
+            Order::Restore(pages, _) => pages,
             Order::TakeCpus(_) | Order::GiveCpus(_) => &[],
         }
     }
 
     /// It takes something, whether or not for the first time.
     pub fn is_take(&self) -> bool {
-        use Order::{HardOffline, Restore, SoftOffline, TakeCpus};
-        matches!(self, SoftOffline(_) | Restore(_) | HardOffline(_) | TakeCpus(_))
+        use Order::{HardOffline, OfflineFree, Restore, TakeCpus};
+        self.is_soft_offline()
+            || matches!(self, Restore(..) | OfflineFree(_) | HardOffline(_) | TakeCpus(_))
     }
 }
 
@@ -64,6 +101,8 @@ pub enum Answer {
     WasOff,
     /// In service, and read back as such (inspected, or given back).
     On,
+    /// Nothing was asked: the page is in use, and only a free one was to go.
+    InUse,
     /// EBUSY: a race or a veto; later.
     Busy,
     /// EIO: what the page is used for now cannot be moved.
@@ -76,6 +115,8 @@ pub enum Answer {
     Unconfirmed,
     /// No answer in time; the write may still be under way.
     TimedOut,
+    /// Part of a huge page that the policy keeps; nothing was asked.
+    Spared,
     /// Any other errno.
     Errno(i32),
 }
@@ -116,13 +157,17 @@ impl Outcome {
     /// What came of each page of [`Order::Restore`], as if each had been an
     /// order of its own.
     pub fn each(&self) -> impl Iterator<Item = Outcome> + '_ {
+        let hugetlb = match self.order {
+            Order::Restore(_, hugetlb) => hugetlb,
+            _ => HugetlbPolicy::Always,
+        };
         let apart: BTreeMap<Pfn, &Apart> = self.apart.iter().map(|a| (a.pfn, a)).collect();
         self.order.pages().iter().map(move |pfn| {
             let (answer, asked, answered) = match apart.get(pfn) {
                 Some(apart) => (apart.answer, apart.asked.clone(), apart.answered.clone()),
                 None => (self.answer, self.asked.clone(), self.answered.clone()),
             };
-            let order = Order::SoftOffline(*pfn);
+            let order = Order::soft_offline(*pfn, hugetlb);
             Outcome { order, answer, time: self.time, asked, answered, apart: Vec::new() }
         })
     }

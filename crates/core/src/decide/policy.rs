@@ -1,6 +1,7 @@
 //! The numbers that decisions run on. The configuration fills them in.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::time::Duration;
 
 /// Everything an admin can set that analyze or decide look at.
@@ -38,6 +39,35 @@ pub enum UePolicy {
     Report,
 }
 
+/// Whether a page goes that is part of a huge page out of a pool (hugetlb),
+/// which costs the pool that huge page.
+///
+/// The kernel dissolves the huge page or moves it to another one of the pool,
+/// and takes the 4 KiB page alone out of service (mm/memory-failure.c,
+/// page_handle_poison()): the host loses no more memory than with any page, but
+/// what counts on its huge pages has one less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HugetlbPolicy {
+    /// Like any page.
+    Always,
+    /// Not at all.
+    Never,
+    /// Only if so many huge pages of its size stay free, and promised to nobody.
+    KeepFree(u32),
+}
+
+impl fmt::Display for HugetlbPolicy {
+    /// As in the configuration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HugetlbPolicy::Always => f.write_str("\"always\""),
+            HugetlbPolicy::Never => f.write_str("\"never\""),
+            HugetlbPolicy::KeepFree(n) => write!(f, "{n}"),
+        }
+    }
+}
+
 /// When a page goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PagePolicy {
@@ -45,6 +75,8 @@ pub struct PagePolicy {
     pub threshold: Threshold,
     /// Uncorrected errors.
     pub ue: UePolicy,
+    /// Pages of huge pages; always by default.
+    pub hugetlb: HugetlbPolicy,
 }
 
 /// When a row goes (2 errors at 2 columns in 7 d by default).
@@ -126,6 +158,7 @@ impl Default for Policy {
             page: PagePolicy {
                 threshold: Threshold { errors: 2, window: DAY },
                 ue: UePolicy::HardOffline,
+                hugetlb: HugetlbPolicy::Always,
             },
             row: RowPolicy { threshold: Threshold { errors: 2, window: DAY * 7 }, columns: 2 },
             cpu: CpuPolicy {

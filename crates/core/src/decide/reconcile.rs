@@ -4,8 +4,8 @@ use super::belongs::belongs;
 use super::budget::PageBudget;
 use super::settle::{settle, targets_name, Verdict};
 use super::{
-    cpu, group, guard, page, restore, restore_cpus, retry, Checks, Context, Decision, DecisionKind,
-    FaultNote, Order, Plan,
+    cpu, group, guard, masked, page, restore, restore_cpus, retry, Checks, Context, Decision,
+    DecisionKind, FaultNote, Order, Plan,
 };
 use crate::model::{Asked, By, CpuId, FaultState, Isolation, IsolationState, Pfn, Target, Undo};
 use std::cmp::Reverse;
@@ -41,6 +41,9 @@ pub fn start(ctx: &Context, checks: &mut Checks, boot: Boot) -> Plan {
     for line in ctx.ledger.values() {
         match line.target {
             Target::Cpu(cpu) => back.extend(resume_cpu(ctx, &mut plan, line, cpu)),
+            Target::Page(_) if masked::is_certain(ctx, line) => {
+                masked::is_out(ctx, &mut plan, line.clone());
+            }
             Target::Page(_) if boot == Boot::Unfinished && may_be_on(line) => {
                 restore.push(line.clone());
             }
@@ -66,6 +69,7 @@ fn may_be_on(line: &Isolation) -> bool {
         && line.asked.is_none()
         && line.release.is_none()
         && line.ue.is_none()
+        && !line.unreadable
 }
 
 fn resume_page(ctx: &Context, plan: &mut Plan, line: &Isolation, pfn: Pfn) {
@@ -178,6 +182,10 @@ fn new_boot(ctx: &Context) -> Plan {
     let mut left = Left::default();
     let (mut pages, mut failed, mut cpus) = (Vec::new(), Vec::new(), Vec::new());
     for line in ctx.ledger.values() {
+        if masked::is_certain(ctx, line) {
+            masked::is_out(ctx, &mut plan, line.clone());
+            continue;
+        }
         match line.state {
             IsolationState::Stale => continue,
             IsolationState::Released => {
@@ -205,6 +213,9 @@ fn new_boot(ctx: &Context) -> Plan {
         let anew = Isolation { asked: None, ..line.clone() };
         match line.target {
             Target::Cpu(_) => cpus.push(anew),
+            Target::Page(_) if line.unreadable || line.ue.is_some() => {
+                restore::unreadable(ctx, &mut plan, anew);
+            }
             Target::Page(_) if restore::is_due(line) => pages.push(line.clone()),
             Target::Page(_) if line.state == IsolationState::Failed => failed.push(anew),
             Target::Page(_) => resume(ctx, &mut plan, line, anew),
@@ -239,6 +250,7 @@ fn given_back(ctx: &Context, line: &Isolation) -> Isolation {
         by: By::Admin,
         since: ctx.now,
         release: None,
+        unreadable: false,
         why: format!("The reboot that the release of {name} waited for has come."),
         ..line
     }

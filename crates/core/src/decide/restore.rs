@@ -17,14 +17,26 @@ use std::collections::{BTreeSet, HashSet};
 /// enough that one page the kernel does not return from keeps few others.
 const BATCH: usize = 256;
 
-/// Whether a reboot leaves `line` to be restored: it was out of service, or an
-/// uncorrected error was known on it.
-///
-/// That error is no reason any more to leave the page to memory_failure(): what
-/// uses it in this boot has written it since, or firmware has cleared it, so
-/// copying it reads no poison; and free, it is not copied at all.
+/// Whether a reboot leaves `line` to be restored: it was out of service, in
+/// the boot before or in an earlier one.
 pub(super) fn is_due(line: &Isolation) -> bool {
-    line.state == IsolationState::Isolated || line.restores || line.ue.is_some()
+    line.state == IsolationState::Isolated || line.restores
+}
+
+/// Wants a page that an uncorrected error came from in an earlier boot: it is
+/// taken as soon as it is free, since moving its content may read the error. No
+/// limit binds it.
+pub(super) fn unreadable(ctx: &Context, plan: &mut Plan, line: Isolation) {
+    let wanted = matches!(line.state, IsolationState::Wanted | IsolationState::Failed);
+    plan.isolations.push(Isolation {
+        state: if wanted { line.state } else { IsolationState::Wanted },
+        since: if wanted { line.since } else { ctx.now },
+        unreadable: true,
+        ue: None,
+        asked: None,
+        next_try: Some(ctx.now),
+        ..line
+    });
 }
 
 /// Orders the pages of `lines` off again, as far as `limits.memory` goes: first
@@ -38,7 +50,6 @@ pub(super) fn pages(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>) {
     let rest = lines.split_off(room.min(lines.len()));
     for line in lines.iter_mut() {
         line.restores = true;
-        line.ue = None;
         line.asked = None;
     }
     if ctx.policy.observe {
@@ -69,7 +80,8 @@ fn take(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>) {
         Target::Cpu(_) => None,
     };
     let pages: Vec<Pfn> = lines.iter().filter_map(page).collect();
-    plan.orders.extend(pages.chunks(BATCH).map(|batch| Order::Restore(batch.to_vec())));
+    let hugetlb = ctx.policy.page.hugetlb;
+    plan.orders.extend(pages.chunks(BATCH).map(|batch| Order::Restore(batch.to_vec(), hugetlb)));
     let mut anew = Vec::new();
     for mut line in lines {
         if line.state == IsolationState::Isolated {
@@ -122,7 +134,6 @@ fn no_room(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>) {
     }
     for line in &mut lines {
         line.restores = true;
-        line.ue = None;
         line.asked = None;
     }
     let faults = faults(ctx, &lines);
@@ -220,7 +231,7 @@ fn is_off(answer: Answer) -> bool {
 }
 
 fn restored_pages(order: &Order) -> usize {
-    if let Order::Restore(pages) = order {
+    if let Order::Restore(pages, _) = order {
         pages.len()
     } else {
         0

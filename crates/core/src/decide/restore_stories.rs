@@ -143,7 +143,8 @@ fn what_failed_is_tried_first_of_all() {
     desk.answer(soft(9), Answer::Off);
     desk.answer_batch(restore(0..3), &[(2, Answer::Unhandlable)]);
     let order = [2, 0, 1, 9].map(Pfn).to_vec();
-    assert_eq!(rebooted(&mut desk).orders, [Order::Restore(order)]);
+    let order = Order::Restore(order, HugetlbPolicy::Always);
+    assert_eq!(rebooted(&mut desk).orders, [order]);
 }
 
 #[test]
@@ -176,10 +177,12 @@ fn pages_that_the_kernel_took_are_made_to_last_as_the_kernels() {
 fn a_page_whose_uncorrected_error_nobody_contained_is_kept_out_of_use_by_the_next_boot() {
     let mut desk = desk();
     desk.find(Response::EnsureFailedPage(Pfn(7)));
-    assert_eq!(rebooted(&mut desk).orders, [restore(7..8)]);
-    desk.answer_batch(restore(7..8), &[]);
-    assert_eq!((desk.page(7).state, desk.page(7).by), (ISOLATED, By::Kernel));
-    assert_eq!(desk.due(), Plan::default());
+    rebooted(&mut desk);
+    assert_eq!(desk.due().orders, [Order::OfflineFree(Pfn(7))]);
+    desk.answer(Order::OfflineFree(Pfn(7)), Answer::Off);
+    assert_eq!(desk.page(7).state, ISOLATED);
+    rebooted(&mut desk);
+    assert_eq!(desk.due().orders, [Order::OfflineFree(Pfn(7))], "and by each after it");
 }
 
 #[test]
@@ -427,7 +430,7 @@ impl Host {
             }
         }
         match &order {
-            Order::Restore(_) => {}
+            Order::Restore(..) => {}
             Order::Inspect(pfn) if !self.off.contains(pfn) => answer = Answer::On,
             _ => answer = apart.pop().map_or(Answer::Off, |apart| apart.answer),
         }

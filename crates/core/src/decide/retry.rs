@@ -2,9 +2,10 @@
 
 use super::budget::PageBudget;
 use super::guard;
-use super::settle::{settle, targets_name, Verdict};
+use super::settle::{capitalized, settle, targets_name, Verdict};
 use super::{
-    cpu, group, page, room, ue, Answer, Checks, Context, DecisionKind, Order, Outcome, Plan,
+    cpu, group, page, room, ue, Answer, Checks, Context, DecisionKind, HugetlbPolicy, Order,
+    Outcome, Plan,
 };
 use crate::model::{
     Asked, By, FaultState, Isolation, IsolationState, Ledger, Pfn, Stamp, Target, Time,
@@ -20,6 +21,11 @@ const HOURLY: Duration = Duration::from_secs(3600);
 
 /// The longest wait after EBUSY.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
+
+/// A page that answers EBUSY so often in a row is pinned: the waits between the
+/// tries add up to a day, and what merely lost a race, or waited for a device
+/// to be done with it, does not do so for a day.
+const PINNED_TRIES: u32 = 297;
 
 /// 1 s after the first failure, doubling to [`LONGEST_BACKOFF`].
 fn backoff(failures: u32) -> Duration {
@@ -96,6 +102,15 @@ fn page_again(ctx: &Context, budget: &mut PageBudget, plan: &mut Plan, line: &Is
     }
 }
 
+/// Held back by the kernel's policy or that for huge pages, and tried again at
+/// its own pace.
+pub(super) fn is_spared(line: &Isolation) -> bool {
+    line.state == IsolationState::Refused
+        && line.failures > 0
+        && line.next_try.is_some()
+        && line.ue.is_none()
+}
+
 /// Why something that was held back goes after all.
 pub(super) fn there_is_room(name: &str) -> String {
     format!("A fault stands on {name}, and what held it back does so no more.")
@@ -116,6 +131,7 @@ pub(super) fn clear(line: &mut Isolation) {
     line.ue = None;
     line.next_try = None;
     line.failures = 0;
+    line.failing_since = None;
     line.asked = None;
     line.restores = false;
 }
@@ -169,8 +185,10 @@ pub(super) fn released(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>
         line.release = None;
         line.next_try = None;
         line.failures = 0;
-        // Until its order is answered it has the place of the day that it had.
-        line.restores &= line.is_under_way();
+        line.failing_since = None;
+        // An order that may have an effect yet was given no place of the day.
+        line.unreadable &= line.asked.is_some();
+        line.restores &= line.asked.is_some();
     }
     let targets: Vec<Target> = lines.iter().map(|line| line.target).collect();
     let name = targets_name(ctx, &targets);
@@ -194,6 +212,7 @@ pub(super) fn released(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>
 pub(super) fn came_back(ctx: &Context, plan: &mut Plan, mut line: Isolation) {
     line.by = By::Admin;
     line.release = None;
+    line.unreadable = false;
     clear(&mut line);
     let name = targets_name(ctx, &[line.target]);
     settle(
@@ -222,8 +241,19 @@ pub(super) fn not_taken(
 ) {
     let failures = lines.iter().map(|line| line.failures).max().unwrap_or(0).saturating_add(1);
     let targets: Vec<Target> = lines.iter().map(|line| line.target).collect();
-    let verdict = verdict_of(&targets_name(ctx, &targets), outcome);
+    let name = targets_name(ctx, &targets);
+    let mut verdict = verdict_of(&name, outcome);
+    for line in lines.iter_mut().filter(|line| matches!(line.target, Target::Page(_))) {
+        let failed = matches!(verdict.state, IsolationState::Wanted | IsolationState::Failed);
+        line.failing_since = failed.then(|| line.failing_since.unwrap_or(ctx.now));
+        match outcome.answer {
+            Answer::Busy if failures >= PINNED_TRIES => verdict = pinned(&name),
+            Answer::Unhandlable if line.fails_for_long(ctx.now.at) => verdict = stuck(&name),
+            _ => {}
+        }
+    }
     let wait = match verdict.state {
+        IsolationState::Refused if outcome.answer == Answer::Spared => Some(HOURLY),
         IsolationState::Wanted => Some(backoff(failures)),
         IsolationState::Failed => Some(HOURLY),
         _ => None,
@@ -237,9 +267,62 @@ pub(super) fn not_taken(
     settle(ctx, plan, lines, verdict);
 }
 
+/// Without the figures of the moment, which each attempt keeps: the sentence is
+/// news only once.
+fn spared(name: &str, order: &Order) -> String {
+    let name = capitalized(name.to_owned());
+    match order {
+        Order::SoftOfflineSparing(_, HugetlbPolicy::KeepFree(keep)) => {
+            format!("{name} is part of a huge page, of which {keep} must stay free (page.hugetlb).")
+        }
+        _ => format!("{name} is part of a huge page, which the policy keeps (page.hugetlb)."),
+    }
+}
+
+/// EBUSY for ever.
+fn pinned(name: &str) -> Verdict {
+    Verdict {
+        state: IsolationState::Failed,
+        kind: DecisionKind::Escalated,
+        why: format!(
+            "Something keeps {name} pinned: for a day the kernel could not take it (EBUSY), \
+             whenever it was asked."
+        ),
+        done: "It stays in service, and is tried again by itself every hour.".to_owned(),
+        next: "Restart what pins memory (a device passed to a guest, RDMA, io_uring), or keep \
+               the page out of the next boot: see `bulkhead bootmask`."
+            .to_owned(),
+        human: true,
+        fault: FaultState::Escalated,
+    }
+}
+
+/// EIO for more than a day.
+fn stuck(name: &str) -> Verdict {
+    Verdict {
+        state: IsolationState::Failed,
+        kind: DecisionKind::Escalated,
+        why: format!(
+            "The kernel has used {name} for what it cannot move (EIO) for more than a day."
+        ),
+        done: "It stays in service, and is tried again by itself every hour.".to_owned(),
+        next: "Reboot when it suits, which tries it first of all, or keep it out of the next \
+               boot: see `bulkhead bootmask`."
+            .to_owned(),
+        human: true,
+        fault: FaultState::Escalated,
+    }
+}
+
 fn verdict_of(name: &str, outcome: &Outcome) -> Verdict {
     use DecisionKind::{Failed, Refused};
     let (state, kind, human, why) = match outcome.answer {
+        Answer::InUse => (
+            IsolationState::Wanted,
+            Failed,
+            false,
+            format!("{name} is in use, and moving its content would read an uncorrected error."),
+        ),
         Answer::Busy => (
             IsolationState::Wanted,
             Failed,
@@ -258,6 +341,7 @@ fn verdict_of(name: &str, outcome: &Outcome) -> Verdict {
             true,
             format!("The kernel's policy does not let {name} be taken: {}.", outcome.answered),
         ),
+        Answer::Spared => (IsolationState::Refused, Refused, true, spared(name, &outcome.order)),
         Answer::NoSuch => (
             IsolationState::Refused,
             Refused,
@@ -298,6 +382,12 @@ fn verdict_of(name: &str, outcome: &Outcome) -> Verdict {
             },
             FaultState::Open,
         ),
+        _ if outcome.answer == Answer::Spared => (
+            "It stays in service, and is tried again by itself every hour.",
+            "Give the pool more huge pages, set page.hugetlb = \"always\", or plan the \
+             replacement of the memory module.",
+            FaultState::Escalated,
+        ),
         _ => (
             "It stays in service, and is tried again at the next start of the daemon.",
             "Change the kernel's setting (vm.enable_soft_offline, lockdown, privileges), or plan \
@@ -320,6 +410,13 @@ mod tests {
             prop_assert!(wait >= backoff(1) && wait <= LONGEST_BACKOFF);
             prop_assert_eq!(next, (wait * 2).min(LONGEST_BACKOFF));
         }
+    }
+
+    #[test]
+    fn a_page_is_pinned_when_it_was_busy_for_a_day() {
+        let day = Duration::from_secs(24 * 3600);
+        let waited = |tries| (1..tries).map(backoff).sum::<Duration>();
+        assert!(waited(PINNED_TRIES) >= day && waited(PINNED_TRIES - 1) < day);
     }
 
     #[test]

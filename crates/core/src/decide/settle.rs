@@ -89,3 +89,11 @@ pub(super) fn cpus_name(ctx: &Context, cpus: &[CpuId]) -> String {
         });
     format!("{}{}", CpuSet(cpus), if one_core { " (one core)" } else { "" })
 }
+
+/// Sentences begin with a capital; names of components do not.
+pub(super) fn capitalized(mut sentence: String) -> String {
+    if let Some(first) = sentence.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    sentence
+}

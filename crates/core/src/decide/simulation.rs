@@ -106,6 +106,7 @@ impl Host {
         let mut policy = Policy { observe, ..Policy::default() };
         policy.limits.memory = Amount::Count(4096 * MEMORY_PAGES as u64);
         policy.limits.pages_per_day = PER_DAY as u32;
+        policy.page.hugetlb = HugetlbPolicy::KeepFree(1);
         Host {
             desk: Desk::new(policy, machine(nodes, 4)),
             queue: Vec::new(),
@@ -143,7 +144,7 @@ impl Host {
     /// Pages that may still go; those with a UE are held against no limit.
     fn pages_going(&self) -> BTreeSet<Pfn> {
         self.out()
-            .filter(|order| matches!(order, Order::SoftOffline(_) | Order::Restore(_)))
+            .filter(|order| order.is_soft_offline() || matches!(order, Order::Restore(..)))
             .flat_map(Order::pages)
             .filter(|pfn| !self.ue.contains(pfn) && !self.is_kernels(**pfn))
             .copied()
@@ -207,8 +208,10 @@ impl Host {
             }
             self.queue.push((order.clone(), now));
             match &order {
-                Order::SoftOffline(pfn) => self.check_page(*pfn),
-                Order::Restore(_) => self.check_memory(),
+                Order::SoftOffline(pfn) | Order::SoftOfflineSparing(pfn, _) => {
+                    self.check_page(*pfn);
+                }
+                Order::Restore(..) => self.check_memory(),
                 Order::TakeCpus(cpus) => self.check_cpus(cpus),
                 _ => {}
             }
@@ -285,7 +288,7 @@ impl Host {
     fn carry_out(&mut self, order: &Order) -> Answer {
         let now = self.now();
         match order {
-            Order::SoftOffline(pfn) => {
+            Order::SoftOffline(pfn) | Order::SoftOfflineSparing(pfn, _) => {
                 if !self.pages_off.insert(*pfn) {
                     return Answer::WasOff;
                 }
@@ -297,14 +300,16 @@ impl Host {
                 }
                 Answer::Off
             }
-            Order::Restore(pages) => {
+            Order::Restore(pages, _) => {
                 for pfn in pages {
                     self.carry_out(&Order::SoftOffline(*pfn));
                 }
                 Answer::Off
             }
-            Order::HardOffline(pfn) if !self.pages_off.insert(*pfn) => Answer::WasOff,
-            Order::HardOffline(_) => Answer::Off,
+            Order::OfflineFree(pfn) | Order::HardOffline(pfn) if !self.pages_off.insert(*pfn) => {
+                Answer::WasOff
+            }
+            Order::OfflineFree(_) | Order::HardOffline(_) => Answer::Off,
             Order::Inspect(pfn) if self.pages_off.contains(pfn) => Answer::Off,
             Order::Inspect(_) => Answer::On,
             Order::Unpoison(pfn) => {
@@ -367,7 +372,8 @@ impl Host {
     fn core_taken(&mut self, cpu: CpuId) {
         let now = self.now();
         if self.is_restored(Target::Cpu(cpu)) {
-            self.cores_taken.entry(cpu).or_insert(now);
+            let then = self.desk.ledger[&Target::Cpu(cpu)].taken.map_or(now, |taken| taken.at);
+            self.cores_taken.entry(cpu).or_insert(then);
         } else {
             self.cores_taken.insert(cpu, now);
         }
@@ -388,8 +394,10 @@ impl Host {
         }
         let (order, asked) = self.queue.remove(0);
         let look = matches!(order, Order::Inspect(_));
-        let off_already = matches!(&order, Order::SoftOffline(p) | Order::HardOffline(p) if self.pages_off.contains(p));
-        if let (Order::Restore(pages), 1..=4 | 7) = (&order, how) {
+        let takes = order.is_soft_offline()
+            || matches!(order, Order::OfflineFree(_) | Order::HardOffline(_));
+        let off_already = takes && order.page().is_some_and(|p| self.pages_off.contains(&p));
+        if let (Order::Restore(pages, _), 1..=4 | 7) = (&order, how) {
             if !self.is_stuck(&order) {
                 self.answer_restore(&order, pages, how, asked);
                 return;
@@ -409,6 +417,7 @@ impl Host {
                 Answer::Busy
             }
             2 => Answer::Unhandlable,
+            8 if matches!(order, Order::SoftOfflineSparing(..)) => Answer::Spared,
             3 => Answer::NotAllowed,
             4 => Answer::NoSuch,
             5 if !look => Answer::Unconfirmed,
@@ -432,7 +441,7 @@ impl Host {
             3 => Answer::NotAllowed,
             _ => Answer::Errno(5),
         };
-        self.carry_out(&Order::Restore(rest.to_vec()));
+        self.carry_out(&Order::Restore(rest.to_vec(), HugetlbPolicy::Always));
         let (said, words) = (String::new(), format!("{answer:?}"));
         let apart = Apart { pfn: *first, answer, asked: said, answered: words };
         let outcome = Outcome { apart: vec![apart], ..outcome(order.clone(), Answer::Off, asked) };
@@ -660,9 +669,9 @@ impl Host {
                     self.our_cpus.remove(cpu);
                 }
             }
-            Order::Restore(pages) if effect & 2 != 0 => {
+            Order::Restore(pages, _) if effect & 2 != 0 => {
                 let first = pages.iter().take(1).copied().collect();
-                self.carry_out(&Order::Restore(first));
+                self.carry_out(&Order::Restore(first, HugetlbPolicy::Always));
             }
             other => {
                 self.carry_out(other);
@@ -721,8 +730,11 @@ impl Host {
             let mut orders = self.queue.iter().map(|(order, _)| order);
             let out = match line.target {
                 Target::Page(p) => orders.find_map(|order| match order {
-                    Order::SoftOffline(q) | Order::HardOffline(q) => (*q == p).then_some(false),
-                    Order::Restore(pages) => pages.contains(&p).then_some(false),
+                    Order::SoftOffline(q)
+                    | Order::SoftOfflineSparing(q, _)
+                    | Order::OfflineFree(q)
+                    | Order::HardOffline(q) => (*q == p).then_some(false),
+                    Order::Restore(pages, _) => pages.contains(&p).then_some(false),
                     Order::Unpoison(q) => (*q == p).then_some(true),
                     _ => None,
                 }),

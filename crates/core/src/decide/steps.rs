@@ -3,7 +3,7 @@
 
 use super::guard::Held;
 use super::settle::{settle, Verdict};
-use super::{Cause, Context, DecisionKind, Plan};
+use super::{retry, Cause, Context, DecisionKind, Plan};
 use crate::model::{Asked, By, FaultState, Isolation, IsolationState};
 
 /// The fault covers what is out of service already.
@@ -21,6 +21,30 @@ pub(super) fn already_off(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>,
             next: String::new(),
             human: false,
             fault: FaultState::Isolated,
+        },
+    );
+}
+
+/// The fault covers a page that did not come off: what keeps it in service is
+/// still the news, and its next try does not come any sooner.
+pub(super) fn keeps_its_pace(ctx: &Context, plan: &mut Plan, line: Isolation) {
+    let (state, why) = (line.state, line.why.clone());
+    let (kind, fault) = match state {
+        IsolationState::Refused => (DecisionKind::Refused, FaultState::Escalated),
+        _ => (DecisionKind::Failed, FaultState::Open),
+    };
+    settle(
+        ctx,
+        plan,
+        vec![line],
+        Verdict {
+            state,
+            kind,
+            why,
+            done: "It stays in service for now, and is tried again by itself.".to_owned(),
+            next: String::new(),
+            human: false,
+            fault,
         },
     );
 }
@@ -79,7 +103,8 @@ pub(super) fn observe(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>,
 /// told again: it stays as it is until the answer.
 pub(super) fn order(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, why: String) {
     let again = lines.iter().find(|line| {
-        line.failures > 0 && matches!(line.state, IsolationState::Wanted | IsolationState::Failed)
+        let (wanted, failed) = (IsolationState::Wanted, IsolationState::Failed);
+        (line.failures > 0 && [wanted, failed].contains(&line.state)) || retry::is_spared(line)
     });
     let (state, why) =
         again.map_or((IsolationState::Wanted, why), |line| (line.state, line.why.clone()));

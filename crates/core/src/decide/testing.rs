@@ -1,6 +1,9 @@
 //! Common ground of the stories: a desk with a ledger on it.
 
-use super::{answered, due, found, Answer, Apart, Checks, Context, Order, Outcome, Plan, Policy};
+use super::{
+    answered, due, found, Answer, Apart, Checks, Context, HugetlbPolicy, Order, Outcome, Plan,
+    Policy,
+};
 use crate::analyze::{Finding, Response};
 use crate::model::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -147,7 +150,7 @@ pub fn outcome(order: Order, answer: Answer, time: Stamp) -> Outcome {
 
 /// The order that restores these pages.
 pub fn restore(pages: std::ops::Range<u64>) -> Order {
-    Order::Restore(pages.map(Pfn).collect())
+    Order::Restore(pages.map(Pfn).collect(), HugetlbPolicy::Always)
 }
 
 /// Row `number` fails, all of whose pages had errors.
@@ -164,7 +167,9 @@ pub fn row(number: u32, pages: std::ops::Range<u64>) -> Fault {
 /// One fault per response: the same one fires under the same name.
 pub fn finding(response: Response) -> Finding {
     let component = match &response {
-        Response::TakePage(pfn) | Response::EnsureFailedPage(pfn) => Component::Page { pfn: *pfn },
+        Response::TakePage(pfn)
+        | Response::EnsureFailedPage(pfn)
+        | Response::TakeFreePage { pfn, .. } => Component::Page { pfn: *pfn },
         Response::TakePages(pages) => {
             Component::Page { pfn: pages.first().copied().unwrap_or(Pfn(0)) }
         }
@@ -174,6 +179,7 @@ pub fn finding(response: Response) -> Finding {
     let at = stamp(Time(1));
     let fault = Fault {
         cover: None,
+        home: Home::Unknown,
         id: Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{response:?}").as_bytes()),
         component,
         rule: Rule { id: "rule".into(), numbers: vec![("errors".into(), "2".into())] },

@@ -4,9 +4,9 @@
 //! Such a page has a line on the kernel's account from the moment the error is
 //! known: it is never soft-offlined, since the copy would read the poison.
 
-use super::settle::{settle, targets_name, Verdict};
+use super::settle::{capitalized, settle, targets_name, Verdict};
 use super::steps::{already_off, observe, order};
-use super::{group, Cause, Checks, Context, DecisionKind, Order, Plan, UePolicy};
+use super::{group, masked, Cause, Checks, Context, DecisionKind, Order, Plan, UePolicy};
 use crate::model::{Asked, By, FaultState, Isolation, IsolationState, MemoryFailure, Pfn, Target};
 
 /// An uncorrected error is known on it, and it is not out of service yet.
@@ -26,6 +26,10 @@ pub(super) fn ue_sentence(ctx: &Context, pfn: Pfn) -> String {
 pub(super) fn ensure_failed(ctx: &Context, pfn: Pfn, cause: &Cause) -> Plan {
     let mut plan = Plan::default();
     let target = Target::Page(pfn);
+    if ctx.machine.is_masked(pfn) {
+        masked::is_out(ctx, &mut plan, ctx.fresh(target, cause));
+        return plan;
+    }
     let old = ctx.ledger.get(&target);
     if let Some(line) = old.filter(|line| line.state == IsolationState::Isolated) {
         // Somebody may have given it back unseen: a look will tell, and until
@@ -33,6 +37,7 @@ pub(super) fn ensure_failed(ctx: &Context, pfn: Pfn, cause: &Cause) -> Plan {
         let line = Isolation {
             fault: cause.fault.or(line.fault),
             ue: Some(ctx.now),
+            unreadable: true,
             next_try: line.next_try.or(Some(ctx.now.after(Checks::SETTLE))),
             ..line.clone()
         };
@@ -56,6 +61,7 @@ pub(super) fn ensure(ctx: &Context, pfn: Pfn, cause: &Cause) -> Plan {
     let mut line = ctx.fresh(target, &Cause { by: By::Kernel, why: String::new(), ..*cause });
     line.fault = cause.fault.or_else(|| old.and_then(|line| line.fault));
     line.ue = Some(ctx.now);
+    line.unreadable = true;
     // The answer to giving it back may be what led here.
     line.asked = line.asked.filter(|asked| *asked != Asked::Give);
     line.next_try = Some(ctx.now.after(Checks::SETTLE));
@@ -127,12 +133,4 @@ pub(super) fn memory_failure_missed(ctx: &Context, plan: &mut Plan, mut line: Is
             );
         }
     }
-}
-
-/// Sentences begin with a capital; names of components do not.
-fn capitalized(mut sentence: String) -> String {
-    if let Some(first) = sentence.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
-    sentence
 }

@@ -135,6 +135,24 @@ impl Component {
         }
     }
 
+    /// It is memory, or a part of it: named by what a change of DIMMs moves.
+    pub fn is_memory(&self) -> bool {
+        match self {
+            Component::Page { .. }
+            | Component::Row { .. }
+            | Component::Column { .. }
+            | Component::Bank { .. }
+            | Component::Rank { .. }
+            | Component::Dimm { .. }
+            | Component::Memory { .. } => true,
+            Component::Cache { .. }
+            | Component::Tlb { .. }
+            | Component::Cpu { .. }
+            | Component::Bus { .. }
+            | Component::Shared { .. } => false,
+        }
+    }
+
     /// A name for people: a page by its address, anything else as displayed.
     pub fn name(&self, page_size: PageSize) -> String {
         match self {

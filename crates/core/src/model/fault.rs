@@ -1,6 +1,6 @@
 //! A case: this component fails, by this rule, on this evidence.
 
-use super::{Component, Pfn, Record, Source, Stamp, Wall};
+use super::{Component, Home, Machine, Pfn, Record, Source, Stamp, Wall};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -145,6 +145,10 @@ pub struct Fault {
     pub id: Uuid,
     /// What fails.
     pub component: Component,
+    /// The hardware it is of: a place in memory is another in another
+    /// configuration.
+    #[serde(default)]
+    pub home: Home,
     /// By which rule it was found.
     pub rule: Rule,
     /// How much it matters.
@@ -201,6 +205,12 @@ impl Fault {
             Component::Dimm { .. } => FaultKind::Dimm,
             Component::Memory { .. } => FaultKind::Memory,
         }
+    }
+
+    /// It is of hardware that this host has; what nobody can tell of memory is
+    /// so until a reboot.
+    pub fn is_of(&self, machine: &Machine, same_boot: bool) -> bool {
+        machine.has(self.home).unwrap_or(same_boot || !self.component.is_memory())
     }
 
     /// Still a fault: not closed by an admin.

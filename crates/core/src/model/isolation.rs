@@ -1,7 +1,8 @@
 //! What is out of service, or should be.
 
-use super::{CpuId, CpuIdentity, MemoryConfigId, PageSize, Pfn, Severity, Stamp};
+use super::{CpuId, CpuIdentity, MemoryConfigId, PageSize, Pfn, Severity, Stamp, Time};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// What is taken: the unit of the ledger.
@@ -32,6 +33,7 @@ impl Target {
 ///             ▼                                       │
 ///  decided ─▶ wanted ─── asked, read back ─▶ isolated │
 ///    │          ├────── EBUSY ─▶ wanted, next_try ────┘
+///    │          ├────── EBUSY for a day ─▶ failed
 ///    │          ├────── EIO, time-out ─▶ failed ─── asked again hourly ─▶ isolated
 ///    │          └────── EOPNOTSUPP, ENXIO ─▶ refused ─── at a start ─▶ wanted
 ///    ├─ a limit or guard ─▶ refused ─── when there is room ─▶ wanted
@@ -152,13 +154,15 @@ impl Default for Urgency {
     }
 }
 
-/// The hardware that a line is of: after a change of DIMMs its address is
+/// The hardware that a line, or a fault, is of: after a change of DIMMs its address is
 /// another cell, and after any reboot its number may be another core.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Home {
-    /// Nobody can tell: firmware does not say, or the line is from before
-    /// homes were kept.
+    /// Nobody can tell: firmware does not say, or it is from before homes were
+    /// kept.
     #[default]
     Unknown,
     /// A page's: the memory configuration.
@@ -194,6 +198,10 @@ pub struct Isolation {
     /// Attempts that failed in a row; zero for what a limit or guard holds
     /// back.
     pub failures: u32,
+    /// Since when the kernel has not taken this page, try by try; `None` once it
+    /// did, and for CPUs.
+    #[serde(default)]
+    pub failing_since: Option<Stamp>,
     /// What was asked of the kernel and not surely answered: tells our own
     /// doing from that of others.
     #[serde(default)]
@@ -203,6 +211,11 @@ pub struct Isolation {
     /// soft-offlined; listed as isolated, it may have come back unseen.
     #[serde(default)]
     pub ue: Option<Stamp>,
+    /// An uncorrected error came from this page, in this boot or an earlier
+    /// one, and no human has given it back since. In a boot that has seen none
+    /// (`ue`) it is taken while it is free: moving its content would read it.
+    #[serde(default)]
+    pub unreadable: bool,
     /// CPUs that go or stay together with this one, itself included; empty for
     /// pages.
     pub together: Vec<CpuId>,
@@ -219,6 +232,22 @@ pub struct Isolation {
 }
 
 impl Isolation {
+    /// Who fails for longer waits for no lucky moment any more. Most of what the
+    /// kernel cannot move goes with the process it is for, and few processes
+    /// that do not run for good run longer.
+    pub const STUCK_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+    /// A page that has failed to come off for more than a day, so that only the
+    /// next boot is likely to keep it out.
+    pub fn is_stuck(&self, now: Time) -> bool {
+        self.state == IsolationState::Failed && self.fails_for_long(now)
+    }
+
+    /// As [`Isolation::is_stuck`], but for the state.
+    pub(crate) fn fails_for_long(&self, now: Time) -> bool {
+        self.failing_since.is_some_and(|since| now.since(since.at) > Self::STUCK_AFTER)
+    }
+
     /// An order to take it may have an effect yet, or is about to go out.
     pub fn may_go(&self) -> bool {
         self.state == IsolationState::Wanted

@@ -1,10 +1,12 @@
 //! What analyze and decide need to know of the host, as plain data.
 
 use super::{
-    ApicId, CpuId, CpuIdentity, Dimm, Home, MemoryConfigId, PageSize, Ppin, SocketId, Target,
+    ApicId, Component, CpuId, CpuIdentity, Dimm, Home, MemoryConfigId, PageSize, Pfn, Ppin,
+    SocketId, Target,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// Who made the processor, as far as machine-check formats differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -71,6 +73,10 @@ pub struct Machine {
     /// Which memory is behind its addresses.
     #[serde(default)]
     pub memory: MemoryConfigId,
+    /// Pages that the kernel was booted without, and does not have: ranges in
+    /// ascending order that do not touch each other.
+    #[serde(default)]
+    pub masked: Vec<Range<Pfn>>,
 }
 
 impl Default for Machine {
@@ -86,6 +92,7 @@ impl Default for Machine {
             cpus: BTreeMap::new(),
             dimms: Vec::new(),
             memory: MemoryConfigId::default(),
+            masked: Vec::new(),
         }
     }
 }
@@ -102,12 +109,51 @@ impl Machine {
     /// The hardware that `target` names now.
     pub fn home(&self, target: Target) -> Home {
         match target {
-            Target::Page(_) if self.memory == MemoryConfigId::default() => Home::Unknown,
-            Target::Page(_) => Home::Memory(self.memory),
-            Target::Cpu(cpu) => {
-                self.cpus.get(&cpu).and_then(Cpu::identity).map_or(Home::Unknown, Home::Thread)
-            }
+            Target::Page(_) => self.memory_home(),
+            Target::Cpu(cpu) => self.cpu_home(cpu),
         }
+    }
+
+    /// The hardware that `component` is of now; of a core, its first thread.
+    pub fn home_of(&self, component: &Component) -> Home {
+        match component.cpus().first() {
+            Some(cpu) => self.cpu_home(*cpu),
+            None if component.is_memory() => self.memory_home(),
+            None => Home::Unknown,
+        }
+    }
+
+    /// Whether `home` is hardware of this host as it is now; `None` where nobody
+    /// can tell.
+    pub fn has(&self, home: Home) -> Option<bool> {
+        match home {
+            Home::Unknown => None,
+            Home::Memory(memory) => Some(memory == self.memory),
+            Home::Thread(identity) => Some(self.by_identity(&identity).is_some()),
+        }
+    }
+
+    /// The hardware that all memory is of now.
+    pub fn memory_home(&self) -> Home {
+        match self.memory == MemoryConfigId::default() {
+            true => Home::Unknown,
+            false => Home::Memory(self.memory),
+        }
+    }
+
+    fn cpu_home(&self, cpu: CpuId) -> Home {
+        self.cpus.get(&cpu).and_then(Cpu::identity).map_or(Home::Unknown, Home::Thread)
+    }
+
+    /// The CPU that is this hardware thread, on or off line.
+    pub fn by_identity(&self, identity: &CpuIdentity) -> Option<&Cpu> {
+        self.cpus.values().find(|cpu| cpu.identity().as_ref() == Some(identity))
+    }
+
+    /// The kernel was booted without the page.
+    pub fn is_masked(&self, pfn: Pfn) -> bool {
+        let next = self.masked.partition_point(|range| range.end <= pfn);
+        self.masked.get(next).is_some_and(|range| range.contains(&pfn))
     }
 
     /// CPUs that are on line.

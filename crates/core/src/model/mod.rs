@@ -29,7 +29,7 @@ pub use firmware::{ArmErrorInfo, ArmEvent, ExtlogMemEvent, NonStandardEvent};
 pub use isolation::{Asked, By, Home, Isolation, IsolationState, Target, Undo, Urgency};
 pub use ledger::{Group, Ledger, Standing, Standings};
 pub use machine::{Cpu, Machine, Vendor};
-pub use memory_config::{MemoryConfig, MemoryConfigId, MemoryRange, Module};
+pub use memory_config::{KnownMemory, MemoryConfig, MemoryConfigId, MemoryRange, Module};
 pub use record::{McEvent, MceRecord, MemoryFailure, Record};
 pub use report::{Report, Source};
 pub use time::{Stamp, Time, Wall};

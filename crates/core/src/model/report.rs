@@ -34,6 +34,16 @@ pub enum Source {
     /// A log that somebody else decoded; no source of a running kernel.
     #[serde(rename = "log")]
     Log,
+    /// What a kernel that died left in the platform's storage.
+    #[serde(rename = "pstore")]
+    Pstore,
+    /// The log that a crash kernel saved of the one that died.
+    #[serde(rename = "crash dump")]
+    CrashDump,
+    /// What the kernel found when it booted: firmware's boot errors, and
+    /// machine checks left in their banks.
+    #[serde(rename = "boot log")]
+    BootLog,
 }
 
 /// Equal records, counted.
@@ -88,7 +98,15 @@ impl Source {
             Source::CxlDram => "cxl:cxl_dram",
             Source::CxlGeneralMedia => "cxl:cxl_general_media",
             Source::Log => "log",
+            Source::Pstore => "pstore",
+            Source::CrashDump => "crash dump",
+            Source::BootLog => "boot log",
         }
+    }
+
+    /// It tells how the boot before this one ended, and nothing of this one.
+    pub fn is_of_last_boot(self) -> bool {
+        matches!(self, Source::Pstore | Source::CrashDump | Source::BootLog)
     }
 }
 

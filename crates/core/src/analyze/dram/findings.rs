@@ -8,17 +8,19 @@ use super::DramRules;
 use crate::analyze::finding::{Finding, Response};
 use crate::analyze::rules::span;
 use crate::model::dimms::part_name;
-use crate::model::{Fault, FaultState, PageSize, Rule, Severity};
+use crate::model::{Fault, FaultState, Home, PageSize, Rule, Severity};
 use std::time::Duration;
 
 /// The fault of a mode, and what it calls for. `label` is the DIMM's, may be
-/// empty; `fru` names the part to replace, where known.
+/// empty; `fru` names the part to replace, where known; `home` is the memory
+/// configuration.
 pub(in crate::analyze) fn finding(
     mode: Mode,
     label: &str,
     fru: Option<String>,
     rules: &DramRules,
     page_size: PageSize,
+    home: Home,
 ) -> Finding {
     let response = response(&mode);
     let summary = summary(&mode, label, rules, page_size);
@@ -28,6 +30,7 @@ pub(in crate::analyze) fn finding(
     let fault = Fault {
         id: mode.id,
         component: mode.scope.component(mode.device, label),
+        home,
         rule: rule(&mode, rules),
         severity: severity(&mode),
         state: FaultState::Open,

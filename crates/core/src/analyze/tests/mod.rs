@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bookkeeping;
+mod carry;
+mod confirm;
 mod counting;
 mod memory;
 mod places;

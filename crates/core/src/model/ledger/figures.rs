@@ -32,6 +32,8 @@ pub struct PageFigures {
     observed_since: Times,
     /// When each page that a limit holds back is to be tried again.
     alarms: Times,
+    /// Since when each page that failed has done so.
+    failing: Times,
 }
 
 impl Figures {
@@ -93,6 +95,13 @@ impl PageFigures {
         self.alarms.rest(|at| at <= now).len()
     }
 
+    /// Pages that have failed to come off for more than a day: see
+    /// [`Isolation::is_stuck`].
+    pub fn stuck(&self, now: Time) -> usize {
+        let all = self.failing.rest(|_| false).len();
+        all - self.failing.rest(|at| now.since(at) > Isolation::STUCK_AFTER).len()
+    }
+
     /// Enters or takes out a line: what counts in it is changed by `count`, its
     /// moments by `time`.
     fn change(
@@ -127,6 +136,9 @@ impl PageFigures {
         }
         if let (true, Some(next)) = (line.waits_for_room(), line.next_try) {
             time(&mut self.alarms, next.at);
+        }
+        if let (IsolationState::Failed, Some(since)) = (line.state, line.failing_since) {
+            time(&mut self.failing, since.at);
         }
     }
 }

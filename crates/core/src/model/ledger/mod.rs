@@ -2,6 +2,7 @@
 //! true in O(log n): a host may have a hundred thousand lines, and decides on
 //! each error anew.
 
+mod aside;
 mod figures;
 mod group;
 #[cfg(test)]
@@ -13,6 +14,7 @@ pub use group::{Group, Standing, Standings};
 pub(crate) use times::nth;
 
 use super::{CpuId, Isolation, IsolationState, Pfn, Target, Time, Urgency};
+use aside::Aside;
 use figures::Figures;
 use group::Groups;
 use std::cmp::Reverse;
@@ -34,6 +36,7 @@ pub struct Ledger {
     waiting: BTreeSet<Turn>,
     spare: BTreeSet<Turn>,
     stale: BTreeSet<(Time, Target)>,
+    aside: Aside,
     forgotten: u64,
 }
 
@@ -48,6 +51,9 @@ impl Ledger {
     /// hardware. Beyond it those that became so longest ago are forgotten: a
     /// host that lives for years may see many memory modules.
     pub const MOST_STALE: usize = 16_384;
+    /// Lines set aside at most; those that became stale longest ago are
+    /// forgotten first.
+    pub const MOST_ASIDE: usize = 16_384;
 
     /// With no lines.
     pub fn new() -> Ledger {
@@ -85,7 +91,8 @@ impl Ledger {
         self.lines.range(all).map(|(_, line)| line)
     }
 
-    /// Inserts a line, or puts it in the place of the target's old one.
+    /// Inserts a line, or puts it in the place of the target's old one. A stale
+    /// one of a page in another memory configuration is set aside.
     pub fn insert(&mut self, line: Isolation) {
         let target = line.target;
         let old = self.lines.remove(&target);
@@ -96,6 +103,7 @@ impl Ledger {
             self.groups.moved(pfn, Standing::of(old.as_ref()), Standing::of(Some(&line)));
         }
         self.list(&line);
+        self.aside.replaced(old, &line);
         self.lines.insert(target, line);
     }
 
@@ -107,6 +115,21 @@ impl Ledger {
             self.groups.moved(*pfn, Standing::of(Some(&line)), Standing::of(None));
         }
         Some(line)
+    }
+
+    /// Sets a stale line of a page aside, beside the page's line.
+    pub fn put_aside(&mut self, line: Isolation) {
+        self.aside.put(line);
+    }
+
+    /// Stale lines of pages that have a line of another memory configuration.
+    pub fn aside(&self) -> impl Iterator<Item = &Isolation> {
+        self.aside.lines()
+    }
+
+    /// Those of `target`.
+    pub fn aside_of(&self, target: Target) -> impl Iterator<Item = &Isolation> {
+        self.aside.of(target)
     }
 
     /// Lines of CPUs, or of pages, in `state`.
@@ -161,6 +184,7 @@ impl Ledger {
             forgotten.push(target);
             self.remove(&target);
         }
+        forgotten.extend(std::iter::from_fn(|| self.aside.trim(Self::MOST_ASIDE)));
         self.forgotten = self.forgotten.saturating_add(forgotten.len() as u64);
         forgotten
     }

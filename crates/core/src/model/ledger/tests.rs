@@ -38,10 +38,11 @@ prop_compose! {
         };
         Isolation {
             target, state, by, since, taken, why: String::new(), fault, release: None, next_try,
-            failures, asked, ue, together: Vec::new(),
+            failures, failing_since: None, asked, ue, together: Vec::new(),
             urgency: Urgency { severity: Severity::Minor, seen },
             home: Home::Unknown,
             restores,
+            unreadable: false,
         }
     }
 }
@@ -188,12 +189,14 @@ fn the_urgent_go_first_then_those_with_errors_then_those_that_waited_longest() {
         release: None,
         next_try: None,
         failures: 0,
+        failing_since: None,
         asked: None,
         ue: None,
         together: Vec::new(),
         urgency: Urgency { severity, seen },
         home: Home::Unknown,
         restores: false,
+        unreadable: false,
     };
     let mut ledger: Ledger = [
         page(1, Severity::Minor, true, 1),

@@ -113,5 +113,5 @@ fn faulty_row(dimms: &mut Dimms, bank: u16, row: u32, when: u64) -> Vec<Found> {
 }
 
 fn as_fault(mode: &Mode) -> Fault {
-    findings::finding(mode.clone(), "A1", None, &rules(), PageSize::KIB_4).fault
+    findings::finding(mode.clone(), "A1", None, &rules(), PageSize::KIB_4, Home::Unknown).fault
 }

@@ -161,8 +161,14 @@ fn a_wide_pattern_is_told_once_per_dimm_and_calls_for_nothing() {
     let found = all(&mut dimms, &[wide(1), wide(2)], 0);
     assert_eq!(fired(&found), ["dimm-bits"]);
     assert_eq!(found[1].updates[2].as_ref().unwrap().errors, 2);
-    let finding =
-        findings::finding(found[0].opened[0].clone(), "A1", None, &rules(), PageSize::KIB_4);
+    let finding = findings::finding(
+        found[0].opened[0].clone(),
+        "A1",
+        None,
+        &rules(),
+        PageSize::KIB_4,
+        Home::Unknown,
+    );
     assert_eq!(finding.response, crate::analyze::Response::Report);
 }
 
@@ -180,7 +186,8 @@ fn an_escalation_names_the_dimm_and_says_how_long_it_lasts() {
         .flat_map(|row| faulty_row(&mut dimms, 0, row, u64::from(row) * HOUR))
         .flat_map(|found| found.opened)
         .collect();
-    let finding = findings::finding(modes[3].clone(), "A1", None, &rules(), PageSize::KIB_4);
+    let finding =
+        findings::finding(modes[3].clone(), "A1", None, &rules(), PageSize::KIB_4, Home::Unknown);
     assert_eq!(finding.response, crate::analyze::Response::Escalate);
     assert_eq!(finding.fault.severity, Severity::Major);
     assert_eq!(

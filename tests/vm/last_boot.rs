@@ -1,0 +1,132 @@
+//! How the last boot ended: the kernel dies of a memory error, and the next one finds out of which page.
+
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+use tempfile::NamedTempFile;
+
+use crate::bulkhead::{page_id, Bulkhead};
+use crate::harness::mce::PHYSICAL_ADDRESS;
+use crate::harness::{wait_until, Disk, Machine, Vm};
+
+on_each_kernel!(
+    a_page_that_killed_the_host_is_taken_at_the_next_boot,
+    a_page_that_killed_the_host_is_waited_for_while_it_is_in_use,
+    a_saved_crash_dump_serves_as_well,
+);
+
+/// MCi_STATUS of an uncorrected memory read error that left the processor's context corrupt: the kernel panics.
+const MEMORY_FATAL: u64 = 0xbe00_0000_0000_009f;
+/// MCG_STATUS: a machine check is in progress, and the interrupted program can go on.
+const MCIP_RIPV: u64 = 0x5;
+
+/// To die, reset and boot again, on a busy machine.
+const END: Duration = Duration::from_secs(60);
+
+/// Storage of the platform that a reset does not clear: ACPI's error record serialization.
+fn with_platform_storage(machine: Machine, file: &NamedTempFile) -> Machine {
+    let object = format!(
+        "memory-backend-file,id=erst,mem-path={},size=0x10000,share=on",
+        file.path().display()
+    );
+    machine.qemu(&["-object", &object, "-device", "acpi-erst,memdev=erst"])
+}
+
+fn die_of(vm: &Vm, page: u64) -> Result<()> {
+    vm.monitor(&format!(
+        "mce -b 1 9 {MEMORY_FATAL:#x} {MCIP_RIPV:#x} {page:#x} {PHYSICAL_ADDRESS:#x}"
+    ))
+}
+
+/// The fault of the page that ended the last boot.
+fn fatal_fault(it: &Bulkhead, page: u64) -> Result<serde_json::Value> {
+    let faults = it.faults()?;
+    let found = faults.iter().find(|fault| fault["rule"] == "page-fatal").cloned();
+    let fault = found.with_context(|| format!("{faults:?}\n{}", it.log().unwrap_or_default()))?;
+    let component = fault["component"].as_str().unwrap_or_default();
+    ensure!(component.contains(&page_id(page)), "{fault}");
+    ensure!(fault["severity"] == "critical", "{fault}");
+    Ok(fault)
+}
+
+fn a_page_that_killed_the_host_is_taken_at_the_next_boot(machine: Machine) -> Result<()> {
+    let disk = Disk::new()?;
+    let storage = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let machine = with_platform_storage(machine, &storage).disk(&disk).arg("ras=cec_disable");
+    let mut vm = machine.boot()?;
+    let page = vm.find_pages("buddy", 1)?[0];
+    let it = Bulkhead::start(&vm, "")?;
+    ensure!(it.faults()?.is_empty());
+    die_of(&vm, page)?;
+    drop(it);
+    vm.wait_end(END)?;
+    drop(vm);
+
+    let vm = machine.boot()?;
+    vm.run("mount -t pstore pstore /sys/fs/pstore")?;
+    let it = Bulkhead::start(&vm, "")?;
+    let fault = fatal_fault(&it, page)?;
+    let line = it.wait_page(page, "isolated")?;
+    ensure!(line["by"] == "bulkhead" && line["fault"] == fault["id"], "{line}");
+    ensure!(vm.is_poisoned(page)?);
+    let id = fault["id"].as_str().context("id")?;
+    let explained = vm.json(&format!("bulkhead explain {id} --json"))?;
+    ensure!(explained["evidence"][0]["source"] == "pstore", "{explained}");
+    it.stop()?;
+
+    // What was learned once is not learned again.
+    let it = Bulkhead::start(&vm, "")?;
+    ensure!(it.faults()?.len() == 1 && it.faults()?[0]["errors"] == 1, "{:?}", it.faults()?);
+    it.stop()
+}
+
+fn a_page_that_killed_the_host_is_waited_for_while_it_is_in_use(machine: Machine) -> Result<()> {
+    let disk = Disk::new()?;
+    let storage = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let machine = with_platform_storage(machine, &storage).disk(&disk).arg("nokaslr");
+    let mut vm = machine.boot()?;
+    // The second page of the kernel's own code.
+    let page = 0x100_1000;
+    let it = Bulkhead::start(&vm, "")?;
+    die_of(&vm, page)?;
+    drop(it);
+    vm.wait_end(END)?;
+    drop(vm);
+
+    let vm = machine.boot()?;
+    vm.run("mount -t pstore pstore /sys/fs/pstore")?;
+    let it = Bulkhead::start(&vm, "")?;
+    let fault = fatal_fault(&it, page)?;
+    let in_use = |attempt: &crate::bulkhead::Attempt| attempt.answered.contains("in use");
+    wait_until("the page is found in use", crate::bulkhead::LIMIT, || {
+        Ok(it.attempts(&fault["id"])?.iter().any(in_use))
+    })?;
+    let line = it.line("page", &page_id(page))?.context("no line")?;
+    ensure!(line["state"] == "wanted" && line["next_try"].is_string(), "{line}");
+    ensure!(!vm.is_poisoned(page)?);
+    it.stop()
+}
+
+/// Without storage of the platform: what kdump-tools would have saved is put where it saves it.
+fn a_saved_crash_dump_serves_as_well(machine: Machine) -> Result<()> {
+    let disk = Disk::new()?;
+    let machine = machine.disk(&disk).arg("ras=cec_disable");
+    let mut vm = machine.boot()?;
+    let page = vm.find_pages("buddy", 1)?[0];
+    let it = Bulkhead::start(&vm, "")?;
+    die_of(&vm, page)?;
+    drop(it);
+    vm.wait_end(END)?;
+    let console = vm.console()?.replace('\r', "");
+    let mut dmesg: Vec<&str> = console.lines().rev().take(100).collect();
+    dmesg.reverse();
+    drop(vm);
+
+    let vm = machine.boot()?;
+    vm.run("mkdir -p -m 755 /var/crash/202611210819")?;
+    vm.write_file("/var/crash/202611210819/dmesg.202611210819", &dmesg.join("\n"))?;
+    let it = Bulkhead::start(&vm, "")?;
+    fatal_fault(&it, page)?;
+    it.wait_page(page, "isolated")?;
+    it.stop()
+}

@@ -1,0 +1,202 @@
+//! What is isolated stays isolated: over reboots and power cuts, on a Debian with systemd that starts bulkheadd by its
+//! unit.
+
+use std::time::Duration;
+
+use anyhow::{bail, ensure, Context, Result};
+use serde_json::Value;
+
+use crate::bulkhead::{page_id, Bulkhead, LIMIT};
+use crate::harness::mce::L1_DATA_CE;
+use crate::harness::{wait_until, Disk, Machine, Vm};
+
+on_each_kernel!(
+    isolations_are_back_before_ordinary_services_after_a_reboot,
+    isolations_are_back_after_a_power_cut;
+    only 6.12:
+    systemd_starts_it_early_and_again_and_stops_it_late,
+    a_power_cut_in_the_middle_of_restoring_loses_nothing,
+    a_released_page_is_back_at_the_next_boot,
+);
+
+/// What two boots need on a busy machine, and more.
+const LIFE: Duration = Duration::from_secs(900);
+
+/// As many pages as the default limits allow on this machine (4 MiB), but for a few.
+const MANY: usize = 1000;
+
+pub fn debian(machine: Machine, disk: &Disk) -> Machine {
+    machine.arg("ras=cec_disable").debian(disk).limit(LIFE)
+}
+
+/// Waits until the system is up, and sees that no unit has failed.
+pub fn settled(vm: &Vm) -> Result<Bulkhead<'_>> {
+    let state = vm.sh("systemctl is-system-running --wait")?;
+    if state.code != 0 {
+        bail!("{}: {}", state.stdout.trim(), vm.run("systemctl list-units --failed")?);
+    }
+    Bulkhead::service(vm)
+}
+
+fn reboot(vm: &Vm) -> Result<Bulkhead<'_>> {
+    vm.spawn("systemctl reboot")?;
+    vm.wait_reboot()?;
+    settled(vm)
+}
+
+/// When a unit was last active, in microseconds since boot.
+fn active_at(vm: &Vm, unit: &str) -> Result<u64> {
+    let at = vm.run(&format!("systemctl show -P ActiveEnterTimestampMonotonic {unit}"))?;
+    at.parse().context(at)
+}
+
+/// What an ordinary service found when it started: the CPUs on line, and the KiB of memory out of service.
+fn seen_by_the_witness(vm: &Vm) -> Result<(String, u64)> {
+    let seen = vm.run("cat /run/witness")?;
+    let (cpus, memory) = seen.split_once('\n').with_context(|| seen.clone())?;
+    let kib = memory.split_whitespace().nth(1).with_context(|| seen.clone())?;
+    Ok((cpus.to_owned(), kib.parse()?))
+}
+
+/// Lines of the list without what a restart may change.
+fn lasting(list: Vec<Value>) -> Vec<Value> {
+    let keep = |line: Value| {
+        serde_json::json!({
+            "kind": line["kind"], "id": line["id"], "state": line["state"], "by": line["by"],
+            "fault": line["fault"],
+        })
+    };
+    list.into_iter().map(keep).collect()
+}
+
+/// A page and a core are isolated, and another page has one error.
+struct Taken {
+    page: u64,
+    suspect: u64,
+    list: Vec<Value>,
+}
+
+impl Taken {
+    fn take(it: &Bulkhead) -> Result<Self> {
+        let vm = it.vm;
+        let pages = vm.find_pages("buddy", 3)?;
+        let (page, suspect) = (pages[0], pages[2]);
+        vm.memory_ce(suspect)?;
+        for _ in 0..3 {
+            vm.ce(3, 1, L1_DATA_CE, 0, 0)?;
+        }
+        it.wait_line("cpu", "2", "isolated")?;
+        it.wait_line("cpu", "3", "isolated")?;
+        vm.memory_ce(page)?;
+        vm.memory_ce(page)?;
+        it.wait_page(page, "isolated")?;
+        Ok(Self { page, suspect, list: lasting(it.list()?) })
+    }
+
+    /// In another boot: all is as it was, from before the first ordinary service on.
+    fn is_back(&self, it: &Bulkhead) -> Result<()> {
+        let vm = it.vm;
+        let list = lasting(it.list()?);
+        ensure!(list == self.list, "{:#?} before, {list:#?} after\n{}", self.list, it.log()?);
+        ensure!(vm.is_poisoned(self.page)?, "listed as isolated, and in service");
+        let (cpus, kib) = seen_by_the_witness(vm)?;
+        ensure!((cpus.as_str(), kib) == ("0-1", 4), "{cpus}, {kib} KiB when services started");
+        ensure!(active_at(vm, "bulkhead.service")? < active_at(vm, "basic.target")?);
+        // One error before and one after are two.
+        vm.memory_ce(self.suspect)?;
+        it.wait_page(self.suspect, "isolated")?;
+        Ok(())
+    }
+}
+
+fn isolations_are_back_before_ordinary_services_after_a_reboot(machine: Machine) -> Result<()> {
+    let disk = Disk::new()?;
+    let vm = debian(machine, &disk).boot()?;
+    let taken = Taken::take(&settled(&vm)?)?;
+    taken.is_back(&reboot(&vm)?)
+}
+
+fn isolations_are_back_after_a_power_cut(machine: Machine) -> Result<()> {
+    let disk = Disk::new()?;
+    let machine = debian(machine, &disk);
+    let vm = machine.boot()?;
+    let taken = Taken::take(&settled(&vm)?)?;
+    vm.cut_power()?;
+    let vm = machine.boot()?;
+    taken.is_back(&settled(&vm)?)
+}
+
+fn systemd_starts_it_early_and_again_and_stops_it_late(machine: Machine) -> Result<()> {
+    let disk = Disk::new()?;
+    let vm = debian(machine, &disk).boot()?;
+    let it = settled(&vm)?;
+    ensure!(it.status()?["health"] == "ok", "{}", it.status()?);
+    ensure!(active_at(&vm, "bulkhead.service")? < active_at(&vm, "basic.target")?);
+    let problems = vm.sh("systemd-analyze verify bulkhead.service")?;
+    ensure!(problems.code == 0 && problems.stderr.is_empty(), "{problems:?}");
+    it.kill()?;
+    let it = Bulkhead::service(&vm)?;
+    // An error that comes while services are being stopped is on record.
+    let page = vm.find_pages("buddy", 1)?[0];
+    let raise = format!("echo ce addr={page:#x} > /sys/kernel/debug/bulkhead_test/raise");
+    vm.run("modprobe bulkhead_edac_test")?;
+    vm.write_file(
+        "/run/systemd/system/last.service",
+        &format!(
+            "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\nExecStop=/bin/sh -c '{raise}'\n"
+        ),
+    )?;
+    vm.run("systemctl daemon-reload && systemctl start last.service")?;
+    drop(it);
+    let it = reboot(&vm)?;
+    vm.memory_ce(page)?;
+    it.wait_page(page, "isolated")?;
+    Ok(())
+}
+
+fn a_power_cut_in_the_middle_of_restoring_loses_nothing(machine: Machine) -> Result<()> {
+    let disk = Disk::new()?;
+    let machine = debian(machine, &disk);
+    let vm = machine.boot()?;
+    let it = settled(&vm)?;
+    let first = vm.find_pages("buddy", MANY)?[0];
+    vm.edac(&format!("ce n={} pages={MANY} addr={first:#x}", 2 * MANY))?;
+    let pages: Vec<_> = (0..MANY as u64).map(|n| first + n * 4096).collect();
+    wait_until("all are isolated", LIMIT, || Ok(it.status()?["isolated"]["pages"] == MANY))?;
+    let list = lasting(it.list()?);
+    vm.cut_power()?;
+
+    let vm = machine.boot()?;
+    let mut watch = vm.spawn(
+        "sh -c 'while grep -q \"HardwareCorrupted: *0 kB\" /proc/meminfo; do :; done; \
+         echo gone $(grep HardwareCorrupted /proc/meminfo)'",
+    )?;
+    let gone = watch.wait_line("gone ", LIMIT)?;
+    vm.cut_power()?;
+    let kib: usize = gone.split_whitespace().nth(1).context(gone.clone())?.parse()?;
+    ensure!(kib < 4 * MANY, "all was restored before the power was cut: {gone}");
+
+    let vm = machine.boot()?;
+    let it = settled(&vm)?;
+    ensure!(lasting(it.list()?) == list, "{:?}\n{}", it.list()?, it.log()?);
+    ensure!(vm.poisoned(&pages)? == MANY, "{} of {MANY}", vm.poisoned(&pages)?);
+    ensure!(seen_by_the_witness(&vm)?.1 == 4 * MANY as u64, "{:?}", seen_by_the_witness(&vm)?);
+    Ok(())
+}
+
+fn a_released_page_is_back_at_the_next_boot(machine: Machine) -> Result<()> {
+    let disk = Disk::new()?;
+    let vm = debian(machine, &disk).boot()?;
+    let it = settled(&vm)?;
+    let page = vm.find_pages("buddy", 1)?[0];
+    vm.memory_ce(page)?;
+    vm.memory_ce(page)?;
+    it.wait_page(page, "isolated")?;
+    vm.run(&format!("bulkhead release page {}", page_id(page)))?;
+    let line = it.wait_page(page, "isolated")?;
+    ensure!(line["release"] == "next boot", "{line}");
+    let it = reboot(&vm)?;
+    it.wait_page(page, "released")?;
+    ensure!(!vm.is_poisoned(page)?, "released, and out of service");
+    Ok(())
+}
