@@ -98,6 +98,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     if boot_is == Boot::New {
         cycle.rehome(&memory_known, now);
     }
+    let progress = Progress::begun(clock::now(anchor).at);
     cycle.start(boot_is, now);
     tell_sources(&mut cycle, &monitor, now);
     tracing::info!(
@@ -127,7 +128,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         more: false,
         commit_again: None,
         keep_alive: keep_alive(now),
-        progress: Progress::begun(now.at),
+        progress,
     })
 }
 

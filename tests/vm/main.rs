@@ -28,6 +28,7 @@ mod last_boot;
 mod lasting;
 mod memory;
 mod rasdaemon;
+mod restore;
 mod rows;
 mod service;
 mod smoke;
