@@ -12,15 +12,19 @@
 //! One thread, no locks. Only the lanes of act run beside it.
 
 mod answers;
+mod closings;
+mod conflicts;
 mod cycle;
 mod dimms;
 mod edac;
+mod kernel_pages;
 mod last_boot;
 mod memory;
 mod options;
 mod pace;
 mod progress;
 mod requests;
+mod search;
 mod setup;
 mod signals;
 
@@ -37,9 +41,12 @@ use anyhow::Context as _;
 use bulkhead_core::decide::Boot;
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{Stamp, Time};
+use closings::Closings;
+use conflicts::Conflicts;
 use cycle::Cycle;
 use dimms::LateDimms;
 use edac::EdacCheck;
+use kernel_pages::KernelPages;
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use pace::Pace;
@@ -80,8 +87,11 @@ struct Daemon {
     uevents: Option<Uevents>,
     cycle: Cycle,
     requests: Requests,
+    closings: Closings,
     edac: EdacCheck,
     late_dimms: LateDimms,
+    kernel_pages: KernelPages,
+    conflicts: Conflicts,
     /// Earlier boots, oldest first, as the store knew them at the start.
     boots: Vec<BootRow>,
     pace: Pace,
@@ -100,6 +110,8 @@ struct Daemon {
 struct Ready {
     monitor: bool,
     uevents: bool,
+    /// The kernel log, or the search for what it does not tell.
+    kernel_pages: bool,
     signals: bool,
 }
 
@@ -137,7 +149,15 @@ impl Daemon {
         if ready.uevents {
             self.hotplug(start);
         }
+        for pfn in self.kernel_pages.take(ready.kernel_pages, start.at) {
+            self.cycle.core.touched(pfn, start);
+        }
+        if self.kernel_pages.has_missed() {
+            let page_size = self.cycle.core.machine.page_size;
+            self.kernel_pages.compare(self.cycle.pages_out(), page_size);
+        }
         self.requests.act(&mut self.cycle, start);
+        self.closings.act(&mut self.cycle, start);
         self.cycle.due(start);
         self.commit(start);
         if self.drained {
@@ -153,6 +173,7 @@ impl Daemon {
             log::decision(decision);
         }
         self.requests.answer(&self.cycle, &mut self.server);
+        self.closings.answer(&self.cycle, &mut self.server);
         self.serve(start);
         self.keep_alive(start.at);
         self.progress.follow(self.cycle.core.restoring(), start.at);
@@ -289,20 +310,18 @@ impl Daemon {
             cycle: &mut self.cycle,
             store: &mut self.store,
             requests: &mut self.requests,
+            closings: &mut self.closings,
             monitor: &self.monitor,
             edac: &self.edac,
+            kernel_pages: &mut self.kernel_pages,
+            conflicts: &mut self.conflicts,
             root: &self.root,
             boots: &self.boots,
             kernel: &self.kernel,
             started: self.started,
-            stored: Vec::new(),
             now,
         };
-        let at = Instant::now();
-        self.server.turn(at, &mut answers);
-        for event in &answers.stored {
-            self.server.publish(at, event);
-        }
+        self.server.turn(Instant::now(), &mut answers);
     }
 
     fn keep_alive(&mut self, now: Time) {
@@ -380,6 +399,9 @@ impl Daemon {
             fds.push(PollFd::new(self.monitor.as_fd(), PollFlags::POLLIN));
             fds.len() - 1
         });
+        let kernel_pages_from = fds.len();
+        let kernel_pages = self.kernel_pages.fds(self.now().at);
+        fds.extend(kernel_pages.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let timeout = self.timeout((!watch_monitor).then_some(drain_at));
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -389,19 +411,22 @@ impl Daemon {
         Ok(Ready {
             monitor: monitor_at.is_some_and(ready),
             uevents: uevents_at.is_some_and(ready),
+            kernel_pages: (kernel_pages_from..fds.len()).any(ready),
             signals: ready(0),
         })
     }
 
     /// How long nothing needs to be done.
     fn timeout(&self, drain_at: Option<Time>) -> PollTimeout {
-        if self.requests.is_waiting_to_act() || self.cycle.has_orders() {
+        let asked = self.requests.is_waiting_to_act() || self.closings.is_waiting_to_act();
+        if asked || self.cycle.has_orders() {
             return PollTimeout::ZERO;
         }
         let now = self.now().at;
         let moments = [
             drain_at,
             self.cycle.next_due(),
+            self.kernel_pages.next_due(),
             self.actor.next_timeout(),
             self.commit_again,
             self.keep_alive.map(|(_, next)| next),

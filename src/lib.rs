@@ -14,6 +14,7 @@ pub mod bootmask;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod doctor;
 pub mod event;
 pub mod host;
 pub mod lines;

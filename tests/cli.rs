@@ -88,7 +88,7 @@ fn status(health: &str) -> Value {
         "schema": 1, "health": health, "mode": "isolate", "boot_id": "b", "kernel": "6.12",
         "started": "2026-03-01T12:00:00Z", "state": "saved",
         "isolated": { "cpus": 0, "pages": 0, "memory_bytes": 0 },
-        "pending": 0, "failed": 0, "refused": 0, "unlisted": 0, "open_faults": 0, "escalated": 0,
+        "pending": 0, "failed": 0, "refused": 0, "unlisted": 0, "stuck": 0, "open_faults": 0, "escalated": 0,
         "evidence": { "tracked": 0, "evicted": 0, "doubtful": 0 },
         "sources": [], "checks": [],
         "limits": { "memory_bytes": used, "pages_today": used, "cpus": used },
@@ -296,4 +296,22 @@ fn a_configuration_is_checked_without_a_daemon() {
 
     std::fs::write(&file, "[page]\nerors = 3\nwindow = \"1 fortnight\"\n").unwrap();
     assert_eq!(stdout(&mut check(), 1).lines().count(), 2);
+}
+
+#[test]
+fn doctor_needs_no_daemon_and_exits_as_a_check() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().to_str().unwrap();
+    let arguments = ["doctor", "--json", "--root", place, "--state-dir", place];
+    let checks: Value =
+        serde_json::from_str(&stdout(&mut bulkhead("/nonexistent".into(), &arguments), 2)).unwrap();
+    for line in checks.as_array().unwrap() {
+        let keys: Vec<&String> = line.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["check", "found", "mend", "result"], "{line}");
+        let result = line["result"].as_str().unwrap();
+        assert!(["ok", "warn", "fail"].contains(&result), "{line}");
+        assert_eq!(line["mend"] == "", result == "ok", "{line}");
+    }
+    let text = stdout(&mut bulkhead("/nonexistent".into(), &arguments[..1]), 2);
+    assert!(text.contains("systemctl start bulkhead"), "{text}");
 }

@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("log", &[]),
     ("host", &[]),
+    ("doctor", &["host"]),
     ("lines", &[]),
     ("monitor", &["event", "lines"]),
     ("replay", &["event", "lines"]),
@@ -21,8 +22,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("state", &["event"]),
     ("api", &["event"]),
     ("bootmask", &["host"]),
-    ("cli", &["api", "bootmask", "config", "event", "replay"]),
-    ("daemon", &["act", "api", "config", "event", "host", "log", "monitor", "state"]),
+    ("cli", &["api", "bootmask", "config", "doctor", "event", "replay"]),
+    ("daemon", &["act", "api", "config", "doctor", "event", "host", "log", "monitor", "state"]),
 ];
 
 /// Files outside `act` that may open something for writing, and what for.

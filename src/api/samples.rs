@@ -274,3 +274,25 @@ pub fn ailing() -> Status {
     status.health = status.assess();
     status
 }
+
+/// A core back at once, a page at the next boot, one that another fault holds.
+pub fn resolved() -> ResolveReply {
+    let view = |line: Isolation| IsolationView::of(&line, PageSize::KIB_4);
+    let back = |id| view(Isolation { by: By::Admin, ..cpu(id, IsolationState::Released) });
+    let page = page(0x8000, IsolationState::Isolated);
+    let why = "The release of page 0x8000000 waits for a reboot: the kernel offers no way to give \
+               a page back."
+        .to_owned();
+    let waiting = Isolation { release: Some(Undo::NextBoot), fault: None, why, ..page.clone() };
+    let why = format!("The open fault {PAGE_FAULT} of page 0x8001000 holds it.");
+    let staying = Isolation { target: Target::Page(Pfn(0x8001)), why, ..page };
+    let mut faults = faults();
+    let fault = FaultView { state: FaultState::Replaced, ..faults.remove(0) };
+    ResolveReply {
+        released: vec![back(1), back(5)],
+        waiting: vec![view(waiting)],
+        staying: vec![view(staying)],
+        same_part: faults,
+        ..ResolveReply::of(fault)
+    }
+}

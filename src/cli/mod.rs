@@ -6,6 +6,7 @@ mod boots;
 mod check;
 mod clock;
 mod config_check;
+mod doctor;
 mod events;
 mod exit;
 mod explain;
@@ -70,6 +71,11 @@ enum Command {
     ///
     /// Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
     Check(Json),
+    /// What keeps this host from being protected, and what mends it
+    ///
+    /// Needs no daemon, and changes nothing. Exit status: 0 OK, 1 WARNING,
+    /// 2 CRITICAL, 3 UNKNOWN.
+    Doctor(doctor::Arguments),
     /// What would have been done about a log
     ///
     /// Runs the daemon's own diagnosis and decisions over a log, on the log's
@@ -117,6 +123,7 @@ impl Cli {
             Command::Replay(arguments) => replay::run(arguments, &clock)?,
             Command::Config(command) => config_check::run(command)?,
             Command::Check(json) => return check::run(self.connect(), json.json),
+            Command::Doctor(arguments) => return doctor::run(self.connect(), arguments),
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -12,6 +12,7 @@ mode = "isolate"             # or "observe"
 [page]
 errors = 2
 window = "24h"
+hugetlb = "always"
 [row]
 errors = 2
 columns = 2

@@ -1,8 +1,11 @@
 //! What the API is told: read from memory, which is on disk when clients are
 //! served.
 
+use super::closings::Closings;
+use super::conflicts::Conflicts;
 use super::cycle::Cycle;
 use super::edac::EdacCheck;
+use super::kernel_pages::KernelPages;
 use super::requests::{Deed, Requests};
 use crate::api::views::{
     AttemptView, BootView, CheckView, Explanation, FaultView, Health, IsolatedView, IsolationView,
@@ -10,11 +13,11 @@ use crate::api::views::{
     WatchdogView,
 };
 use crate::api::{ActRequest, Answer, ApiError, Backlog, Handler, Resolution, TargetKind, Ticket};
-use crate::event::{timestamp, wall, Event};
+use crate::event::{timestamp, wall};
 use crate::host::Root;
 use crate::monitor::{self, Monitor};
 use crate::state::{BootRow, Store};
-use bulkhead_core::model::{FaultState, IsolationState, Stamp, Target};
+use bulkhead_core::model::{IsolationState, Stamp, Target};
 use jiff::Timestamp;
 use std::ops::Bound;
 use uuid::Uuid;
@@ -24,19 +27,26 @@ pub struct Answers<'a> {
     pub cycle: &'a mut Cycle,
     pub store: &'a mut Store,
     pub requests: &'a mut Requests,
+    pub closings: &'a mut Closings,
     pub monitor: &'a Monitor,
     pub edac: &'a EdacCheck,
+    pub kernel_pages: &'a mut KernelPages,
+    pub conflicts: &'a mut Conflicts,
     pub root: &'a Root,
     pub boots: &'a [BootRow],
     pub kernel: &'a str,
     pub started: Stamp,
-    /// Events that a call has stored, to be published after this turn.
-    pub stored: Vec<Event>,
     pub now: Stamp,
 }
 
 impl Handler for Answers<'_> {
     fn status(&mut self) -> Status {
+        if self.conflicts.is_old(self.now.at) {
+            // Who isolates beside us leaves no word of it in the kernel log.
+            let page_size = self.cycle.core.machine.page_size;
+            self.kernel_pages.compare(self.cycle.pages_out(), page_size);
+        }
+        let conflicts = self.conflicts.sentences(self.now.at);
         let memory = &self.cycle.core.books;
         let lines = |is_cpu, state| memory.ledger.count(is_cpu, state) as u64;
         let in_state = |state| lines(true, state) + lines(false, state);
@@ -79,7 +89,7 @@ impl Handler for Answers<'_> {
             },
             watchdog: WatchdogView { state: "not running".to_owned() },
             last_boot: self.boots().into_iter().nth(1).unwrap_or_default(),
-            conflicts: Vec::new(),
+            conflicts,
         };
         status.health = status.assess();
         status
@@ -130,21 +140,9 @@ impl Handler for Answers<'_> {
         Answer::Later
     }
 
-    fn resolve(&mut self, id: Uuid, word: Resolution) -> Result<FaultView, ApiError> {
-        let state = match word {
-            Resolution::Repaired => FaultState::Repaired,
-            Resolution::Replaced => FaultState::Replaced,
-            Resolution::Acquitted => FaultState::Acquitted,
-        };
-        let page_size = self.cycle.core.machine.page_size;
-        let fault = self.cycle.resolve(id, state, self.now).ok_or_else(|| no_fault(id))?;
-        let view = FaultView::of(fault, page_size);
-        // What is answered is on disk. If that fails, the loop's own commits
-        // say so and try again.
-        if let Ok(events) = self.cycle.core.books.commit(self.store) {
-            self.stored.extend(events);
-        }
-        Ok(view)
+    fn resolve(&mut self, ticket: Ticket, id: Uuid, word: Resolution) -> Answer {
+        self.closings.queue(ticket, id, word);
+        Answer::Later
     }
 
     fn boots(&mut self) -> Vec<BootView> {

@@ -7,15 +7,29 @@ use crate::event::{timestamp, Body, Event};
 use crate::state::{Attempt, EvidenceName};
 use bulkhead_core::analyze::{Analyzer, Rules};
 use bulkhead_core::cycle::{self, Books};
-use bulkhead_core::decide::{self, Boot, Decision, Order, Outcome, Plan, Policy};
+use bulkhead_core::decide::{self, Boot, Decision, Kept, Order, Outcome, Plan, Policy};
 use bulkhead_core::model::{
-    CpuId, Fault, FaultState, Group, KnownMemory, Machine, Pfn, Report, Source, Stamp, Target, Time,
+    CpuId, FaultState, Group, Isolation, IsolationState, KnownMemory, Machine, Pfn, Report, Source,
+    Stamp, Target, Time,
 };
 use uuid::Uuid;
 
 /// Report lines kept of one drain. The first errors of a storm tell what it
 /// is; the rest is counted, and would only fill the disk.
 const MOST_REPORT_LINES: usize = 64;
+
+/// A fault that an admin closed.
+#[derive(Debug)]
+pub struct Resolved {
+    /// Which.
+    pub fault: Uuid,
+    /// What is on its way back into service.
+    pub given: Vec<Target>,
+    /// What stays out of it.
+    pub kept: Vec<Kept>,
+    /// Open faults of a part that was replaced.
+    pub same_part: Vec<Uuid>,
+}
 
 /// The cycle, with what is to be logged, saved and answered of it.
 pub struct Cycle {
@@ -189,17 +203,26 @@ impl Cycle {
         Ok(plan)
     }
 
-    /// An admin closes a fault. `None` if there is no such fault.
-    pub fn resolve(&mut self, id: Uuid, state: FaultState, now: Stamp) -> Option<&Fault> {
+    /// An admin closes a fault as what `state` says. `None` if there is no such
+    /// fault.
+    pub fn resolve(&mut self, id: Uuid, state: FaultState, now: Stamp) -> Option<Resolved> {
         let mut fault = self.core.books.faults.get(&id)?.clone();
         fault.state = state;
-        self.core.analyzer.closed(&fault);
         self.core.books.happened(self.core.books.fault_event(&fault, "An admin closed it.", now));
-        self.core.books.put_fault(fault);
-        let ctx = self.core.context(now);
-        let plan = decide::closed(&ctx, id);
-        self.core.enter(plan, now);
-        self.core.books.faults.get(&id)
+        self.core.books.put_fault(fault.clone());
+        self.core.analyzer.closed(&fault, &self.core.machine);
+        let open = || self.core.books.faults.values().filter(|fault| fault.is_open());
+        let closing = decide::closed(&self.core.context(now), &fault, open());
+        let same_part = match state {
+            FaultState::Replaced => {
+                self.core.analyzer.on_the_same_part(&fault, open(), &self.core.machine)
+            }
+            _ => Vec::new(),
+        };
+        let same_part = same_part.into_iter().map(|fault| fault.id).collect();
+        self.core.enter(closing.plan, now);
+        self.reported(now);
+        Some(Resolved { fault: id, given: closing.given, kept: closing.kept, same_part })
     }
 
     /// The configuration changed.
@@ -251,6 +274,18 @@ impl Cycle {
         self.core.books.happened(Event { time: timestamp(now.wall), body });
     }
 
+    /// Pages that are listed as taken out of the running kernel's service: those
+    /// that it was booted without are not.
+    pub fn pages_out(&self) -> usize {
+        let ledger = &self.core.books.ledger;
+        let is_out = |line: &&Isolation| line.state == IsolationState::Isolated;
+        let masked = self.core.machine.masked.iter().map(|range| {
+            let range = Target::Page(range.start)..Target::Page(range.end);
+            ledger.lines().range(range).map(|(_, line)| line).filter(is_out).count()
+        });
+        ledger.count(false, IsolationState::Isolated).saturating_sub(masked.sum())
+    }
+
     /// Figures for `status`.
     pub fn usage(&self, now: Stamp) -> decide::Usage {
         decide::usage(&self.core.context(now))
@@ -272,5 +307,7 @@ impl Cycle {
     }
 }
 
+#[cfg(test)]
+mod guard_tests;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,11 @@
 //! Start-up: everything that must be there before the first turn.
 
+use super::closings::Closings;
+use super::conflicts::Conflicts;
 use super::cycle::Cycle;
 use super::dimms::LateDimms;
 use super::edac::EdacCheck;
+use super::kernel_pages::KernelPages;
 use super::last_boot;
 use super::memory::Memory;
 use super::pace::Pace;
@@ -83,9 +86,6 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     let mut cycle = Cycle::new(memory, policy, machine, analyzer);
     cycle.save_machine();
     cycle.boot_event("bulkheadd started", now);
-    if boot_is == Boot::New {
-        last_boot::learn(&mut cycle, &root, &saved, &boots, now);
-    }
     for note in notes {
         cycle.config_event(&note.to_string(), now);
     }
@@ -97,9 +97,12 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     }
     if boot_is == Boot::New {
         cycle.rehome(&memory_known, now);
+        last_boot::learn(&mut cycle, &root, &saved, &boots, now);
     }
     let progress = Progress::begun(clock::now(anchor).at);
     cycle.start(boot_is, now);
+    let mut kernel_pages = KernelPages::new(root.clone(), options.root.is_none());
+    kernel_pages.compare(cycle.pages_out(), cycle.core.machine.page_size);
     tell_sources(&mut cycle, &monitor, now);
     tracing::info!(
         mode = if cycle.core.policy.observe { "observe" } else { "isolate" },
@@ -109,6 +112,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     Ok(Daemon {
         options: options.clone(),
         kernel: host::boot::kernel_release(&root).unwrap_or_else(|_| "unknown".to_owned()),
+        conflicts: Conflicts::new(root.clone(), now.at),
         root,
         anchor,
         started: now,
@@ -120,8 +124,10 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         uevents,
         cycle,
         requests: Requests::default(),
+        closings: Closings::default(),
         edac,
         late_dimms: LateDimms::default(),
+        kernel_pages,
         boots,
         pace: Pace::default(),
         drained: false,

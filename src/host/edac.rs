@@ -12,7 +12,7 @@ const CONTROLLERS: &str = "sys/devices/system/edac/mc";
 const LONGEST: usize = 64;
 
 /// Memory controllers by number, with their directories.
-fn controllers(root: &Root) -> Result<Vec<(u16, String)>, HostError> {
+pub(crate) fn controllers(root: &Root) -> Result<Vec<(u16, String)>, HostError> {
     let numbered = |mc: &String| Some((mc.strip_prefix("mc")?.parse().ok()?, mc.clone()));
     let mut found: Vec<(u16, String)> =
         root.list(CONTROLLERS)?.iter().filter_map(numbered).collect();

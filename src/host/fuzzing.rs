@@ -1,7 +1,9 @@
 //! The parsers of this module, as `fuzz/` calls them.
 
 use super::mpidr::Madt;
-use super::{cpuinfo, cpulist, last_boot, masked, memory_config, smbios, topology, uevents};
+use super::{
+    cpuinfo, cpulist, isolators, last_boot, masked, memory_config, smbios, topology, uevents,
+};
 use bulkhead_core::model::{Bytes, PageSize};
 
 /// A message of the kernel's about a device.
@@ -15,6 +17,7 @@ pub fn text(text: &str) {
     let _ = cpuinfo::parse(text);
     let _ = memory_config::number(text);
     let _ = topology::ppin(text);
+    isolators::settings_of(text);
     let (command_line, iomem) = text.split_once('\n').unwrap_or((text, text));
     masked::masked(command_line, iomem, PageSize::KIB_4);
 }

@@ -3,6 +3,7 @@
 
 pub mod boot;
 pub mod clock;
+pub mod collector;
 pub mod cpuinfo;
 pub mod cpulist;
 pub mod dimms;
@@ -10,12 +11,15 @@ pub mod edac;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod hugetlb;
+pub mod isolators;
 pub mod last_boot;
 pub mod masked;
+pub mod meminfo;
 pub mod memmap;
 pub mod memory_config;
 pub mod mpidr;
 pub mod pageflags;
+pub mod processes;
 pub mod root;
 pub mod smbios;
 #[cfg(test)]

@@ -132,9 +132,45 @@ impl PageFlags {
                 let words = buffer.get(..read).unwrap_or_default().chunks_exact(8);
                 Ok(words.filter_map(|w| w.try_into().ok()).map(u64::from_ne_bytes).collect())
             }
-            Err(cause) => Err(HostError { operation: "read", path: self.path.clone(), cause }),
+            Err(cause) => Err(self.cannot_read(cause)),
         }
     }
+
+    /// Those of the frames `from..from + count` that are out of service, and
+    /// the first frame after what was read; `None` at the end of memory.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn poisoned_among(
+        &self,
+        from: Pfn,
+        count: usize,
+    ) -> Result<Option<(Vec<Pfn>, Pfn)>, HostError> {
+        let Some(offset) = from.0.checked_mul(8).filter(|o| i64::try_from(*o).is_ok()) else {
+            return Ok(None);
+        };
+        let mut words = vec![0; count.saturating_mul(8)];
+        let length = self.file.read_at(&mut words, offset).map_err(|e| self.cannot_read(e))?;
+        words.truncate(length);
+        let mut found = Vec::new();
+        let mut next = from;
+        for word in words.chunks_exact(8).filter_map(|word| <[u8; 8]>::try_from(word).ok()) {
+            let off = present(word).is_some_and(|word| has(word, KPF_HWPOISON));
+            found.extend(off.then_some(next));
+            next = Pfn(next.0.saturating_add(1));
+        }
+        Ok((next > from).then_some((found, next)))
+    }
+
+    fn cannot_read(&self, cause: io::Error) -> HostError {
+        HostError { operation: "read", path: self.path.clone(), cause }
+    }
+}
+
+/// The flags of a frame by its word; `None` where there is no page.
+fn present(word: [u8; 8]) -> Option<u64> {
+    let word = u64::from_ne_bytes(word);
+    (!has(word, KPF_NOPAGE)).then_some(word)
 }
 
 /// Frames between two pages that are read over rather than skipped: the kernel
@@ -202,6 +238,16 @@ mod tests {
                 proptest::prop_assert_eq!(answer.unwrap(), flags.is_poisoned(*pfn).unwrap());
             }
         }
+    }
+
+    #[test]
+    fn all_that_is_out_of_service_is_found_a_chunk_at_a_time() {
+        let (_dir, flags) = flags(&[1 << 19, 0, 1 << 19, 1 << 19 | 1 << 20, 1 << 19]);
+        let found = |from| flags.poisoned_among(Pfn(from), 3).unwrap();
+        assert_eq!(found(0), Some((vec![Pfn(0), Pfn(2)], Pfn(3))));
+        assert_eq!(found(3), Some((vec![Pfn(4)], Pfn(5))));
+        assert_eq!(found(5), None);
+        assert_eq!(found(u64::MAX), None);
     }
 
     #[test]

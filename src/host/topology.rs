@@ -6,7 +6,7 @@
 //! siblings. What was known of it earlier in this boot stands in.
 
 use super::mpidr::{self, Madt};
-use super::{cpuinfo, cpulist, dimms, masked, memory_config, HostError, Root};
+use super::{cpuinfo, cpulist, dimms, masked, meminfo, memory_config, HostError, Root};
 use bulkhead_core::model::{ApicId, Cpu, CpuId, Machine, MemoryConfigId, PageSize, Ppin, SocketId};
 use nix::unistd::{sysconf, SysconfVar};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,7 +51,7 @@ pub fn machine(root: &Root, known: Option<&Machine>) -> Result<Machine, HostErro
         family: info.family,
         model: info.model,
         page_size: page_size(),
-        memory_bytes: memory_bytes(root),
+        memory_bytes: meminfo::bytes(root, "MemTotal").unwrap_or(0),
         masked: masked::read(root, page_size()),
         phys_bits: info.phys_bits,
         cpus,
@@ -186,14 +186,6 @@ fn caches(root: &Root, dir: &str, id: CpuId) -> BTreeMap<u8, BTreeSet<CpuId>> {
         sharing.extend(cpus_in(root, &format!("{dir}/shared_cpu_list")).unwrap_or_default());
     }
     caches
-}
-
-/// MemTotal of /proc/meminfo, which counts in KiB.
-fn memory_bytes(root: &Root) -> u64 {
-    let text = root.read("proc/meminfo").unwrap_or_default();
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kib = total.and_then(|t| t.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kib.unwrap_or(0).saturating_mul(1024)
 }
 
 fn cpus_in(root: &Root, file: &str) -> Option<BTreeSet<CpuId>> {

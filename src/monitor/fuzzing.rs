@@ -1,5 +1,6 @@
 //! The parsers of this module, as `fuzz/` calls them.
 
+use super::kmsg;
 use super::tracefs::fuzzing;
 use bulkhead_core::model::Source;
 
@@ -13,4 +14,9 @@ pub fn record(format: &str, data: &[u8]) {
     for source in Source::ALL {
         fuzzing::record(source, format, data);
     }
+}
+
+/// A record of the kernel log.
+pub fn log_record(record: &[u8]) {
+    let _ = kmsg::Record::parse(record).and_then(|record| record.page());
 }

@@ -7,6 +7,7 @@ mod clock;
 mod file;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub mod kmsg;
 mod tracefs;
 
 use bpf::Bpf;

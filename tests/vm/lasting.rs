@@ -149,7 +149,7 @@ fn systemd_starts_it_early_and_again_and_stops_it_late(machine: Machine) -> Resu
     vm.run("systemctl daemon-reload && systemctl start last.service")?;
     drop(it);
     let it = reboot(&vm)?;
-    vm.memory_ce(page)?;
+    vm.edac(&format!("ce addr={page:#x}"))?;
     it.wait_page(page, "isolated")?;
     Ok(())
 }

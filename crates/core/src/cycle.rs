@@ -4,12 +4,12 @@
 //! are kept by whoever drives the cycle, in [`Books`]: the daemon's go to disk,
 //! those of a replay into a summary.
 
-use crate::analyze::{self, Analyzer, FaultUpdate, Finding, Observed};
+use crate::analyze::{self, Analyzer, FaultUpdate, Finding, Observed, Rules};
 use crate::decide::{self, Boot, Checks, Context, Decision, FaultNote, Order, Outcome, Plan};
 use crate::decide::{Policy, Restoring};
 use crate::model::{
-    Fault, Group, Isolation, IsolationState, Ledger, Machine, Pfn, Record, Report, Stamp, Target,
-    Time,
+    Fault, Group, Isolation, IsolationState, Ledger, Machine, MemoryConfigId, Pfn, Record, Report,
+    Stamp, Target, Time,
 };
 use uuid::Uuid;
 
@@ -105,24 +105,16 @@ impl<B: Books> Cycle<B> {
         }
     }
 
-    /// The memory changed since `pfn` was isolated, and `report` may tell that
-    /// it still is the same cells.
-    fn confirm(&mut self, pfn: Pfn, report: &Report, now: Stamp) {
-        let ledger = self.books.ledger();
-        let stale = ledger.get(&Target::Page(pfn)).filter(|l| l.state == IsolationState::Stale);
-        let Some(fault) = stale.and_then(|line| self.books.fault(line.fault?)) else { return };
-        if fault.is_open() && analyze::is_where_it_was(fault, report, &self.machine) {
-            let plan = decide::confirmed(&self.context(now), pfn);
-            self.enter(plan, now);
-        }
-    }
-
     /// The boot before this one ended by what `report` tells, on `then`: the
     /// machine as it was. Call it before [`Cycle::start`]. Answers what could
     /// not be used of it, and why.
     pub fn ended_by(&mut self, report: &Report, then: &Machine, now: Stamp) -> Option<String> {
-        let Observed { findings, updated, page, undecodable, .. } =
-            self.analyzer.observe(report, then);
+        // Of other memory it is a fault, and no evidence against what is there now.
+        let mut elsewhere = Analyzer::with_capacity(Rules::from(&self.policy), 1);
+        let is_here =
+            then.memory == self.machine.memory && then.memory != MemoryConfigId::default();
+        let analyzer = if is_here { &mut self.analyzer } else { &mut elsewhere };
+        let Observed { findings, updated, page, undecodable, .. } = analyzer.observe(report, then);
         for update in updated {
             self.updated(update, now);
         }
@@ -136,6 +128,18 @@ impl<B: Books> Cycle<B> {
             self.found(finding, now);
         }
         undecodable
+    }
+
+    /// The memory changed since `pfn` was isolated, and `report` may tell that
+    /// it still is the same cells.
+    fn confirm(&mut self, pfn: Pfn, report: &Report, now: Stamp) {
+        let ledger = self.books.ledger();
+        let stale = ledger.get(&Target::Page(pfn)).filter(|l| l.state == IsolationState::Stale);
+        let Some(fault) = stale.and_then(|line| self.books.fault(line.fault?)) else { return };
+        if fault.is_open() && analyze::is_where_it_was(fault, report, &self.machine) {
+            let plan = decide::confirmed(&self.context(now), pfn);
+            self.enter(plan, now);
+        }
     }
 
     /// A fault fired.

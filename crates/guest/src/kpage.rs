@@ -38,6 +38,10 @@ const FLAGS: &[(u8, &str)] = &[
     (32, "reserved"),
 ];
 
+const HWPOISON: u64 = 1 << 19;
+/// There is no such page.
+const NOPAGE: u64 = 1 << 20;
+
 /// Where a virtual address of this process is in memory now.
 pub fn physical_address(address: u64) -> Result<u64> {
     const PRESENT: u64 = 1 << 63;
@@ -62,6 +66,16 @@ pub fn print_flags(addresses: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Prints the address of every page that is out of service (HWPoison).
+pub fn print_poisoned() -> Result<()> {
+    for (pfn, flags) in (0u64..).zip(flags_from(0)?) {
+        if flags & HWPOISON != 0 && flags & NOPAGE == 0 {
+            println!("{:#x}", pfn * PAGE_SIZE);
+        }
+    }
+    Ok(())
+}
+
 /// Prints the addresses of `count` healthy pages above 16 MiB that have a flag: out of the middle of the longest run of
 /// such pages, where free ones are the last to be used for something else, or the first ones where no run is so long.
 pub fn find(flag: &str, count: usize) -> Result<()> {
@@ -70,9 +84,8 @@ pub fn find(flag: &str, count: usize) -> Result<()> {
         let names: Vec<_> = FLAGS.iter().map(|&(_, name)| name).collect();
         bail!("no page flag {flag:?}; there are {}", names.join(", "));
     };
-    let unfit = 1u64 << 19 | 1 << 20;
     let all = flags_from(FIRST)?;
-    let fit = |flags: u64| flags >> bit & 1 != 0 && flags & unfit == 0;
+    let fit = |flags: u64| flags >> bit & 1 != 0 && flags & (HWPOISON | NOPAGE) == 0;
     let pages: Vec<u64> =
         (FIRST..).zip(all).filter(|(_, flags)| fit(*flags)).map(|(pfn, _)| pfn).collect();
     ensure!(pages.len() >= count, "only {} pages are {flag}", pages.len());

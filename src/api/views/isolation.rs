@@ -29,7 +29,7 @@ pub struct IsolationView {
     /// When it is tried again.
     pub next_try: Option<Timestamp>,
     /// Since when a page has failed to come off.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Timestamp>,
 }
 
@@ -68,7 +68,7 @@ impl IsolationView {
 /// A page that does not come off is listed with since when.
 fn why(isolation: &Isolation) -> String {
     match (isolation.state, isolation.failing_since) {
-        (IsolationState::Failed, Some(since)) => {
+        (IsolationState::Wanted | IsolationState::Failed, Some(since)) => {
             let since = timestamp(since.wall).round(Unit::Second);
             let since = since.map(|time| format!("; it has not come off since {time}."));
             let why = isolation.why.strip_suffix('.').unwrap_or(&isolation.why);

@@ -70,7 +70,7 @@ fn every_view_is_as_the_interface_defines_it() {
         ("ExplainFault", json!(explained_row())),
         ("Isolate", json!(act)),
         ("Release", json!(act)),
-        ("Resolve", json!({ "fault": samples::faults()[0] })),
+        ("Resolve", json!(samples::resolved())),
         ("Boots", json!({ "boots": samples::boots() })),
     ] {
         conforms(&idl, &idl.methods[method].output, &reply, method);
@@ -84,6 +84,7 @@ fn every_view_survives_being_written_and_read() {
     survives(&samples::faults());
     survives(&samples::explanation());
     survives(&explained_row());
+    survives(&samples::resolved());
     survives(&samples::boots());
 }
 

@@ -6,7 +6,7 @@ use super::steps::{already_off, being_taken, hold, observe, order};
 use super::{
     guard, guard::Held, Answer, Cause, Checks, Context, DecisionKind, Order, Outcome, Plan,
 };
-use crate::model::{Asked, By, CpuId, FaultState, Isolation, IsolationState, Target};
+use crate::model::{Asked, By, CpuId, FaultState, Isolation, IsolationState, Target, Undo};
 use std::collections::BTreeSet;
 
 /// A fault calls for these CPUs: with all hardware threads of their cores, or
@@ -79,7 +79,7 @@ fn is_being_taken(line: &Isolation) -> bool {
 
 /// A core fault belongs to all its hardware threads, whatever the finding
 /// lists.
-fn whole_cores(ctx: &Context, cpus: &[CpuId]) -> BTreeSet<CpuId> {
+pub(super) fn whole_cores(ctx: &Context, cpus: &[CpuId]) -> BTreeSet<CpuId> {
     let threads = cpus.iter().filter_map(|cpu| ctx.machine.cpus.get(cpu)).flat_map(|c| &c.threads);
     cpus.iter().chain(threads).copied().collect()
 }
@@ -252,6 +252,7 @@ pub(super) fn taken(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
             line.taken = Some(ctx.now);
             retry::clear(line);
             line.asked = Some(Asked::Give);
+            line.release = Some(Undo::NextBoot);
         }
         plan.orders.push(Order::GiveCpus(numbers(&lines)));
         settle(ctx, &mut plan, lines, retry::went_after_release());
@@ -326,7 +327,10 @@ pub(super) fn given(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
     if lines.is_empty() {
         return plan;
     }
-    lines.iter_mut().for_each(retry::clear);
+    for line in &mut lines {
+        retry::clear(line);
+        line.release = None;
+    }
     if back {
         retry::released(ctx, &mut plan, lines);
         return plan;

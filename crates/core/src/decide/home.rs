@@ -136,7 +136,7 @@ fn news(ctx: &Context, memory: &KnownMemory, stale: usize, back: usize) -> Optio
         }
         None => return None,
     };
-    let pages = |n: usize| format!("{n} {}", if n == 1 { "isolation" } else { "isolations" });
+    let isolations = |n: usize| format!("{n} {}", if n == 1 { "isolation" } else { "isolations" });
     Some(Decision {
         kind: DecisionKind::Reported,
         component: "memory configuration".to_owned(),
@@ -145,8 +145,8 @@ fn news(ctx: &Context, memory: &KnownMemory, stale: usize, back: usize) -> Optio
         why,
         done: format!(
             "{} of pages not applied and listed as stale, {} wanted again.",
-            pages(stale),
-            pages(back)
+            isolations(stale),
+            isolations(back)
         ),
         next: "Nothing, if the change was meant: stale ones come back with the memory they are of."
             .to_owned(),

@@ -25,6 +25,9 @@ mod pages;
 pub mod plan;
 pub mod policy;
 mod reconcile;
+mod resolve;
+#[cfg(test)]
+mod resolve_stories;
 mod restore;
 mod restore_cpus;
 #[cfg(test)]
@@ -43,7 +46,7 @@ mod stories;
 mod testing;
 mod ue;
 
-pub use admin::{closed, isolate, release, Refusal};
+pub use admin::{isolate, release, Refusal};
 pub use checks::Checks;
 pub use cpu::cpu_changed;
 pub use fatal::fatal_again;
@@ -56,6 +59,7 @@ pub use policy::{
     Amount, CpuPolicy, HugetlbPolicy, Limits, PagePolicy, Policy, RowPolicy, Threshold, UePolicy,
 };
 pub use reconcile::{start, Boot};
+pub use resolve::{closed, Closing, Kept};
 pub use restore::{restored, Restoring};
 pub use retry::{due, next_due};
 pub use ue::page_reported_failed;

@@ -247,7 +247,10 @@ pub(super) fn not_taken(
         let failed = matches!(verdict.state, IsolationState::Wanted | IsolationState::Failed);
         line.failing_since = failed.then(|| line.failing_since.unwrap_or(ctx.now));
         match outcome.answer {
-            Answer::Busy if failures >= PINNED_TRIES => verdict = pinned(&name),
+            // One that is taken only while it is free waits for that, however long.
+            Answer::Busy if failures >= PINNED_TRIES && !line.unreadable => {
+                verdict = pinned(&name);
+            }
             Answer::Unhandlable if line.fails_for_long(ctx.now.at) => verdict = stuck(&name),
             _ => {}
         }

@@ -192,11 +192,10 @@ fn a_closed_row_asks_for_nothing_more_unless_another_row_does() {
     desk.find_row(&one);
     desk.find_row(&two);
     desk.answer(soft(0), Answer::Off);
-    let plan = closed(&desk.ctx(), one.id);
+    let plan = desk.close(&one, &[&two]).plan;
     assert_eq!(state_of(&plan, &one), None, "and is not reopened");
-    assert!(plan.decisions.len() <= 1, "{:?}", plan.decisions);
-    desk.enter(plan);
-    assert_eq!(desk.page(0).state, IsolationState::Isolated);
+    assert_eq!(plan.decisions.len(), 1, "{:?}", plan.decisions);
+    assert_eq!(plan.orders, [Order::Unpoison(Pfn(0))]);
     assert_eq!(desk.page(1).state, IsolationState::Released);
     assert_eq!((desk.page(2).state, desk.page(2).fault), (IsolationState::Refused, Some(two.id)));
     assert!(desk.ledger.group(one.id).is_none());

@@ -514,8 +514,9 @@ impl Host {
 
     fn close_row(&mut self, number: u32) {
         let Some(fault) = self.rows.remove(&number) else { return };
-        let plan = closed(&self.desk.ctx(), fault.id);
-        self.follow(plan);
+        let rows: Vec<Fault> = self.rows.values().cloned().collect();
+        let closing = closed(&self.desk.ctx(), &fault, rows.iter());
+        self.follow(closing.plan);
         assert!(self.desk.ledger.group(fault.id).is_none());
     }
 

@@ -418,9 +418,13 @@ fn what_an_admin_may_not_have_is_refused_and_not_remembered() {
 }
 
 #[test]
-fn what_is_off_already_needs_no_plan() {
+fn what_is_off_already_needs_no_order_and_is_the_admins_from_then_on() {
     let mut desk = desk();
     isolated_page(&mut desk, P);
+    let plan = isolate(&desk.ctx(), Target::Page(Pfn(P)), None).unwrap();
+    assert_eq!(plan.orders, []);
+    desk.enter(plan);
+    assert_eq!(desk.page(P).by, By::Admin);
     assert_eq!(isolate(&desk.ctx(), Target::Page(Pfn(P)), None), Ok(Plan::default()));
 }
 
@@ -536,9 +540,8 @@ fn a_closed_fault_asks_for_nothing_more() {
     let mut desk = desk();
     desk.find(page(P));
     desk.answer(soft(P), Answer::Unhandlable);
-    let plan = closed(&desk.ctx(), finding(page(P)).fault.id);
+    let plan = desk.close(&finding(page(P)).fault, &[]).plan;
     assert_eq!(plan.faults, [], "and is not reopened");
-    desk.enter(plan);
     desk.pass(2 * HOUR);
     assert_eq!(desk.due(), Plan::default());
 }

@@ -1,8 +1,8 @@
 //! Common ground of the stories: a desk with a ledger on it.
 
 use super::{
-    answered, due, found, Answer, Apart, Checks, Context, HugetlbPolicy, Order, Outcome, Plan,
-    Policy,
+    answered, closed, due, found, Answer, Apart, Checks, Closing, Context, HugetlbPolicy, Order,
+    Outcome, Plan, Policy,
 };
 use crate::analyze::{Finding, Response};
 use crate::model::*;
@@ -98,6 +98,13 @@ impl Desk {
         let response = Response::TakePages(pages);
         let plan = found(&self.ctx(), &Finding { fault: fault.clone(), response });
         self.enter(plan)
+    }
+
+    /// An admin closes `fault`, while those of `open` stand.
+    pub fn close(&mut self, fault: &Fault, open: &[&Fault]) -> Closing {
+        let closing = closed(&self.ctx(), fault, open.iter().copied());
+        self.enter(closing.plan.clone());
+        closing
     }
 
     pub fn answer(&mut self, order: Order, answer: Answer) -> Plan {

@@ -240,7 +240,13 @@ impl Isolation {
     /// A page that has failed to come off for more than a day, so that only the
     /// next boot is likely to keep it out.
     pub fn is_stuck(&self, now: Time) -> bool {
-        self.state == IsolationState::Failed && self.fails_for_long(now)
+        self.is_failing() && self.fails_for_long(now)
+    }
+
+    /// It is to come off, and did not yet.
+    pub(crate) fn is_failing(&self) -> bool {
+        matches!(self.state, IsolationState::Wanted | IsolationState::Failed)
+            && self.failing_since.is_some()
     }
 
     /// As [`Isolation::is_stuck`], but for the state.

@@ -32,7 +32,7 @@ pub struct PageFigures {
     observed_since: Times,
     /// When each page that a limit holds back is to be tried again.
     alarms: Times,
-    /// Since when each page that failed has done so.
+    /// Since when each page that is to come off has failed to.
     failing: Times,
 }
 
@@ -137,7 +137,7 @@ impl PageFigures {
         if let (true, Some(next)) = (line.waits_for_room(), line.next_try) {
             time(&mut self.alarms, next.at);
         }
-        if let (IsolationState::Failed, Some(since)) = (line.state, line.failing_since) {
+        if let (true, Some(since)) = (line.is_failing(), line.failing_since) {
             time(&mut self.failing, since.at);
         }
     }
