@@ -2,7 +2,7 @@
 
 use super::sysfs;
 use crate::host::HostError;
-use bulkhead_core::decide::Answer;
+use bulkhead_core::decide::{Answer, Apart};
 use bulkhead_core::model::{CpuId, Survey};
 
 /// The answer and its words.
@@ -15,11 +15,14 @@ pub(super) struct Reply {
     pub survey: Option<Box<Survey>>,
     /// CPUs taken, and not brought back when another did not go.
     pub left_off: Vec<CpuId>,
+    /// Of several pages those with an answer of their own.
+    pub apart: Vec<Apart>,
 }
 
 impl Reply {
     pub fn new(answer: Answer, answered: impl Into<String>) -> Reply {
-        Reply { answer, answered: answered.into(), survey: None, left_off: Vec::new() }
+        let (survey, left_off, apart) = (None, Vec::new(), Vec::new());
+        Reply { answer, answered: answered.into(), survey, left_off, apart }
     }
 }
 

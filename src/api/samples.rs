@@ -45,6 +45,7 @@ pub fn page(pfn: u64, state: IsolationState) -> Isolation {
         bound: Vec::new(),
         urgency: Urgency::default(),
         home: Home::Unknown,
+        restores: false,
         unreadable: false,
     }
 }

@@ -156,9 +156,10 @@ impl<'w> Simulation<'w> {
                 let (asked, answered) = (String::new(), String::new());
                 // Of the host that a log is of, nobody knows what was bound to which CPU.
                 let survey = Some(Box::default());
-                let left_off = Vec::new();
+                let (left_off, apart) = (Vec::new(), Vec::new());
                 let time = self.clock;
-                let outcome = Outcome { order, answer, time, asked, answered, survey, left_off };
+                let outcome =
+                    Outcome { order, answer, time, asked, answered, survey, left_off, apart };
                 self.cycle.answered(&outcome, self.clock);
             }
         }
@@ -178,6 +179,12 @@ impl<'w> Simulation<'w> {
                 }
                 None => Answer::Off,
             },
+            Order::Restore(pages, _) => {
+                for page in pages {
+                    self.off.entry(*page).or_insert(self.clock.at);
+                }
+                Answer::Off
+            }
             Order::Inspect(page) if self.off.contains_key(page) => Answer::Off,
             Order::Inspect(_) => Answer::On,
             Order::Unpoison(page) => {

@@ -92,6 +92,7 @@ fn a_page_that_is_pinned() {
                 answered: said,
                 survey: None,
                 left_off: Vec::new(),
+                apart: Vec::new(),
             };
             cycle.outcome(&outcome, now);
         }

@@ -75,7 +75,16 @@ fn wanted_again(ctx: &Context, line: &Isolation) -> Isolation {
         Target::Page(_) => "The memory that it failed in is back.",
         Target::Cpu(_) => "The processor core that failed is back.",
     };
-    Isolation { state: IsolationState::Wanted, since: ctx.now, why: why.to_owned(), ..line.clone() }
+    // What was out of service has its place of the day from then.
+    let restores = line.taken.is_some();
+    Isolation {
+        state: IsolationState::Wanted,
+        since: ctx.now,
+        why: why.to_owned(),
+        restores,
+        failures: u32::from(restores),
+        ..line.clone()
+    }
 }
 
 /// What becomes of a fault of memory when the memory changed.

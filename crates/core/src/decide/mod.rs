@@ -9,6 +9,7 @@
 
 mod admin;
 mod affinity;
+mod belongs;
 mod budget;
 mod checks;
 mod cpu;
@@ -29,6 +30,10 @@ mod reconcile;
 mod resolve;
 #[cfg(test)]
 mod resolve_stories;
+mod restore;
+mod restore_cpus;
+#[cfg(test)]
+mod restore_stories;
 mod retry;
 mod room;
 #[cfg(test)]
@@ -54,13 +59,14 @@ pub use guard::{usage, Usage};
 pub use home::{confirmed, rehome};
 pub use look::touched;
 pub use pages::grown;
-pub use plan::{Answer, Decision, DecisionKind, FaultNote, Order, Outcome, Plan};
+pub use plan::{Answer, Apart, Decision, DecisionKind, FaultNote, Order, Outcome, Plan};
 pub use policy::{
     Amount, CpuPolicy, DedicatedPolicy, HugetlbPolicy, Limits, PagePolicy, Policy, RowPolicy,
     Threshold, UePolicy,
 };
-pub use reconcile::start;
+pub use reconcile::{start, Boot};
 pub use resolve::{closed, Closing, Kept};
+pub use restore::{restored, Restoring};
 pub use retry::{due, next_due};
 pub use ue::page_reported_failed;
 
@@ -133,6 +139,7 @@ impl Context<'_> {
             together: Vec::new(),
             bound: old.map_or_else(Vec::new, |line| line.bound.clone()),
             home,
+            restores: old.is_some_and(|line| line.restores && line.home == home),
             urgency: old.map_or(cause.urgency, |line| line.urgency.and(cause.urgency)),
         }
     }
@@ -195,6 +202,7 @@ pub fn answered(ctx: &Context, outcome: &Outcome) -> Plan {
         | Order::SoftOfflineSparing(pfn, _)
         | Order::OfflineFree(pfn)
         | Order::HardOffline(pfn) => page::taken(ctx, *pfn, outcome),
+        Order::Restore(..) => restore::answered(ctx, outcome),
         Order::Inspect(pfn) if ctx.machine.is_masked(*pfn) => Plan::default(),
         Order::Inspect(pfn) => look::looked(ctx, *pfn, outcome),
         Order::Unpoison(pfn) => page::given(ctx, *pfn, outcome),

@@ -1,8 +1,8 @@
 //! Common ground of the stories: a desk with a ledger on it.
 
 use super::{
-    answered, closed, due, found, isolate, isolate_surveyed, Answer, Checks, Closing, Context,
-    Order, Outcome, Plan, Policy, Refusal,
+    answered, closed, due, found, isolate, isolate_surveyed, Answer, Apart, Checks, Closing,
+    Context, HugetlbPolicy, Order, Outcome, Plan, Policy, Refusal,
 };
 use crate::analyze::{Finding, Response};
 use crate::model::*;
@@ -21,6 +21,7 @@ pub fn machine(nodes: u32, cores: u32) -> Machine {
             socket: SocketId(core / cores),
             core: core % cores,
             node: core / cores,
+            apic: Some(ApicId(n.into())),
             online: true,
             removable: n != 0,
             threads: BTreeSet::from([CpuId(core), CpuId(core + half)]),
@@ -35,6 +36,7 @@ pub fn machine(nodes: u32, cores: u32) -> Machine {
         memory_bytes: 8 << 30,
         phys_bits: 46,
         cpus: cpus.collect(),
+        memory: MemoryConfigId(Uuid::from_u128(1)),
         ..Machine::default()
     }
 }
@@ -144,6 +146,20 @@ impl Desk {
         self.enter(plan)
     }
 
+    /// A batch came off, but for some of its pages.
+    pub fn answer_batch(&mut self, order: Order, but: &[(u64, Answer)]) -> Plan {
+        let apart = |(pfn, answer): &(u64, Answer)| Apart {
+            pfn: Pfn(*pfn),
+            answer: *answer,
+            asked: "asked".into(),
+            answered: format!("{answer:?}"),
+        };
+        let apart = but.iter().map(apart).collect();
+        let outcome = Outcome { apart, ..outcome(order, Answer::Off, self.now) };
+        let plan = answered(&self.ctx(), &outcome);
+        self.enter(plan)
+    }
+
     pub fn due(&mut self) -> Plan {
         let (ctx, checks) = self.split();
         let plan = due(&ctx, checks);
@@ -169,7 +185,13 @@ impl Desk {
 
 pub fn outcome(order: Order, answer: Answer, time: Stamp) -> Outcome {
     let (asked, answered) = ("asked".into(), format!("{answer:?}"));
-    Outcome { order, answer, time, asked, answered, survey: None, left_off: Vec::new() }
+    let (survey, left_off, apart) = (None, Vec::new(), Vec::new());
+    Outcome { order, answer, time, asked, answered, survey, left_off, apart }
+}
+
+/// The order that restores these pages.
+pub fn restore(pages: std::ops::Range<u64>) -> Order {
+    Order::Restore(pages.map(Pfn).collect(), HugetlbPolicy::Always)
 }
 
 /// Row `number` fails, all of whose pages had errors.
