@@ -21,6 +21,7 @@ mod last_boot;
 mod memory;
 mod options;
 mod pace;
+mod progress;
 mod requests;
 mod search;
 mod setup;
@@ -36,6 +37,7 @@ use crate::log;
 use crate::monitor::{Monitor, Via};
 use crate::state::{BootRow, Store};
 use anyhow::Context as _;
+use bulkhead_core::decide::Boot;
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{Stamp, Time};
 use conflicts::Conflicts;
@@ -46,6 +48,7 @@ use kernel_pages::KernelPages;
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use pace::Pace;
+use progress::Progress;
 use requests::Requests;
 use signals::{Signal, Signals};
 use std::os::fd::AsFd;
@@ -96,6 +99,7 @@ struct Daemon {
     commit_again: Option<Time>,
     /// How often the service manager wants to hear from us, and when next.
     keep_alive: Option<(Duration, Time)>,
+    progress: Progress,
 }
 
 /// Which descriptors were readable.
@@ -110,7 +114,6 @@ struct Ready {
 
 impl Daemon {
     fn run(&mut self, signals: &Signals) -> anyhow::Result<()> {
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         // There may be something from before we started.
         let mut ready = Ready { monitor: true, ..Ready::default() };
         loop {
@@ -165,6 +168,7 @@ impl Daemon {
         self.requests.answer(&self.cycle, &mut self.server);
         self.serve(start);
         self.keep_alive(start.at);
+        self.progress.follow(self.cycle.core.restoring(), start.at);
     }
 
     fn drain(&mut self, now: Stamp) {
@@ -352,7 +356,7 @@ impl Daemon {
                 // Answers to what the old one was asked are lost; the
                 // comparison with what is finds out.
                 self.actor = actor;
-                self.cycle.start(true, now);
+                self.cycle.start(Boot::Same, now);
             }
             Err(error) => tracing::warn!("the mode stays as it was: {error}"),
         }
@@ -421,6 +425,7 @@ impl Daemon {
             self.actor.next_timeout(),
             self.commit_again,
             self.keep_alive.map(|(_, next)| next),
+            self.progress.next(),
         ];
         let first = moments.into_iter().flatten().min().map(|at| at.since(now));
         let client =

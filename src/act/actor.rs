@@ -3,7 +3,7 @@
 use super::lane::{Answered, CarryOut, Done, Job, Lane, Outbox};
 use super::page::How;
 use super::reply::Reply;
-use super::{cpu, page};
+use super::{cpu, page, restore};
 use crate::host::{topology, Root};
 use bulkhead_core::decide::{Answer, Order, Outcome};
 use bulkhead_core::model::{PageSize, Stamp, Time};
@@ -147,6 +147,7 @@ impl Actor {
         match order {
             Order::SoftOffline(_)
             | Order::SoftOfflineSparing(..)
+            | Order::Restore(..)
             | Order::OfflineFree(_)
             | Order::HardOffline(_)
             | Order::Unpoison(_) => &mut self.pages,
@@ -176,6 +177,9 @@ impl Kernel {
             }
             Order::OfflineFree(pfn) => page::offline(&self.root, self.page_size, *pfn, How::Free),
             Order::HardOffline(pfn) => page::offline(&self.root, self.page_size, *pfn, How::Hard),
+            Order::Restore(pages, hugetlb) => {
+                restore::restore(&self.root, self.page_size, pages, *hugetlb)
+            }
             Order::Inspect(pfn) => page::inspect(&self.root, *pfn),
             Order::Unpoison(pfn) => page::unpoison(&self.root, *pfn),
             Order::TakeCpus(cpus) => cpu::take(&self.root, cpus),
@@ -191,6 +195,7 @@ impl Kernel {
             }
             Order::OfflineFree(pfn) => page::asked_offline(root, self.page_size, *pfn, How::Free),
             Order::HardOffline(pfn) => page::asked_offline(root, self.page_size, *pfn, How::Hard),
+            Order::Restore(pages, _) => restore::asked(root, pages),
             Order::Inspect(pfn) => page::asked_inspect(root, *pfn),
             Order::Unpoison(pfn) => page::asked_unpoison(root, *pfn),
             Order::TakeCpus(cpus) => cpu::asked(root, cpus, false),
@@ -202,6 +207,7 @@ impl Kernel {
             time: job.asked_at,
             asked,
             answered: reply.answered,
+            apart: reply.apart,
         }
     }
 }

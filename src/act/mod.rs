@@ -6,6 +6,7 @@ mod cpu;
 mod lane;
 mod page;
 mod reply;
+mod restore;
 mod sysfs;
 
 pub use actor::{ActError, Actor};

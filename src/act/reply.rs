@@ -2,7 +2,7 @@
 
 use super::sysfs;
 use crate::host::HostError;
-use bulkhead_core::decide::Answer;
+use bulkhead_core::decide::{Answer, Apart};
 
 /// The answer and its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,11 +10,13 @@ pub(super) struct Reply {
     pub answer: Answer,
     /// For people: what came back, and what reading back says.
     pub answered: String,
+    /// Of several pages those with an answer of their own.
+    pub apart: Vec<Apart>,
 }
 
 impl Reply {
     pub fn new(answer: Answer, answered: impl Into<String>) -> Reply {
-        Reply { answer, answered: answered.into() }
+        Reply { answer, answered: answered.into(), apart: Vec::new() }
     }
 }
 

@@ -43,6 +43,7 @@ pub fn page(pfn: u64, state: IsolationState) -> Isolation {
         together: Vec::new(),
         urgency: Urgency::default(),
         home: Home::Unknown,
+        restores: false,
         unreadable: false,
     }
 }

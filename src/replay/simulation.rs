@@ -154,7 +154,8 @@ impl<'w> Simulation<'w> {
             for order in orders {
                 let answer = self.answer(&order);
                 let (asked, answered) = (String::new(), String::new());
-                let outcome = Outcome { order, answer, time: self.clock, asked, answered };
+                let outcome =
+                    Outcome { order, answer, time: self.clock, asked, answered, apart: Vec::new() };
                 self.cycle.answered(&outcome, self.clock);
             }
         }
@@ -174,6 +175,12 @@ impl<'w> Simulation<'w> {
                 }
                 None => Answer::Off,
             },
+            Order::Restore(pages, _) => {
+                for page in pages {
+                    self.off.entry(*page).or_insert(self.clock.at);
+                }
+                Answer::Off
+            }
             Order::Inspect(page) if self.off.contains_key(page) => Answer::Off,
             Order::Inspect(_) => Answer::On,
             Order::Unpoison(page) => {

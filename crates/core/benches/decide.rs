@@ -57,6 +57,7 @@ impl Host {
                 time: self.now,
                 asked: String::new(),
                 answered: String::new(),
+                apart: Vec::new(),
             };
             answered(&self.ctx(), &outcome).record(&mut self.ledger);
         }

@@ -5,7 +5,7 @@ use super::*;
 use crate::api::samples;
 use crate::state::{BootRow, Saved, Store};
 use bulkhead_core::analyze::{FaultUpdate, Finding, Response};
-use bulkhead_core::decide::Answer;
+use bulkhead_core::decide::{Answer, Boot};
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{
     Component, Cover, CoverBy, DramPlace, IsolationState, Ledger, MceRecord, MemoryConfigId, Pfn,
@@ -28,6 +28,7 @@ fn cycle(saved: &mut Saved) -> Cycle {
         started: Wall(0),
         anchor: Anchor(0),
         last: Stamp::default(),
+        restored: false,
     };
     let policy = Policy::default();
     let analyzer = Analyzer::new(Rules::from(&policy));
@@ -56,7 +57,8 @@ fn found_row(cycle: &mut Cycle) -> Uuid {
 
 fn answer(cycle: &mut Cycle, order: Order, answer: Answer) {
     let told = String::new();
-    let outcome = Outcome { order, answer, time: NOW, asked: told.clone(), answered: told };
+    let (asked, answered) = (told.clone(), told);
+    let outcome = Outcome { order, answer, time: NOW, asked, answered, apart: Vec::new() };
     cycle.outcome(&outcome, NOW);
 }
 
@@ -100,7 +102,7 @@ fn a_restart_in_the_middle_of_a_row_knows_when_all_of_it_is_gone() {
         ..Saved::default()
     };
     let mut cycle = cycle(&mut saved);
-    cycle.start(true, NOW);
+    cycle.start(Boot::Same, NOW);
     assert_eq!(state(&cycle, id), FaultState::Open);
     answer(&mut cycle, Order::SoftOffline(Pfn(1)), Answer::Off);
     assert_eq!(state(&cycle, id), FaultState::Isolated);

@@ -65,7 +65,7 @@ fn hold_rest(ctx: &Context, plan: &mut Plan, set: &BTreeSet<CpuId>, cause: &Caus
     }
 }
 
-fn after_other_order(ctx: &Context) -> Held {
+pub(super) fn after_other_order(ctx: &Context) -> Held {
     Held {
         why: "Another order for a CPU of its core is under way.".to_owned(),
         next: "Nothing now: it is decided on again by itself.".to_owned(),
@@ -95,7 +95,9 @@ pub(super) fn take(ctx: &Context, plan: &mut Plan, set: &BTreeSet<CpuId>, cause:
     let (off, on): (Vec<_>, Vec<_>) =
         members.iter().cloned().partition(|line| is_off_by_others(ctx, line));
     let cpus = numbers(&on);
-    if let Err(held) = guard::cpus(ctx, set, &cpus, cause.by != By::Admin) {
+    // What is off since an earlier boot goes again with others like it.
+    let anew = members.iter().any(|line| !line.restores);
+    if let Err(held) = guard::cpus(ctx, set, &cpus, cause.by != By::Admin && anew) {
         // What an admin wants by itself goes on by itself.
         let held_lines: Vec<Isolation> =
             members.into_iter().filter(|line| !is_another_sets(ctx, line)).collect();
@@ -299,7 +301,8 @@ pub(super) fn is_ours(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>)
     };
     let whole = lines.iter().flat_map(|line| &line.together).all(is_off);
     for line in &mut lines {
-        line.taken = Some(ctx.now);
+        let restores = line.restores;
+        line.taken = line.taken.filter(|_| restores).or(Some(ctx.now));
         retry::clear(line);
     }
     let fault = if whole { FaultState::Isolated } else { FaultState::Open };

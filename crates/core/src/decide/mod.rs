@@ -8,6 +8,7 @@
 //! [`IsolationState`](crate::model::IsolationState).
 
 mod admin;
+mod belongs;
 mod budget;
 mod checks;
 mod cpu;
@@ -24,6 +25,10 @@ mod pages;
 pub mod plan;
 pub mod policy;
 mod reconcile;
+mod restore;
+mod restore_cpus;
+#[cfg(test)]
+mod restore_stories;
 mod retry;
 mod room;
 #[cfg(test)]
@@ -46,11 +51,12 @@ pub use guard::{usage, Usage};
 pub use home::{confirmed, rehome};
 pub use look::touched;
 pub use pages::grown;
-pub use plan::{Answer, Decision, DecisionKind, FaultNote, Order, Outcome, Plan};
+pub use plan::{Answer, Apart, Decision, DecisionKind, FaultNote, Order, Outcome, Plan};
 pub use policy::{
     Amount, CpuPolicy, HugetlbPolicy, Limits, PagePolicy, Policy, RowPolicy, Threshold, UePolicy,
 };
-pub use reconcile::start;
+pub use reconcile::{start, Boot};
+pub use restore::{restored, Restoring};
 pub use retry::{due, next_due};
 pub use ue::page_reported_failed;
 
@@ -122,6 +128,7 @@ impl Context<'_> {
             unreadable: old.is_some_and(|line| line.unreadable && line.home == home),
             together: Vec::new(),
             home,
+            restores: old.is_some_and(|line| line.restores && line.home == home),
             urgency: old.map_or(cause.urgency, |line| line.urgency.and(cause.urgency)),
         }
     }
@@ -184,6 +191,7 @@ pub fn answered(ctx: &Context, outcome: &Outcome) -> Plan {
         | Order::SoftOfflineSparing(pfn, _)
         | Order::OfflineFree(pfn)
         | Order::HardOffline(pfn) => page::taken(ctx, *pfn, outcome),
+        Order::Restore(..) => restore::answered(ctx, outcome),
         Order::Inspect(pfn) if ctx.machine.is_masked(*pfn) => Plan::default(),
         Order::Inspect(pfn) => look::looked(ctx, *pfn, outcome),
         Order::Unpoison(pfn) => page::given(ctx, *pfn, outcome),

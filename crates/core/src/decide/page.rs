@@ -94,8 +94,14 @@ pub(super) fn take(
         return;
     }
     let has_room = ctx.ledger.get(&line.target).is_some_and(|old| guard::is_spoken_for(ctx, old));
-    // What can take the host down is not capped.
-    let room = if has_room || line.unreadable { Ok(()) } else { budget.take(ctx) };
+    let room = if has_room || line.unreadable {
+        // What can take the host down is not capped.
+        Ok(())
+    } else if line.restores {
+        budget.take_memory()
+    } else {
+        budget.take(ctx)
+    };
     match room {
         Err(held) => hold(ctx, plan, vec![line], held),
         Ok(()) if ctx.policy.observe => observe(ctx, plan, vec![line], why),
@@ -160,6 +166,9 @@ pub(super) fn taken(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
         (_, false) => {
             // Released or re-decided meanwhile, and it did not go.
             line.asked = retry::asked_after(&line, outcome);
+            let counts = line.state == IsolationState::Released && line.asked.is_none();
+            line.restores &= !counts;
+            line.unreadable &= !counts;
             plan.isolations.push(line);
         }
     }
@@ -181,7 +190,7 @@ fn is_off(ctx: &Context, plan: &mut Plan, mut line: Isolation, outcome: &Outcome
     if line.ue.is_some() || line.unreadable {
         line.by = By::Bulkhead;
     } else {
-        line.taken = Some(ctx.now);
+        line.went(ctx.now);
     }
     let why = retry::cause_of(ctx, &line);
     retry::clear(&mut line);

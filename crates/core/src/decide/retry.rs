@@ -133,6 +133,7 @@ pub(super) fn clear(line: &mut Isolation) {
     line.failures = 0;
     line.failing_since = None;
     line.asked = None;
+    line.restores = false;
 }
 
 /// What is still unanswered after this answer to an order to take, or to a look
@@ -185,7 +186,9 @@ pub(super) fn released(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>
         line.next_try = None;
         line.failures = 0;
         line.failing_since = None;
-        line.unreadable = false;
+        // An order that may have an effect yet was given no place of the day.
+        line.unreadable &= line.asked.is_some();
+        line.restores &= line.asked.is_some();
     }
     let targets: Vec<Target> = lines.iter().map(|line| line.target).collect();
     let name = targets_name(ctx, &targets);

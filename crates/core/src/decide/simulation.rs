@@ -96,6 +96,9 @@ struct Host {
     unpoisoned: BTreeSet<Pfn>,
     /// Rows that were found and not closed.
     rows: BTreeMap<u32, Fault>,
+    /// What the store has of lines that are being restored.
+    stored: BTreeMap<Target, Isolation>,
+    restoring: Option<Restoring>,
 }
 
 impl Host {
@@ -116,6 +119,8 @@ impl Host {
             ue: BTreeSet::new(),
             unpoisoned: BTreeSet::new(),
             rows: BTreeMap::new(),
+            stored: BTreeMap::new(),
+            restoring: None,
         }
     }
 
@@ -139,9 +144,24 @@ impl Host {
     /// Pages that may still go; those with a UE are held against no limit.
     fn pages_going(&self) -> BTreeSet<Pfn> {
         self.out()
-            .filter_map(|order| if order.is_soft_offline() { order.page() } else { None })
-            .filter(|pfn| !self.ue.contains(pfn))
+            .filter(|order| order.is_soft_offline() || matches!(order, Order::Restore(..)))
+            .flat_map(Order::pages)
+            .filter(|pfn| !self.ue.contains(pfn) && !self.is_kernels(**pfn))
+            .copied()
             .collect()
+    }
+
+    /// The kernel's, or lost to an uncorrected error in an earlier boot.
+    fn is_kernels(&self, pfn: Pfn) -> bool {
+        self.desk
+            .ledger
+            .get(&Target::Page(pfn))
+            .is_some_and(|line| line.by == By::Kernel || line.restores && line.taken.is_none())
+    }
+
+    /// An earlier boot had it, and it has its place of the day from then.
+    fn is_restored(&self, target: Target) -> bool {
+        self.desk.ledger.get(&target).is_some_and(|line| line.restores)
     }
 
     fn out(&self) -> impl Iterator<Item = &Order> {
@@ -164,6 +184,18 @@ impl Host {
                 assert!(self.is_off(line.target), "listed as off and is not: {line:?}");
             }
         }
+        for line in &plan.restoring {
+            match line.state {
+                IsolationState::Isolated => {
+                    assert!(self.is_off(line.target), "restored and is not off: {line:?}");
+                    self.stored.remove(&line.target);
+                }
+                _ => drop(self.stored.insert(line.target, self.desk.ledger[&line.target].clone())),
+            }
+        }
+        for line in &plan.isolations {
+            self.stored.remove(&line.target);
+        }
         self.desk.enter(plan.clone());
         for order in plan.orders {
             let write = is_write(&order);
@@ -179,6 +211,7 @@ impl Host {
                 Order::SoftOffline(pfn) | Order::SoftOfflineSparing(pfn, _) => {
                     self.check_page(*pfn);
                 }
+                Order::Restore(..) => self.check_memory(),
                 Order::TakeCpus(cpus) => self.check_cpus(cpus),
                 _ => {}
             }
@@ -193,16 +226,30 @@ impl Host {
     }
 
     fn check_page(&self, pfn: Pfn) {
-        assert!(!self.ue.contains(&pfn), "soft offline of {pfn:?}, which has a UE");
+        // Listed as off by a run that ended before it had seen that itself: asked
+        // again, and not written to where it is off.
+        let seen = self.pages_off.contains(&pfn) || self.unpoisoned.contains(&pfn);
+        let again = self.is_restored(Target::Page(pfn)) && seen;
+        assert!(again || !self.ue.contains(&pfn), "soft offline of {pfn:?}, which has a UE");
+        self.check_memory();
+        if self.is_restored(Target::Page(pfn)) {
+            return;
+        }
         let going = self.pages_going();
-        let all: BTreeSet<Pfn> =
-            self.our_pages.iter().filter(|p| !self.ue.contains(p)).chain(&going).copied().collect();
-        assert!(all.len() <= MEMORY_PAGES, "memory cap: {all:?}");
+        let going: BTreeSet<Pfn> =
+            going.into_iter().filter(|p| !self.is_restored(Target::Page(*p))).collect();
         let day = Duration::from_secs(24 * 3600);
         let today = self.pages_taken.iter().filter(|(_, at)| self.now().since(**at) < day);
         let today: BTreeSet<Pfn> =
             today.map(|(p, _)| p).filter(|p| !self.ue.contains(p)).chain(&going).copied().collect();
         assert!(today.len() <= PER_DAY, "pages a day: {today:?}");
+    }
+
+    fn check_memory(&self) {
+        let going = self.pages_going();
+        let all: BTreeSet<Pfn> =
+            self.our_pages.iter().filter(|p| !self.ue.contains(p)).chain(&going).copied().collect();
+        assert!(all.len() <= MEMORY_PAGES, "memory cap: {all:?}");
     }
 
     fn check_cpus(&self, cpus: &[CpuId]) {
@@ -226,7 +273,8 @@ impl Host {
             for thread in cpus.iter().flat_map(|c| &machine.cpus[c].threads) {
                 assert!(cpus.contains(thread) || !self.is_online(*thread), "half a core: {cpus:?}");
             }
-            for (core, at) in &self.cores_taken {
+            let anew = cpus.iter().any(|cpu| !self.is_restored(Target::Cpu(*cpu)));
+            for (core, at) in self.cores_taken.iter().filter(|_| anew) {
                 assert!(
                     cpus.iter().all(|c| machine.cpus[c].threads.contains(core))
                         || self.now().since(*at) >= Limits::CORE_INTERVAL,
@@ -244,8 +292,18 @@ impl Host {
                 if !self.pages_off.insert(*pfn) {
                     return Answer::WasOff;
                 }
-                self.our_pages.insert(*pfn);
-                self.pages_taken.insert(*pfn, now);
+                if !self.is_kernels(*pfn) {
+                    self.our_pages.insert(*pfn);
+                }
+                if !self.is_restored(Target::Page(*pfn)) {
+                    self.pages_taken.insert(*pfn, now);
+                }
+                Answer::Off
+            }
+            Order::Restore(pages, _) => {
+                for pfn in pages {
+                    self.carry_out(&Order::SoftOffline(*pfn));
+                }
                 Answer::Off
             }
             Order::OfflineFree(pfn) | Order::HardOffline(pfn) if !self.pages_off.insert(*pfn) => {
@@ -304,9 +362,20 @@ impl Host {
         if self.is_online(cpu) {
             self.desk.set_online(cpu.0, false);
             self.our_cpus.insert(cpu);
-            self.cores_taken.insert(cpu, self.now());
+            self.core_taken(cpu);
             let plan = cpu_changed(&self.desk.ctx(), cpu, false);
             self.follow(plan);
+        }
+    }
+
+    /// What an earlier boot had keeps its time.
+    fn core_taken(&mut self, cpu: CpuId) {
+        let now = self.now();
+        if self.is_restored(Target::Cpu(cpu)) {
+            let then = self.desk.ledger[&Target::Cpu(cpu)].taken.map_or(now, |taken| taken.at);
+            self.cores_taken.entry(cpu).or_insert(then);
+        } else {
+            self.cores_taken.insert(cpu, now);
         }
     }
 
@@ -328,6 +397,12 @@ impl Host {
         let takes = order.is_soft_offline()
             || matches!(order, Order::OfflineFree(_) | Order::HardOffline(_));
         let off_already = takes && order.page().is_some_and(|p| self.pages_off.contains(&p));
+        if let (Order::Restore(pages, _), 1..=4 | 7) = (&order, how) {
+            if !self.is_stuck(&order) {
+                self.answer_restore(&order, pages, how, asked);
+                return;
+            }
+        }
         let answer = match how {
             // act does not ask beside a write that is still in the kernel.
             _ if !look && self.is_stuck(&order) => Answer::TimedOut,
@@ -356,6 +431,31 @@ impl Host {
         self.tell(order, answer, asked);
     }
 
+    /// The first page of a batch does not come off, the others do.
+    fn answer_restore(&mut self, order: &Order, pages: &[Pfn], how: u8, asked: Stamp) {
+        let (first, rest) = pages.split_first().unwrap();
+        let answer = match how {
+            _ if self.pages_off.contains(first) => Answer::WasOff,
+            1 => Answer::Busy,
+            2 => Answer::Unhandlable,
+            3 => Answer::NotAllowed,
+            _ => Answer::Errno(5),
+        };
+        self.carry_out(&Order::Restore(rest.to_vec(), HugetlbPolicy::Always));
+        let (said, words) = (String::new(), format!("{answer:?}"));
+        let apart = Apart { pfn: *first, answer, asked: said, answered: words };
+        let outcome = Outcome { apart: vec![apart], ..outcome(order.clone(), Answer::Off, asked) };
+        self.hear(&outcome);
+    }
+
+    fn hear(&mut self, outcome: &Outcome) {
+        let plan = answered(&self.desk.ctx(), outcome);
+        self.follow(plan);
+        if self.restoring.as_mut().is_some_and(|restoring| restoring.answered(outcome)) {
+            self.restoring = None;
+        }
+    }
+
     /// A stuck write returns after all. What was asked beside it was answered
     /// before that.
     fn late(&mut self, how: u8) {
@@ -380,7 +480,11 @@ impl Host {
             }
         }
         let not_off = !matches!(answer, Answer::Off | Answer::WasOff);
-        let plan = answered(&self.desk.ctx(), &outcome(order, answer, asked));
+        let outcome = outcome(order, answer, asked);
+        let plan = answered(&self.desk.ctx(), &outcome);
+        if self.restoring.as_mut().is_some_and(|restoring| restoring.answered(&outcome)) {
+            self.restoring = None;
+        }
         // Off after an order that failed: by somebody else, who is not fought.
         assert!(!(not_off && gives_cpus(&plan)), "{plan:?}");
         self.follow(plan);
@@ -422,7 +526,8 @@ impl Host {
             let lines: Vec<_> =
                 pages.iter().map(|pfn| &self.desk.ledger[&Target::Page(*pfn)]).collect();
             let off = |line: &&Isolation| {
-                line.state == IsolationState::Isolated && line.asked != Some(Asked::Give)
+                line.is_restoring()
+                    || line.state == IsolationState::Isolated && line.asked != Some(Asked::Give)
             };
             let expected = if lines.iter().all(off) {
                 FaultState::Isolated
@@ -442,14 +547,18 @@ impl Host {
             ledger.put_group(Group::of(fault, self.desk.machine.page_size).unwrap());
         }
         assert_eq!(ledger, self.desk.ledger);
+        for (_, line) in std::mem::take(&mut self.stored) {
+            ledger.insert(line);
+        }
         self.desk.ledger = ledger;
     }
 
-    fn restart(&mut self, same_boot: bool) {
+    fn restart(&mut self, boot: Boot) {
         self.reread();
         self.desk.checks = Checks::default();
         let (ctx, checks) = self.desk.split();
-        let plan = start(&ctx, checks, same_boot);
+        let plan = start(&ctx, checks, boot);
+        self.restoring = Restoring::of(&plan.orders).filter(|_| boot != Boot::Same);
         self.follow(plan);
     }
 
@@ -502,7 +611,10 @@ impl Host {
                 for (i, (order, _)) in lost.into_iter().enumerate() {
                     self.lose(&order, effects >> (i % 8));
                 }
-                self.restart(true);
+                self.restart(match self.restoring {
+                    Some(_) => Boot::Unfinished,
+                    None => Boot::Same,
+                });
             }
             Step::Reboot => {
                 self.queue.clear();
@@ -524,7 +636,7 @@ impl Host {
                     seen.is_some()
                 });
                 self.desk.machine.cpus.values_mut().for_each(|c| c.online = true);
-                self.restart(false);
+                self.restart(Boot::New);
             }
         }
         self.settle();
@@ -548,7 +660,7 @@ impl Host {
                 {
                     self.desk.set_online(cpu.0, false);
                     self.our_cpus.insert(cpu);
-                    self.cores_taken.insert(cpu, self.now());
+                    self.core_taken(cpu);
                 }
             }
             Order::GiveCpus(cpus) => {
@@ -556,6 +668,10 @@ impl Host {
                     self.desk.set_online(cpu.0, true);
                     self.our_cpus.remove(cpu);
                 }
+            }
+            Order::Restore(pages, _) if effect & 2 != 0 => {
+                let first = pages.iter().take(1).copied().collect();
+                self.carry_out(&Order::Restore(first, HugetlbPolicy::Always));
             }
             other => {
                 self.carry_out(other);
@@ -618,6 +734,7 @@ impl Host {
                     | Order::SoftOfflineSparing(q, _)
                     | Order::OfflineFree(q)
                     | Order::HardOffline(q) => (*q == p).then_some(false),
+                    Order::Restore(pages, _) => pages.contains(&p).then_some(false),
                     Order::Unpoison(q) => (*q == p).then_some(true),
                     _ => None,
                 }),
@@ -684,7 +801,7 @@ fn is_write(order: &Order) -> bool {
 
 /// About the same page or CPU.
 fn overlap(a: &Order, b: &Order) -> bool {
-    (a.page().is_some() && a.page() == b.page())
+    a.pages().iter().any(|page| b.pages().contains(page))
         || a.cpus().iter().any(|cpu| b.cpus().contains(cpu))
 }
 

@@ -59,7 +59,7 @@ fn isolated_page(desk: &mut Desk, pfn: u64) {
 
 fn restarted(desk: &mut Desk) -> Plan {
     let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, true);
+    let plan = start(&ctx, checks, Boot::Same);
     desk.enter(plan)
 }
 
@@ -126,7 +126,7 @@ fn the_kernels_policy_refuses_a_page_until_the_next_start() {
     desk.pass(100 * HOUR);
     assert_eq!(desk.due().orders, []);
     let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, true);
+    let plan = start(&ctx, checks, Boot::Same);
     desk.enter(plan);
     assert_eq!(desk.due().orders, [soft(P)]);
 }
@@ -241,7 +241,7 @@ fn what_was_observed_goes_when_the_daemon_starts_in_earnest() {
     desk.find(page(P));
     desk.policy.observe = false;
     let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, true);
+    let plan = start(&ctx, checks, Boot::Same);
     desk.enter(plan);
     assert_eq!(desk.due().orders, [soft(P)]);
 }
@@ -505,7 +505,7 @@ fn a_page_that_only_a_reboot_brings_back_stays_isolated_until_then() {
     let line = desk.page(P);
     assert_eq!((line.state, line.release), (IsolationState::Isolated, Some(Undo::NextBoot)));
     let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, false);
+    let plan = start(&ctx, checks, Boot::New);
     desk.enter(plan);
     assert_eq!(desk.page(P).state, IsolationState::Released);
 }
@@ -552,7 +552,7 @@ fn a_restart_asks_again_and_looks_at_what_is_listed() {
     desk.set_online(5, true);
     desk.set_online(1, false);
     let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, true);
+    let plan = start(&ctx, checks, Boot::Same);
     desk.enter(plan);
     assert_eq!(desk.cpu(5).state, IsolationState::Released);
     assert_eq!(desk.cpu(1).state, IsolationState::Isolated);
@@ -569,7 +569,7 @@ fn a_core_that_went_while_the_daemon_was_killed_is_isolated_and_ours() {
     desk.set_online(1, false);
     desk.set_online(5, false);
     let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, true);
+    let plan = start(&ctx, checks, Boot::Same);
     desk.enter(plan);
     assert_eq!((desk.cpu(1).state, desk.cpu(1).by), (IsolationState::Isolated, By::Bulkhead));
     assert_eq!(usage(&desk.ctx()).cpus_used, 2);
@@ -719,20 +719,6 @@ fn an_uncorrected_error_on_a_page_listed_as_off_is_looked_into_before_a_release(
     desk.answer(Order::Inspect(Pfn(P)), Answer::On);
     assert_eq!((desk.page(P).state, desk.page(P).by), (IsolationState::Wanted, By::Kernel));
     assert_eq!(kinds(&desk.find(page(P))), [DecisionKind::Refused], "never soft-offlined");
-}
-
-#[test]
-fn a_reboot_makes_everything_stale_and_says_so_once() {
-    let mut desk = desk();
-    isolated_page(&mut desk, P);
-    taken_core(&mut desk, 1);
-    let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, false);
-    desk.enter(plan.clone());
-    assert_eq!(plan.decisions.len(), 1);
-    assert_eq!(state(&plan), Some(FaultState::Open));
-    assert!(desk.ledger.values().all(|line| line.state == IsolationState::Stale));
-    assert_eq!(desk.due(), Plan::default());
 }
 
 #[test]

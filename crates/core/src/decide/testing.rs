@@ -1,6 +1,9 @@
 //! Common ground of the stories: a desk with a ledger on it.
 
-use super::{answered, due, found, Answer, Checks, Context, Order, Outcome, Plan, Policy};
+use super::{
+    answered, due, found, Answer, Apart, Checks, Context, HugetlbPolicy, Order, Outcome, Plan,
+    Policy,
+};
 use crate::analyze::{Finding, Response};
 use crate::model::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +21,7 @@ pub fn machine(nodes: u32, cores: u32) -> Machine {
             socket: SocketId(core / cores),
             core: core % cores,
             node: core / cores,
+            apic: Some(ApicId(n.into())),
             online: true,
             removable: n != 0,
             threads: BTreeSet::from([CpuId(core), CpuId(core + half)]),
@@ -32,6 +36,7 @@ pub fn machine(nodes: u32, cores: u32) -> Machine {
         memory_bytes: 8 << 30,
         phys_bits: 46,
         cpus: cpus.collect(),
+        memory: MemoryConfigId(Uuid::from_u128(1)),
         ..Machine::default()
     }
 }
@@ -101,6 +106,20 @@ impl Desk {
         self.enter(plan)
     }
 
+    /// A batch came off, but for some of its pages.
+    pub fn answer_batch(&mut self, order: Order, but: &[(u64, Answer)]) -> Plan {
+        let apart = |(pfn, answer): &(u64, Answer)| Apart {
+            pfn: Pfn(*pfn),
+            answer: *answer,
+            asked: "asked".into(),
+            answered: format!("{answer:?}"),
+        };
+        let apart = but.iter().map(apart).collect();
+        let outcome = Outcome { apart, ..outcome(order, Answer::Off, self.now) };
+        let plan = answered(&self.ctx(), &outcome);
+        self.enter(plan)
+    }
+
     pub fn due(&mut self) -> Plan {
         let (ctx, checks) = self.split();
         let plan = due(&ctx, checks);
@@ -125,7 +144,13 @@ impl Desk {
 }
 
 pub fn outcome(order: Order, answer: Answer, time: Stamp) -> Outcome {
-    Outcome { order, answer, time, asked: "asked".into(), answered: format!("{answer:?}") }
+    let (asked, answered) = ("asked".into(), format!("{answer:?}"));
+    Outcome { order, answer, time, asked, answered, apart: Vec::new() }
+}
+
+/// The order that restores these pages.
+pub fn restore(pages: std::ops::Range<u64>) -> Order {
+    Order::Restore(pages.map(Pfn).collect(), HugetlbPolicy::Always)
 }
 
 /// Row `number` fails, all of whose pages had errors.

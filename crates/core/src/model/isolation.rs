@@ -44,7 +44,8 @@ impl Target {
 ///  wanted | failed | refused | observed | stale ─▶ released (by an admin)
 ///    └─ went all the same, by an order that was out ─▶ isolated, and given back
 ///  released | observed | stale ─── failed anew, or asked for ─▶ decided
-///  any but released ─▶ stale (its hardware is gone, or the boot it was of)
+///  any but released ─▶ stale (its hardware is gone, or not surely the same)
+///  a reboot: isolated ─▶ wanted, and at once asked; all others go on
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -224,6 +225,10 @@ pub struct Isolation {
     /// The hardware it is of, as of when it was last decided on.
     #[serde(default)]
     pub home: Home,
+    /// An earlier boot had it out of service, and it is to be so again: it
+    /// spends no place of the day, and `taken` stays what it was.
+    #[serde(default)]
+    pub restores: bool,
 }
 
 impl Isolation {
@@ -252,6 +257,20 @@ impl Isolation {
     /// An order for it is out.
     pub fn is_under_way(&self) -> bool {
         self.asked.is_some_and(Asked::is_under_way)
+    }
+
+    /// Nothing but the reboot came between it and being out of service, as the
+    /// store has it: it is on its way back there.
+    pub fn is_restoring(&self) -> bool {
+        self.restores && self.state == IsolationState::Wanted && self.failures == 0
+    }
+
+    /// Off by our own doing since `now`; a restore keeps when that was first,
+    /// and on whose account.
+    pub(crate) fn went(&mut self, now: Stamp) {
+        if !self.restores {
+            self.taken = Some(now);
+        }
     }
 
     /// A limit or guard holds it back, whether or not a clock tells until when.
