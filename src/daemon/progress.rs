@@ -22,6 +22,9 @@ pub struct Progress {
     ready_by: Option<Time>,
     /// When the next word is due; `None` when all is restored.
     say_at: Option<Time>,
+    begun: Time,
+    /// Pages to be restored in all.
+    all: usize,
 }
 
 /// What is to be told.
@@ -30,12 +33,15 @@ struct News {
     ready: bool,
     /// Pages tried, of all.
     tried: Option<(usize, usize)>,
+    /// All of them are, so many, after so long.
+    done: Option<(usize, Duration)>,
 }
 
 impl Progress {
     /// The daemon has begun.
     pub fn begun(now: Time) -> Progress {
-        Progress { ready_by: Some(now.after(MOST_WAIT)), say_at: Some(now.after(EVERY)) }
+        let (ready_by, say_at) = (Some(now.after(MOST_WAIT)), Some(now.after(EVERY)));
+        Progress { ready_by, say_at, begun: now, all: 0 }
     }
 
     /// Tells how things stand, if it is time.
@@ -45,6 +51,9 @@ impl Progress {
             tracing::info!("{tried} of {all} pages of earlier boots tried");
             let words = format!("Restoring isolations: {tried} of {all} pages tried");
             let _ = sd_notify::notify(&[NotifyState::Status(&words)]);
+        }
+        if let Some((all, time)) = news.done {
+            tracing::info!("all {all} pages of earlier boots tried in {:.2} s", time.as_secs_f64());
         }
         if news.ready {
             let _ = sd_notify::notify(&[NotifyState::Ready]);
@@ -64,8 +73,12 @@ impl Progress {
         if restoring.is_none() || self.ready_by.is_some_and(|by| by <= now) {
             news.ready = self.ready_by.take().is_some();
         }
+        self.all = restoring.map_or(self.all, |(_, all)| all);
         match restoring {
-            None => self.say_at = None,
+            None if self.say_at.take().is_some() && self.all > 0 => {
+                news.done = Some((self.all, now.since(self.begun)));
+            }
+            None => {}
             Some(_) if self.say_at.is_some_and(|at| at <= now) => {
                 self.say_at = Some(now.after(EVERY));
                 news.tried = restoring;
@@ -85,7 +98,7 @@ mod tests {
     #[test]
     fn with_nothing_to_restore_it_is_ready_at_once_and_once() {
         let mut progress = Progress::begun(Time(0));
-        assert_eq!(progress.news(None, Time(1)), News { ready: true, tried: None });
+        assert_eq!(progress.news(None, Time(1)), News { ready: true, ..News::default() });
         assert_eq!(progress.news(None, Time(2)), News::default());
         assert_eq!(progress.next(), None);
     }
@@ -95,10 +108,10 @@ mod tests {
         let mut progress = Progress::begun(Time(0));
         assert_eq!(progress.news(Some((0, 9)), Time(SECOND)), News::default());
         assert_eq!(progress.next(), Some(Time(2 * SECOND)));
-        let word = News { ready: false, tried: Some((4, 9)) };
+        let word = News { tried: Some((4, 9)), ..News::default() };
         assert_eq!(progress.news(Some((4, 9)), Time(2 * SECOND)), word);
-        assert_eq!(progress.news(Some((5, 9)), Time(3 * SECOND)), News::default());
-        assert!(progress.news(None, Time(3 * SECOND)).ready);
+        let all = News { ready: true, done: Some((9, EVERY)), ..News::default() };
+        assert_eq!(progress.news(None, Time(2 * SECOND)), all);
     }
 
     #[test]
@@ -107,6 +120,6 @@ mod tests {
         assert!(!progress.news(Some((1, 9)), Time(20 * SECOND - 1)).ready);
         assert!(progress.news(Some((1, 9)), Time(20 * SECOND)).ready);
         let later = progress.news(Some((2, 9)), Time(30 * SECOND));
-        assert_eq!(later, News { ready: false, tried: Some((2, 9)) });
+        assert_eq!(later, News { tried: Some((2, 9)), ..News::default() });
     }
 }

@@ -100,6 +100,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     if boot_is == Boot::New {
         cycle.rehome(&memory_known, now);
     }
+    let progress = Progress::begun(clock::now(anchor).at);
     cycle.start(boot_is, now);
     let mut kernel_pages = KernelPages::new(root.clone(), options.root.is_none());
     kernel_pages.compare(cycle.pages_out(), cycle.core.machine.page_size);
@@ -133,7 +134,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         more: false,
         commit_again: None,
         keep_alive: keep_alive(now),
-        progress: Progress::begun(now.at),
+        progress,
     })
 }
 

@@ -30,6 +30,7 @@ mod lasting;
 mod memory;
 mod memory_config;
 mod rasdaemon;
+mod restore;
 mod rows;
 mod service;
 mod smoke;

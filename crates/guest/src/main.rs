@@ -19,6 +19,8 @@ usage: bulkhead-guest hold-page [--huge] [--pages N]   hold pages, print where t
        bulkhead-guest hold-page --piped                the same with one page that cannot be moved; SIGUSR2: now it can
        bulkhead-guest page-flags ADDR...               what /proc/kpageflags says of pages
        bulkhead-guest find-pages FLAG N                addresses of N pages with a flag, such as buddy or pgtable
+       bulkhead-guest take-pages                       soft-offline the pages whose addresses stand on stdin, one
+                                                       after the other, read each back, and print the seconds
        bulkhead-guest mce-bank CPU BANK                the status register of a machine-check bank
        bulkhead-guest journal                          print what is sent to the journal, a field to a line
        bulkhead-guest without-bpf COMMAND...           run a command that may not load BPF programs
@@ -50,6 +52,7 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         ["kill-at", nth, pid] => return kill::run(nth.parse()?, pid.parse()?),
         ["page-flags", addresses @ ..] if !addresses.is_empty() => kpage::print_flags(addresses)?,
         ["find-pages", flag, count] => kpage::find(flag, count.parse()?)?,
+        ["take-pages"] => kpage::take()?,
         ["mce-bank", cpu, bank] => msr::print_bank_status(cpu.parse()?, bank.parse()?)?,
         _ => bail!("{USAGE}"),
     }

@@ -24,10 +24,13 @@ pub(super) fn cpus(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>) {
     let Moved { sets, gone } = moved(ctx, lines);
     plan.gone.extend(gone);
     // What the guards are to count: no line under the number of another boot.
-    // Of what was given back, or is stale, it counts still when it was taken.
+    // When each was taken counts, whatever became of it.
     let over = ctx.ledger.cpus().filter(|line| !listed.contains(&line.target));
-    let over =
-        over.map(|line| Isolation { state: IsolationState::Released, asked: None, ..line.clone() });
+    let over = over.chain(sets.values().flatten()).map(|line| Isolation {
+        state: IsolationState::Released,
+        asked: None,
+        ..line.clone()
+    });
     let mut known: Ledger = over.collect();
     let mut sets: Vec<(BTreeSet<CpuId>, Vec<Isolation>)> = sets.into_iter().collect();
     // What was off comes before what never was.
