@@ -22,6 +22,7 @@ mod last_boot;
 mod memory;
 mod options;
 mod pace;
+mod progress;
 mod requests;
 mod search;
 mod setup;
@@ -48,6 +49,7 @@ use kernel_pages::KernelPages;
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use pace::Pace;
+use progress::Progress;
 use requests::Requests;
 use signals::{Signal, Signals};
 use std::os::fd::AsFd;
@@ -99,6 +101,7 @@ struct Daemon {
     commit_again: Option<Time>,
     /// How often the service manager wants to hear from us, and when next.
     keep_alive: Option<(Duration, Time)>,
+    progress: Progress,
 }
 
 /// Which descriptors were readable.
@@ -113,7 +116,6 @@ struct Ready {
 
 impl Daemon {
     fn run(&mut self, signals: &Signals) -> anyhow::Result<()> {
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         // There may be something from before we started.
         let mut ready = Ready { monitor: true, ..Ready::default() };
         loop {
@@ -142,6 +144,7 @@ impl Daemon {
                 self.read_machine();
             }
             self.cycle.outcome(&outcome, start);
+            self.requests.surveyed(&mut self.cycle, &outcome, start);
         }
         if ready.uevents {
             self.hotplug(start);
@@ -173,6 +176,7 @@ impl Daemon {
         self.closings.answer(&self.cycle, &mut self.server);
         self.serve(start);
         self.keep_alive(start.at);
+        self.progress.follow(self.cycle.core.restoring(), start.at);
     }
 
     fn drain(&mut self, now: Stamp) {
@@ -428,6 +432,7 @@ impl Daemon {
             self.actor.next_timeout(),
             self.commit_again,
             self.keep_alive.map(|(_, next)| next),
+            self.progress.next(),
         ];
         let first = moments.into_iter().flatten().min().map(|at| at.since(now));
         let client =

@@ -4,7 +4,7 @@
 use super::cycle::{Cycle, Resolved};
 use crate::api::views::{FaultView, IsolationView, ResolveReply};
 use crate::api::{ApiError, Resolution, Server, Ticket};
-use bulkhead_core::model::{Asked, FaultState, IsolationState, Stamp, Target, Undo};
+use bulkhead_core::model::{Asked, FaultState, IsolationState, Stamp, Target};
 use uuid::Uuid;
 
 /// Other faults of a replaced part that an answer names at most.
@@ -77,9 +77,11 @@ fn reply(cycle: &Cycle, resolved: &Resolved) -> Option<ResolveReply> {
     };
     let fault = |id: &Uuid| books.faults.get(id).map(|fault| FaultView::of(fault, page_size));
     let mut reply = ResolveReply::of(fault(&resolved.fault)?);
+    let observes = cycle.core.policy.observe;
     for (line, view) in resolved.given.iter().filter_map(view) {
         match line.state {
-            IsolationState::Isolated if line.release == Some(Undo::NextBoot) => {
+            // CPUs come back at once, or something is wrong.
+            IsolationState::Isolated if observes || matches!(line.target, Target::Page(_)) => {
                 reply.waiting.push(view);
             }
             IsolationState::Isolated => reply.failed.push(view),

@@ -5,7 +5,8 @@
 //! those of a replay into a summary.
 
 use crate::analyze::{self, Analyzer, FaultUpdate, Finding, Observed, Rules};
-use crate::decide::{self, Checks, Context, Decision, FaultNote, Order, Outcome, Plan, Policy};
+use crate::decide::{self, Boot, Checks, Context, Decision, FaultNote, Order, Outcome, Plan};
+use crate::decide::{Policy, Restoring};
 use crate::model::{
     Fault, Group, Isolation, IsolationState, Ledger, Machine, MemoryConfigId, Pfn, Record, Report,
     Stamp, Target, Time,
@@ -22,6 +23,13 @@ pub trait Books {
 
     /// Inserts or replaces a line.
     fn put(&mut self, line: Isolation);
+
+    /// Inserts or replaces a line whose saved form stands: as isolated before
+    /// the reboot, and the line shows how far the restoring of it has come.
+    fn restoring(&mut self, line: Isolation);
+
+    /// Forgets a line.
+    fn forget(&mut self, target: Target);
 
     /// Inserts, replaces, or ends the group of a fault.
     fn put_group(&mut self, group: Group);
@@ -56,20 +64,22 @@ pub struct Cycle<B> {
     pub analyzer: Analyzer,
     checks: Checks,
     orders: Vec<Order>,
+    restoring: Option<Restoring>,
 }
 
 impl<B: Books> Cycle<B> {
     /// Goes on from what `books` and `analyzer` know.
     pub fn new(books: B, policy: Policy, machine: Machine, analyzer: Analyzer) -> Cycle<B> {
         let (checks, orders) = (Checks::default(), Vec::new());
-        Cycle { books, policy, machine, analyzer, checks, orders }
+        Cycle { books, policy, machine, analyzer, checks, orders, restoring: None }
     }
 
     /// Compares what should be with what is, after a start.
-    pub fn start(&mut self, same_boot: bool, now: Stamp) {
+    pub fn start(&mut self, boot: Boot, now: Stamp) {
         let Cycle { books, policy, machine, checks, .. } = self;
         let ctx = Context { policy, machine, ledger: books.ledger(), now };
-        let plan = decide::start(&ctx, checks, same_boot);
+        let plan = decide::start(&ctx, checks, boot);
+        self.restoring = if boot == Boot::Same { None } else { Restoring::of(&plan.orders) };
         self.enter(plan, now);
     }
 
@@ -158,6 +168,15 @@ impl<B: Books> Cycle<B> {
     pub fn answered(&mut self, outcome: &Outcome, now: Stamp) {
         let plan = decide::answered(&self.context(now), outcome);
         self.enter(plan, now);
+        if let Some(done) = self.restoring.take_if(|restoring| restoring.answered(outcome)) {
+            self.enter(decide::restored(&done), now);
+        }
+    }
+
+    /// How far the restoring of what earlier boots had out of service has come;
+    /// `None` when all of it was tried.
+    pub fn restoring(&self) -> Option<&Restoring> {
+        self.restoring.as_ref()
     }
 
     /// Does what is due now, or has found room.
@@ -185,6 +204,12 @@ impl<B: Books> Cycle<B> {
     /// Enters a plan into the books: lines first, then what becomes of the
     /// faults, then what is told.
     pub fn enter(&mut self, plan: Plan, now: Stamp) {
+        for target in plan.gone {
+            self.books.forget(target);
+        }
+        for line in plan.restoring {
+            self.books.restoring(line);
+        }
         for line in plan.isolations {
             let before = self.books.ledger().get(&line.target).map(|old| old.state);
             let is_gone = self.machine.has(line.home) == Some(false);

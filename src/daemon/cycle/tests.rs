@@ -5,7 +5,7 @@ use super::*;
 use crate::api::samples;
 use crate::state::{BootRow, Saved, Store};
 use bulkhead_core::analyze::{FaultUpdate, Finding, Response};
-use bulkhead_core::decide::Answer;
+use bulkhead_core::decide::{Answer, Boot};
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{
     Component, Cover, CoverBy, DramPlace, Fault, IsolationState, Ledger, LoggedError, MceRecord,
@@ -28,6 +28,7 @@ pub fn cycle(saved: &mut Saved) -> Cycle {
         started: Wall(0),
         anchor: Anchor(0),
         last: Stamp::default(),
+        restored: false,
     };
     let policy = Policy::default();
     let analyzer = Analyzer::new(Rules::from(&policy));
@@ -56,7 +57,9 @@ fn found_row(cycle: &mut Cycle) -> Uuid {
 
 pub fn answer(cycle: &mut Cycle, order: Order, answer: Answer) {
     let told = String::new();
-    let outcome = Outcome { order, answer, time: NOW, asked: told.clone(), answered: told };
+    let (asked, answered) = (told.clone(), told);
+    let (survey, left_off, apart) = (None, Vec::new(), Vec::new());
+    let outcome = Outcome { order, answer, time: NOW, asked, answered, survey, left_off, apart };
     cycle.outcome(&outcome, NOW);
 }
 
@@ -100,7 +103,7 @@ fn a_restart_in_the_middle_of_a_row_knows_when_all_of_it_is_gone() {
         ..Saved::default()
     };
     let mut cycle = cycle(&mut saved);
-    cycle.start(true, NOW);
+    cycle.start(Boot::Same, NOW);
     assert_eq!(state(&cycle, id), FaultState::Open);
     answer(&mut cycle, Order::SoftOffline(Pfn(1)), Answer::Off);
     assert_eq!(state(&cycle, id), FaultState::Isolated);

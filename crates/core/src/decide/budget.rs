@@ -62,9 +62,7 @@ impl PageBudget {
 
     /// Takes the room for one more page, if there is any.
     pub(super) fn take(&mut self, ctx: &Context) -> Result<(), Held> {
-        if !self.has_memory() {
-            return Err(self.no_memory());
-        }
+        self.check_memory()?;
         if self.today >= self.per_day {
             return Err(self.no_place(ctx));
         }
@@ -74,20 +72,38 @@ impl PageBudget {
         Ok(())
     }
 
+    /// Takes the room for one more page that has its place of the day from an
+    /// earlier boot.
+    pub(super) fn take_memory(&mut self) -> Result<(), Held> {
+        self.check_memory()?;
+        self.memory_used = self.memory_used.saturating_add(self.page_bytes);
+        Ok(())
+    }
+
     /// Whether `line`, which has its room, may keep it: the limits may have been
     /// lowered since. If not, it is free for another, unless an order may take
     /// the page yet.
     pub(super) fn keep(&mut self, ctx: &Context, line: &Isolation) -> Result<(), Held> {
         let over_memory = self.memory_used > self.memory_max;
-        if !over_memory && self.today <= self.per_day {
+        // What is restored has its place of an earlier day.
+        let over_day = self.today > self.per_day && !line.restores;
+        if !over_memory && !over_day {
             return Ok(());
         }
         if line.asked.is_none() {
             self.memory_used = self.memory_used.saturating_sub(self.page_bytes);
-            self.today = self.today.saturating_sub(1);
-            self.going = self.going.saturating_sub(usize::from(line.may_go()));
+            let places = usize::from(!line.restores);
+            self.today = self.today.saturating_sub(places);
+            self.going = self.going.saturating_sub(if line.may_go() { places } else { 0 });
         }
         Err(if over_memory { self.no_memory() } else { self.no_place(ctx) })
+    }
+
+    fn check_memory(&self) -> Result<(), Held> {
+        match self.has_memory() {
+            true => Ok(()),
+            false => Err(self.no_memory()),
+        }
     }
 
     fn no_memory(&self) -> Held {

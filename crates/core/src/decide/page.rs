@@ -95,10 +95,11 @@ pub(super) fn take(
     }
     let room = match ctx.ledger.get(&line.target) {
         // Its answer serves.
-        Some(old) if old.is_under_way() && old.may_go() => Ok(()),
+        _ if line.is_under_way() && line.may_go() => Ok(()),
         // What can take the host down is not capped.
         _ if line.unreadable => Ok(()),
         Some(old) if guard::is_spoken_for(ctx, old) => budget.keep(ctx, old),
+        _ if line.restores => budget.take_memory(),
         _ => budget.take(ctx),
     };
     match room {
@@ -169,6 +170,9 @@ pub(super) fn taken(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
         (_, false) => {
             // Released or re-decided meanwhile, and it did not go.
             line.asked = retry::asked_after(&line, outcome);
+            let counts = line.state == IsolationState::Released && line.asked.is_none();
+            line.restores &= !counts;
+            line.unreadable &= !counts;
             plan.isolations.push(line);
         }
     }
@@ -190,7 +194,7 @@ fn is_off(ctx: &Context, plan: &mut Plan, mut line: Isolation, outcome: &Outcome
     if line.ue.is_some() || line.unreadable {
         line.by = By::Bulkhead;
     } else {
-        line.taken = Some(ctx.now);
+        line.went(ctx.now);
     }
     let why = retry::cause_of(ctx, &line);
     retry::clear(&mut line);
@@ -202,11 +206,12 @@ pub(super) fn went_after_release(ctx: &Context, plan: &mut Plan, mut line: Isola
     line.taken = Some(ctx.now);
     retry::clear(&mut line);
     line.release = Some(Undo::NextBoot);
-    if !ctx.policy.observe {
+    let now = !ctx.policy.observe;
+    if now {
         line.asked = Some(Asked::Give);
         plan.orders.push(Order::Unpoison(pfn));
     }
-    settle(ctx, plan, vec![line], retry::went_after_release(ctx));
+    settle(ctx, plan, vec![line], retry::went_after_release(now));
 }
 
 /// An order to give the page back was answered.

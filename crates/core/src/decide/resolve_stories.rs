@@ -86,7 +86,7 @@ fn a_page_of_a_closed_fault_waits_for_the_reboot_where_the_kernel_cannot_give_it
     assert_eq!(state(&desk, target(P)), (IsolationState::Isolated, Some(Undo::NextBoot), None));
     assert!(desk.page(P).why.contains("waits for a reboot"), "{}", desk.page(P).why);
     let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, false);
+    let plan = start(&ctx, checks, Boot::New);
     desk.enter(plan);
     assert_eq!(state(&desk, target(P)), (IsolationState::Released, None, None));
 }
@@ -99,11 +99,29 @@ fn a_reboot_before_the_answer_gives_back_as_well() {
     let core = taken_core(&mut desk, 1);
     desk.close(&core, &[]);
     let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, false);
+    let plan = start(&ctx, checks, Boot::New);
     desk.enter(plan);
     for target in [target(P), cpu(1), cpu(9)] {
         assert_eq!(state(&desk, target), (IsolationState::Released, None, None));
     }
+}
+
+#[test]
+fn a_core_that_does_not_come_back_is_given_back_by_the_reboot() {
+    let mut desk = desk();
+    let fault = taken_core(&mut desk, 1);
+    let order = desk.close(&fault, &[]).plan.orders.remove(0);
+    let plan = desk.answer(order, Answer::Busy);
+    assert_eq!(plan.decisions[0].kind, DecisionKind::Failed);
+    for n in [1, 9] {
+        assert_eq!(state(&desk, cpu(n)).1, Some(Undo::NextBoot));
+        desk.set_online(n, true);
+    }
+    let (ctx, checks) = desk.split();
+    let plan = start(&ctx, checks, Boot::New);
+    assert_eq!(plan.orders, [], "nobody holds it");
+    desk.enter(plan);
+    assert_eq!(state(&desk, cpu(1)), (IsolationState::Released, None, None));
 }
 
 #[test]

@@ -133,6 +133,7 @@ pub(super) fn clear(line: &mut Isolation) {
     line.failures = 0;
     line.failing_since = None;
     line.asked = None;
+    line.restores = false;
 }
 
 /// What is still unanswered after this answer to an order to take, or to a look
@@ -164,14 +165,15 @@ pub(super) fn is_out(why: String) -> Verdict {
     }
 }
 
-/// Released while the order to take it was under way, and it went.
-pub(super) fn went_after_release(ctx: &Context) -> Verdict {
-    let (done, next) = match ctx.policy.observe {
-        true => (
+/// Released while the order to take it was under way, and it went. It is given
+/// back `now`, or stays until the next boot, since mode observe touches nothing.
+pub(super) fn went_after_release(now: bool) -> Verdict {
+    let (done, next) = match now {
+        true => ("It is being given back.", "Nothing now: the outcome will be told."),
+        false => (
             "It stays out of service: mode observe touches nothing.",
             "Only a reboot brings it back, or mode = \"isolate\" and a release.",
         ),
-        false => ("It is being given back.", "Nothing now: the outcome will be told."),
     };
     Verdict {
         state: IsolationState::Isolated,
@@ -192,6 +194,9 @@ pub(super) fn released(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>
         line.next_try = None;
         line.failures = 0;
         line.failing_since = None;
+        // An order that may have an effect yet was given no place of the day.
+        line.unreadable &= line.asked.is_some();
+        line.restores &= line.asked.is_some();
     }
     let targets: Vec<Target> = lines.iter().map(|line| line.target).collect();
     let name = targets_name(ctx, &targets);

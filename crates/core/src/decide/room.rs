@@ -32,10 +32,12 @@ pub(super) fn fill(ctx: &Context, budget: &mut PageBudget, plan: &mut Plan, mut 
     alarms.sort_by_key(|alarm| std::cmp::Reverse(alarm.at));
     // Their alarm went off, and another one's turn it was.
     let due = ctx.ledger.due(ctx.now.at).filter(|line| is_queued(line));
-    for (line, pfn) in pages(due).filter(|(_, pfn)| !went.contains(pfn)).take(left) {
+    let due: Vec<_> = pages(due).filter(|(_, pfn)| !went.contains(pfn)).take(left).collect();
+    for (line, pfn) in due {
         if budget.has_room() {
             return;
         }
+        went.insert(pfn);
         take(ctx, budget, plan, line, pfn);
         if let Some(next) = plan.isolations.last_mut().and_then(|line| line.next_try.as_mut()) {
             *next = alarms.pop().unwrap_or(*next);

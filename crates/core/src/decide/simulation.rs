@@ -39,7 +39,7 @@ struct Host {
     cores_taken: BTreeMap<CpuId, Time>,
     /// With an uncorrected error, as far as anybody can tell.
     ue: BTreeSet<Pfn>,
-    /// With one at any time of this boot.
+    /// With one at any time.
     had_ue: BTreeSet<Pfn>,
     /// Of those with one, given back since, which a look will tell.
     unpoisoned: BTreeSet<Pfn>,
@@ -51,12 +51,15 @@ struct Host {
     stayed_off: BTreeSet<CpuId>,
     /// CPUs that a human asked for, or brought on or off line, since they went.
     by_hand: BTreeSet<CpuId>,
+    /// What the store has of lines that are being restored.
+    stored: BTreeMap<Target, Isolation>,
+    restoring: Option<Restoring>,
 }
 
 impl Host {
     fn new(knobs: Knobs, nodes: u32) -> Host {
         Host {
-            desk: Desk::new(knobs.policy(), machine(nodes, 4)),
+            desk: Desk { survey: None, ..Desk::new(knobs.policy(), machine(nodes, 4)) },
             queue: Vec::new(),
             stuck: Vec::new(),
             pages_off: BTreeSet::new(),
@@ -71,6 +74,8 @@ impl Host {
             faults: BTreeMap::new(),
             stayed_off: BTreeSet::new(),
             by_hand: BTreeSet::new(),
+            stored: BTreeMap::new(),
+            restoring: None,
         }
     }
 
@@ -94,9 +99,24 @@ impl Host {
     /// Pages that may still go; those with a UE are held against no limit.
     fn pages_going(&self) -> BTreeSet<Pfn> {
         self.out()
-            .filter_map(|order| if order.is_soft_offline() { order.page() } else { None })
-            .filter(|pfn| !self.ue.contains(pfn))
+            .filter(|order| order.is_soft_offline() || matches!(order, Order::Restore(..)))
+            .flat_map(Order::pages)
+            .filter(|pfn| !self.ue.contains(pfn) && !self.is_kernels(**pfn))
+            .copied()
             .collect()
+    }
+
+    /// The kernel's, or lost to an uncorrected error in an earlier boot.
+    fn is_kernels(&self, pfn: Pfn) -> bool {
+        self.desk
+            .ledger
+            .get(&Target::Page(pfn))
+            .is_some_and(|line| line.by == By::Kernel || line.restores && line.taken.is_none())
+    }
+
+    /// An earlier boot had it, and it has its place of the day from then.
+    fn is_restored(&self, target: Target) -> bool {
+        self.desk.ledger.get(&target).is_some_and(|line| line.restores)
     }
 
     fn out(&self) -> impl Iterator<Item = &Order> {
@@ -118,6 +138,18 @@ impl Host {
             if line.state == IsolationState::Isolated && before != Some(IsolationState::Isolated) {
                 assert!(self.is_off(line.target), "listed as off and is not: {line:?}");
             }
+        }
+        for line in &plan.restoring {
+            match line.state {
+                IsolationState::Isolated => {
+                    assert!(self.is_off(line.target), "restored and is not off: {line:?}");
+                    self.stored.remove(&line.target);
+                }
+                _ => drop(self.stored.insert(line.target, self.desk.ledger[&line.target].clone())),
+            }
+        }
+        for line in &plan.isolations {
+            self.stored.remove(&line.target);
         }
         self.desk.enter(plan.clone());
         for order in plan.orders {
@@ -142,8 +174,18 @@ impl Host {
                 if !self.pages_off.insert(*pfn) {
                     return Answer::WasOff;
                 }
-                self.our_pages.insert(*pfn);
-                self.pages_taken.insert(*pfn, now);
+                if !self.is_kernels(*pfn) {
+                    self.our_pages.insert(*pfn);
+                }
+                if !self.is_restored(Target::Page(*pfn)) {
+                    self.pages_taken.insert(*pfn, now);
+                }
+                Answer::Off
+            }
+            Order::Restore(pages, _) => {
+                for pfn in pages {
+                    self.carry_out(&Order::SoftOffline(*pfn));
+                }
                 Answer::Off
             }
             Order::OfflineFree(pfn) | Order::HardOffline(pfn) if !self.pages_off.insert(*pfn) => {
@@ -179,6 +221,7 @@ impl Host {
                 }
                 Answer::On
             }
+            Order::Survey(_) | Order::PutBack(..) => Answer::On,
         }
     }
 
@@ -207,9 +250,20 @@ impl Host {
         if self.is_online(cpu) {
             self.desk.set_online(cpu.0, false);
             self.our_cpus.insert(cpu);
-            self.cores_taken.insert(cpu, self.now());
+            self.core_taken(cpu);
             let plan = cpu_changed(&self.desk.ctx(), cpu, false);
             self.follow(plan);
+        }
+    }
+
+    /// What an earlier boot had keeps its time.
+    fn core_taken(&mut self, cpu: CpuId) {
+        let now = self.now();
+        if self.is_restored(Target::Cpu(cpu)) {
+            let then = self.desk.ledger[&Target::Cpu(cpu)].taken.map_or(now, |taken| taken.at);
+            self.cores_taken.entry(cpu).or_insert(then);
+        } else {
+            self.cores_taken.insert(cpu, now);
         }
     }
 
@@ -227,10 +281,24 @@ impl Host {
             return;
         }
         let (order, asked) = self.queue.remove(0);
-        let look = matches!(order, Order::Inspect(_));
+        let look = order.is_look();
+        if let (Order::Survey(cpus), false) = (&order, matches!(how, 3 | 4 | 5 | 7)) {
+            let survey = found_by_survey(cpus, how);
+            let survey = Some(Box::new(survey));
+            return self.conclude(Outcome { survey, ..outcome(order, Answer::On, asked) });
+        }
+        if let (Order::TakeCpus(cpus), 8) = (&order, how) {
+            return self.half_done(cpus.clone(), asked);
+        }
         let takes = order.is_soft_offline()
             || matches!(order, Order::OfflineFree(_) | Order::HardOffline(_));
         let off_already = takes && order.page().is_some_and(|p| self.pages_off.contains(&p));
+        if let (Order::Restore(pages, _), 1..=4 | 7) = (&order, how) {
+            if !self.is_stuck(&order) {
+                self.answer_restore(&order, pages, how, asked);
+                return;
+            }
+        }
         let answer = match how {
             // act does not ask beside a write that is still in the kernel.
             _ if !look && self.is_stuck(&order) => Answer::TimedOut,
@@ -259,6 +327,31 @@ impl Host {
         self.tell(order, answer, asked);
     }
 
+    /// The first page of a batch does not come off, the others do.
+    fn answer_restore(&mut self, order: &Order, pages: &[Pfn], how: u8, asked: Stamp) {
+        let (first, rest) = pages.split_first().unwrap();
+        let answer = match how {
+            _ if self.pages_off.contains(first) => Answer::WasOff,
+            1 => Answer::Busy,
+            2 => Answer::Unhandlable,
+            3 => Answer::NotAllowed,
+            _ => Answer::Errno(5),
+        };
+        self.carry_out(&Order::Restore(rest.to_vec(), HugetlbPolicy::Always));
+        let (said, words) = (String::new(), format!("{answer:?}"));
+        let apart = Apart { pfn: *first, answer, asked: said, answered: words };
+        let outcome = Outcome { apart: vec![apart], ..outcome(order.clone(), Answer::Off, asked) };
+        self.hear(&outcome);
+    }
+
+    fn hear(&mut self, outcome: &Outcome) {
+        let plan = answered(&self.desk.ctx(), outcome);
+        self.follow(plan);
+        if self.restoring.as_mut().is_some_and(|restoring| restoring.answered(outcome)) {
+            self.restoring = None;
+        }
+    }
+
     /// A stuck write returns after all. What was asked beside it was answered
     /// before that.
     fn late(&mut self, how: u8) {
@@ -285,8 +378,30 @@ impl Host {
                 self.forget_unseen_page(*pfn);
             }
         }
-        let not_off = !matches!(answer, Answer::Off | Answer::WasOff);
-        let plan = answered(&self.desk.ctx(), &outcome(order, answer, asked));
+        self.conclude(outcome(order, answer, asked));
+    }
+
+    /// Of several that were to go only the first did, and act could not bring
+    /// it back.
+    fn half_done(&mut self, cpus: Vec<CpuId>, asked: Stamp) {
+        let first = cpus[0];
+        let online = self.desk.machine.online().filter(|cpu| cpu.id != first).count();
+        let stuck = self.is_stuck(&Order::TakeCpus(cpus.clone()));
+        if cpus.len() < 2 || !self.is_online(first) || online == 0 || stuck {
+            return self.tell(Order::TakeCpus(cpus), Answer::Busy, asked);
+        }
+        self.take_off(first);
+        let outcome = outcome(Order::TakeCpus(cpus), Answer::Busy, asked);
+        let plan = answered(&self.desk.ctx(), &Outcome { left_off: vec![first], ..outcome });
+        self.follow(plan);
+    }
+
+    fn conclude(&mut self, outcome: Outcome) {
+        let not_off = !matches!(outcome.answer, Answer::Off | Answer::WasOff);
+        let plan = answered(&self.desk.ctx(), &outcome);
+        if self.restoring.as_mut().is_some_and(|restoring| restoring.answered(&outcome)) {
+            self.restoring = None;
+        }
         // Off after an order that failed: by somebody else, who is not fought.
         assert!(!(not_off && gives_cpus(&plan)), "{plan:?}");
         self.follow(plan);
@@ -339,14 +454,18 @@ impl Host {
             ledger.put_group(Group::of(fault, self.desk.machine.page_size).unwrap());
         }
         assert_eq!(ledger, self.desk.ledger);
+        for (_, line) in std::mem::take(&mut self.stored) {
+            ledger.insert(line);
+        }
         self.desk.ledger = ledger;
     }
 
-    fn restart(&mut self, same_boot: bool) {
+    fn restart(&mut self, boot: Boot) {
         self.reread();
         self.desk.checks = Checks::default();
         let (ctx, checks) = self.desk.split();
-        let plan = start(&ctx, checks, same_boot);
+        let plan = start(&ctx, checks, boot);
+        self.restoring = Restoring::of(&plan.orders).filter(|_| boot != Boot::Same);
         self.follow(plan);
     }
 
@@ -371,8 +490,16 @@ impl Host {
             Step::FindCore(c) => self.find(Response::TakeCpus(vec![CpuId(c % cpus)])),
             Step::AskPage(p) => self.ask(isolate(&self.desk.ctx(), Target::Page(Pfn(p)), None)),
             Step::AskCpu(c) => {
+                let target = Target::Cpu(CpuId(c % cpus));
                 self.by_hand.insert(CpuId(c % cpus));
-                self.ask(isolate(&self.desk.ctx(), Target::Cpu(CpuId(c % cpus)), Some("x")));
+                let mut plan = isolate(&self.desk.ctx(), target, Some("x"));
+                if let Ok([order @ Order::Survey(cpus)]) = plan.as_ref().map(|p| &p.orders[..]) {
+                    let survey = Some(Box::new(found_by_survey(cpus, (c % 3) as u8)));
+                    let outcome = outcome(order.clone(), Answer::On, self.desk.now);
+                    let outcome = Outcome { survey, ..outcome };
+                    plan = isolate_surveyed(&self.desk.ctx(), target, Some("x"), &outcome);
+                }
+                self.ask(plan);
             }
             Step::GiveBackPage(p) => self.ask(release(&self.desk.ctx(), Target::Page(Pfn(p)))),
             Step::GiveBackCpu(c) => {
@@ -401,7 +528,10 @@ impl Host {
                 for (i, (order, _)) in lost.into_iter().enumerate() {
                     self.lose(&order, effects >> (i % 8));
                 }
-                self.restart(true);
+                self.restart(match self.restoring {
+                    Some(_) => Boot::Unfinished,
+                    None => Boot::Same,
+                });
             }
             Step::Reboot => {
                 self.queue.clear();
@@ -409,9 +539,7 @@ impl Host {
                 self.pages_off.clear();
                 self.our_cpus.clear();
                 self.stayed_off.clear();
-                self.by_hand.clear();
                 self.ue.clear();
-                self.had_ue.clear();
                 self.unpoisoned.clear();
                 self.our_pages.clear();
                 for pfn in self.pages_taken.keys().copied().collect::<Vec<_>>() {
@@ -426,7 +554,7 @@ impl Host {
                     seen.is_some()
                 });
                 self.desk.machine.cpus.values_mut().for_each(|c| c.online = true);
-                self.restart(false);
+                self.restart(Boot::New);
             }
         }
         self.settle();
@@ -450,7 +578,7 @@ impl Host {
                 {
                     self.desk.set_online(cpu.0, false);
                     self.our_cpus.insert(cpu);
-                    self.cores_taken.insert(cpu, self.now());
+                    self.core_taken(cpu);
                 }
             }
             Order::GiveCpus(cpus) => {
@@ -458,6 +586,10 @@ impl Host {
                     self.desk.set_online(cpu.0, true);
                     self.our_cpus.remove(cpu);
                 }
+            }
+            Order::Restore(pages, _) if effect & 2 != 0 => {
+                let first = pages.iter().take(1).copied().collect();
+                self.carry_out(&Order::Restore(first, HugetlbPolicy::Always));
             }
             other => {
                 self.carry_out(other);
@@ -510,7 +642,10 @@ impl Host {
         for _ in 0..200 {
             let (ctx, checks) = self.desk.split();
             let plan = due(&ctx, checks);
-            assert!(!gives_cpus(&plan), "{plan:?}");
+            // Half a core of ours is rolled back, and nothing else.
+            let given = plan.orders.iter().filter(|order| matches!(order, Order::GiveCpus(_)));
+            let ours = given.flat_map(Order::cpus).all(|cpu| self.our_cpus.contains(cpu));
+            assert!(ours, "{plan:?}");
             self.follow(plan);
             let next = next_due(&self.desk.ledger, &self.desk.checks);
             if next.is_none_or(|next| next > self.now()) {
@@ -543,6 +678,9 @@ impl Host {
     fn agrees(&self) {
         for line in self.desk.ledger.values() {
             assert!(!line.asked.is_some_and(Asked::is_under_way), "all is answered, but {line:?}");
+            let is_off = line.state == IsolationState::Isolated;
+            let observe = self.desk.policy.observe;
+            assert!(is_off || observe || line.bound.is_empty(), "never put back: {line:?}");
             match line.state {
                 IsolationState::Isolated => {
                     assert!(self.is_off(line.target), "not off: {line:?}");
@@ -560,23 +698,37 @@ fn gives_cpus(plan: &Plan) -> bool {
     plan.orders.iter().any(|order| matches!(order, Order::GiveCpus(_)))
 }
 
+/// What a survey of `cpus` finds, of the kind `how`.
+fn found_by_survey(cpus: &[CpuId], how: u8) -> Survey {
+    let task = BoundTask {
+        tid: 7,
+        pid: 7,
+        start: 1,
+        comm: "clock".into(),
+        policy: if how == 1 { Scheduling::Fifo } else { Scheduling::Normal },
+        kernel: false,
+        allowed: cpus[0].to_string(),
+    };
+    let cgroup = "/own".to_owned();
+    let own = Partition { cgroup, isolated: true, cpus: cpus.iter().copied().collect() };
+    let partitions = if how == 2 { vec![own] } else { Vec::new() };
+    Survey { tasks: vec![task], partitions, ..Survey::default() }
+}
+
 fn is_write(order: &Order) -> bool {
-    !matches!(order, Order::Inspect(_))
+    !order.is_look()
 }
 
 /// About the same page or CPU.
 fn overlap(a: &Order, b: &Order) -> bool {
-    (a.page().is_some() && a.page() == b.page())
+    a.pages().iter().any(|page| b.pages().contains(page))
         || a.cpus().iter().any(|cpu| b.cpus().contains(cpu))
 }
 
-/// A thousand histories, or as many as `PROPTEST_CASES` says.
+/// A thousand histories, or four times what `PROPTEST_CASES` says.
 fn config() -> ProptestConfig {
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    match std::env::var_os("PROPTEST_CASES") {
-        Some(_) => config,
-        None => ProptestConfig { cases: 1_000, ..config },
-    }
+    ProptestConfig { cases: config.cases.saturating_mul(4), ..config }
 }
 
 proptest! {

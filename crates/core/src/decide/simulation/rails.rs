@@ -79,8 +79,17 @@ fn breach(is_one: bool, what: impl FnOnce() -> String) -> Breach {
     is_one.then(what)
 }
 
+/// But what ends an order from before: our own half of a core is rolled back,
+/// and the tasks of a core that came back are bound again.
 fn observe_writes_nothing(host: &Host, order: &Order) -> Breach {
-    breach(host.desk.policy.observe && is_write(order), String::new)
+    let threads = |cpu| &host.desk.machine.cpus[cpu].threads;
+    let is_half = |cpu| threads(cpu).iter().any(|cpu| host.is_online(*cpu));
+    let ends = match order {
+        Order::GiveCpus(cpus) => cpus.iter().all(is_half),
+        Order::PutBack(..) => true,
+        _ => false,
+    };
+    breach(host.desk.policy.observe && is_write(order) && !ends, String::new)
 }
 
 fn no_order_beside_another(host: &Host, order: &Order) -> Breach {
@@ -93,27 +102,36 @@ fn soft_offlined(order: &Order) -> Option<Pfn> {
     order.page().filter(|_| order.is_soft_offline())
 }
 
+/// Listed as off by a run that ended before it had seen that itself: asked
+/// again, and not written to where it is off.
 fn no_ue_is_soft_offlined(host: &Host, order: &Order) -> Breach {
     let pfn = soft_offlined(order)?;
-    breach(host.ue.contains(&pfn), String::new)
+    let seen = host.pages_off.contains(&pfn) || host.unpoisoned.contains(&pfn);
+    let again = host.is_restored(Target::Page(pfn)) && seen;
+    breach(!again && host.ue.contains(&pfn), String::new)
 }
 
 fn pages_in_all(host: &Host, order: &Order) -> Breach {
-    soft_offlined(order)?;
+    // What is off already is not taken by being asked for again.
+    let takes = (order.is_soft_offline() || matches!(order, Order::Restore(..)))
+        && order.pages().iter().any(|pfn| !host.pages_off.contains(pfn));
     let ours = host.our_pages.iter().filter(|pfn| !host.ue.contains(pfn)).copied();
     let all: BTreeSet<Pfn> = ours.chain(host.pages_going()).collect();
     let machine = &host.desk.machine;
     let most = host.desk.policy.limits.memory_bytes(machine.memory_bytes);
     let bytes = all.len() as u64 * machine.page_size.bytes();
-    breach(bytes > most, || format!("{all:?}"))
+    breach(takes && bytes > most, || format!("{all:?}"))
 }
 
+/// What an earlier boot had keeps its place of an earlier day.
 fn pages_a_day(host: &Host, order: &Order) -> Breach {
-    soft_offlined(order)?;
+    let is_restored = |pfn| host.is_restored(Target::Page(pfn));
+    soft_offlined(order).filter(|pfn| !is_restored(*pfn))?;
     let day = Duration::from_secs(24 * 3600);
     let taken = host.pages_taken.iter().filter(|(_, at)| host.now().since(**at) < day);
     let taken = taken.map(|(pfn, _)| *pfn).filter(|pfn| !host.ue.contains(pfn));
-    let today: BTreeSet<Pfn> = taken.chain(host.pages_going()).collect();
+    let going = host.pages_going().into_iter().filter(|pfn| !is_restored(*pfn));
+    let today: BTreeSet<Pfn> = taken.chain(going).collect();
     breach(today.len() > host.desk.policy.limits.pages_per_day as usize, || format!("{today:?}"))
 }
 
@@ -171,6 +189,8 @@ fn a_core_goes_whole(host: &Host, order: &Order) -> Breach {
 
 fn one_core_in_10_minutes(host: &Host, order: &Order) -> Breach {
     let cpus = taken(order).filter(|cpus| by_us(host, cpus))?;
+    // What was off in an earlier boot goes together with others like it.
+    cpus.iter().find(|cpu| !host.is_restored(Target::Cpu(**cpu)))?;
     let of_it = |core| cpus.iter().all(|cpu| host.desk.machine.cpus[cpu].threads.contains(core));
     let (core, _) = host
         .cores_taken
@@ -184,27 +204,33 @@ fn lines(host: &Host) -> impl Iterator<Item = &Isolation> {
 }
 
 fn the_ledger_knows_what_is_out(host: &Host) -> Breach {
-    let wrong = lines(host).find(|line| {
-        let mut orders = host.queue.iter().map(|(order, _)| order);
-        let out = match line.target {
-            Target::Page(p) => orders.find_map(|order| match order {
-                Order::SoftOffline(q)
-                | Order::SoftOfflineSparing(q, _)
-                | Order::OfflineFree(q)
-                | Order::HardOffline(q) => (*q == p).then_some(false),
-                Order::Unpoison(q) => (*q == p).then_some(true),
-                _ => None,
-            }),
-            Target::Cpu(c) => orders.find_map(|order| match order {
-                Order::TakeCpus(cpus) => cpus.contains(&c).then_some(false),
-                Order::GiveCpus(cpus) => cpus.contains(&c).then_some(true),
-                _ => None,
-            }),
-        };
-        let known = line.asked.filter(|asked| asked.is_under_way());
-        known.map(|asked| asked == Asked::Give) != out
+    let wrong = lines(host).find(|line| match line.target {
+        Target::Page(pfn) => !knows_page(host, line, pfn),
+        Target::Cpu(cpu) => !knows_cpu(host, line, cpu),
     })?;
     Some(format!("{wrong:?}"))
+}
+
+fn knows_page(host: &Host, line: &Isolation, pfn: Pfn) -> bool {
+    let mut writes = host.queue.iter().map(|(order, _)| order).filter(|order| is_write(order));
+    let out = writes.find(|order| order.pages().contains(&pfn)).map(Order::is_take);
+    let known = line.asked.filter(|asked| asked.is_under_way());
+    known.map(|asked| asked != Asked::Give) == out
+}
+
+fn knows_cpu(host: &Host, line: &Isolation, cpu: CpuId) -> bool {
+    let orders = host.queue.iter().map(|(order, _)| order);
+    let (writes, looks): (Vec<_>, Vec<_>) =
+        orders.filter(|order| order.cpus().contains(&cpu)).partition(|order| is_write(order));
+    let known = line.asked.filter(|asked| asked.is_under_way());
+    match writes.first() {
+        None if known.is_some_and(Asked::is_plan) => !looks.is_empty(),
+        // A late answer may have come before that of a look.
+        None => known.is_none(),
+        Some(Order::TakeCpus(_)) => known.is_some_and(Asked::is_take),
+        Some(Order::PutBack(..)) => known == Some(Asked::PutBack),
+        Some(_) => known == Some(Asked::Give),
+    }
 }
 
 fn no_error_is_left(host: &Host) -> Breach {
@@ -225,7 +251,8 @@ fn rows_stand_as_told(host: &Host) -> Breach {
         let lines: Vec<_> =
             pages.iter().map(|pfn| &host.desk.ledger[&Target::Page(*pfn)]).collect();
         let off = |line: &&Isolation| {
-            line.state == IsolationState::Isolated && line.asked != Some(Asked::Give)
+            line.is_restoring()
+                || line.state == IsolationState::Isolated && line.asked != Some(Asked::Give)
         };
         let expected = if lines.iter().all(off) {
             FaultState::Isolated
@@ -251,12 +278,20 @@ fn what_we_took_is_listed(host: &Host) -> Breach {
     ours.find(|line| line.state != IsolationState::Isolated).map(|line| format!("{line:?}"))
 }
 
-/// Unless a human had a hand in it since it went, or it did not come back.
+/// Unless a human had a hand in it since it went, or it did not come back, or
+/// may not be brought back.
 fn no_half_of_a_core_is_left(host: &Host) -> Breach {
     let half = host.our_cpus.iter().find(|cpu| {
         let threads = &host.desk.machine.cpus[cpu].threads;
-        let excused = |cpu| host.by_hand.contains(cpu) || host.stayed_off.contains(cpu);
-        threads.iter().any(|cpu| host.is_online(*cpu)) && !threads.iter().any(excused)
+        let excused = |cpu: &CpuId| {
+            let line = host.desk.ledger.get(&Target::Cpu(*cpu));
+            host.by_hand.contains(cpu)
+                || host.stayed_off.contains(cpu)
+                || line.is_some_and(|line| line.by == By::Admin)
+        };
+        !host.desk.policy.observe
+            && threads.iter().any(|cpu| host.is_online(*cpu))
+            && !threads.iter().any(excused)
     })?;
     Some(format!("{:?}", host.desk.ledger[&Target::Cpu(*half)]))
 }

@@ -112,13 +112,17 @@ impl PageFigures {
     ) {
         let kernels = line.by == By::Kernel;
         let observed = line.state == IsolationState::Observed && !kernels;
-        if !kernels && line.may_go() {
+        // No limit binds what can take the host down.
+        let capped = !kernels && !line.unreadable;
+        if capped && line.may_go() && !line.restores {
             count(&mut self.going);
             count(&mut self.ours);
         } else {
+            // What is restored has the place of the day that it had.
             let held = line.asked == Some(Asked::Give)
-                || (line.state == IsolationState::Isolated && line.taken.is_some());
-            if !kernels && held {
+                || (line.taken.is_some()
+                    && (line.state == IsolationState::Isolated || line.may_go()));
+            if capped && held {
                 count(&mut self.ours);
             } else if observed {
                 count(&mut self.observed);
@@ -127,8 +131,9 @@ impl PageFigures {
             if let Some(at) = line.taken {
                 time(taken, at.at);
             }
-            if observed {
-                time(&mut self.observed_since, line.since.at);
+            let since = if line.restores { line.taken } else { Some(line.since) };
+            if let Some(since) = since.filter(|_| observed) {
+                time(&mut self.observed_since, since.at);
             }
         }
         if let (true, Some(next)) = (line.waits_for_room(), line.next_try) {
