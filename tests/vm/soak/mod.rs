@@ -84,10 +84,8 @@ fn soak(machine: Machine, seed: u64, length: &Length) -> Result<()> {
     let disk = Disk::new()?;
     // Without interrupts for corrected errors, which QEMU does not raise: otherwise 6.12 stops polling a bank after
     // what it takes for the end of an interrupt storm.
-    let machine = debian(machine, &disk)
-        .arg("mce=no_cmci")
-        .smp("4,sockets=2,cores=2,threads=1")
-        .qemu(NODES);
+    let machine =
+        debian(machine, &disk).arg("mce=no_cmci").smp("4,sockets=2,cores=2,threads=1").qemu(NODES);
 
     let mut pages = None;
     let mut known = Known::new(length.pages());
@@ -212,7 +210,9 @@ fn raise(error: Error, vm: &Vm, pages: &mut Pages, known: &mut Known) -> Result<
         Error::Uncorrected => {
             let address = pages.uncorrected.pop().context("a page for each")?;
             known.uncorrected(address);
-            vm.memory_ue(address)
+            vm.memory_ue(address)?;
+            // The next machine check, while this one is still being handled, would reset the machine.
+            wait_until("the kernel has dealt with it", LIMIT, || vm.is_poisoned(address))
         }
         Error::Cpu { cpu, of } => {
             let (bank, status) = match of {
