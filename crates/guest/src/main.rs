@@ -24,6 +24,7 @@ usage: bulkhead-guest hold-page [--huge] [--pages N]   hold pages, print where t
        bulkhead-guest journal                          print what is sent to the journal, a field to a line
        bulkhead-guest without-bpf COMMAND...           run a command that may not load BPF programs
        bulkhead-guest kill-at N PID                    kill a process before its Nth call that outlives it
+       bulkhead-guest stop-at-poison PID               stop a process as soon as any page is out of service
        bulkhead-guest agent                            serve the host (started by init)";
 
 fn main() -> ExitCode {
@@ -49,6 +50,7 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         ["without-bpf", command @ ..] => caps::without_bpf(command)?,
         ["journal"] => journal::print()?,
         ["kill-at", nth, pid] => return kill::run(nth.parse()?, pid.parse()?),
+        ["stop-at-poison", pid] => kill::stop_at_poison(pid.parse()?)?,
         ["page-flags", addresses @ ..] if !addresses.is_empty() => kpage::print_flags(addresses)?,
         ["find-pages", flag, count] => kpage::find(flag, count.parse()?)?,
         ["poisoned"] => kpage::print_poisoned()?,
