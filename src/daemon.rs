@@ -12,6 +12,7 @@
 //! One thread, no locks. Only the lanes of act run beside it.
 
 mod answers;
+mod closings;
 mod conflicts;
 mod cycle;
 mod dimms;
@@ -21,6 +22,7 @@ mod last_boot;
 mod memory;
 mod options;
 mod pace;
+mod progress;
 mod requests;
 mod search;
 mod setup;
@@ -36,8 +38,10 @@ use crate::log;
 use crate::monitor::{Monitor, Via};
 use crate::state::{BootRow, Store};
 use anyhow::Context as _;
+use bulkhead_core::decide::Boot;
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{Stamp, Time};
+use closings::Closings;
 use conflicts::Conflicts;
 use cycle::Cycle;
 use dimms::LateDimms;
@@ -46,6 +50,7 @@ use kernel_pages::KernelPages;
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use pace::Pace;
+use progress::Progress;
 use requests::Requests;
 use signals::{Signal, Signals};
 use std::os::fd::AsFd;
@@ -82,6 +87,7 @@ struct Daemon {
     uevents: Option<Uevents>,
     cycle: Cycle,
     requests: Requests,
+    closings: Closings,
     edac: EdacCheck,
     late_dimms: LateDimms,
     kernel_pages: KernelPages,
@@ -96,6 +102,7 @@ struct Daemon {
     commit_again: Option<Time>,
     /// How often the service manager wants to hear from us, and when next.
     keep_alive: Option<(Duration, Time)>,
+    progress: Progress,
 }
 
 /// Which descriptors were readable.
@@ -110,7 +117,6 @@ struct Ready {
 
 impl Daemon {
     fn run(&mut self, signals: &Signals) -> anyhow::Result<()> {
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         // There may be something from before we started.
         let mut ready = Ready { monitor: true, ..Ready::default() };
         loop {
@@ -139,15 +145,20 @@ impl Daemon {
                 self.read_machine();
             }
             self.cycle.outcome(&outcome, start);
+            self.requests.surveyed(&mut self.cycle, &outcome, start);
         }
         if ready.uevents {
             self.hotplug(start);
         }
-        let (listed, page_size) = (self.cycle.pages_out(), self.cycle.core.machine.page_size);
-        for pfn in self.kernel_pages.take(ready.kernel_pages, listed, page_size, start.at) {
+        for pfn in self.kernel_pages.take(ready.kernel_pages, start.at) {
             self.cycle.core.touched(pfn, start);
         }
+        if self.kernel_pages.has_missed() {
+            let page_size = self.cycle.core.machine.page_size;
+            self.kernel_pages.compare(self.cycle.pages_out(), page_size);
+        }
         self.requests.act(&mut self.cycle, start);
+        self.closings.act(&mut self.cycle, start);
         self.cycle.due(start);
         self.commit(start);
         if self.drained {
@@ -163,8 +174,10 @@ impl Daemon {
             log::decision(decision);
         }
         self.requests.answer(&self.cycle, &mut self.server);
+        self.closings.answer(&self.cycle, &mut self.server);
         self.serve(start);
         self.keep_alive(start.at);
+        self.progress.follow(self.cycle.core.restoring(), start.at);
     }
 
     fn drain(&mut self, now: Stamp) {
@@ -298,6 +311,7 @@ impl Daemon {
             cycle: &mut self.cycle,
             store: &mut self.store,
             requests: &mut self.requests,
+            closings: &mut self.closings,
             monitor: &self.monitor,
             edac: &self.edac,
             kernel_pages: &mut self.kernel_pages,
@@ -306,14 +320,9 @@ impl Daemon {
             boots: &self.boots,
             kernel: &self.kernel,
             started: self.started,
-            stored: Vec::new(),
             now,
         };
-        let at = Instant::now();
-        self.server.turn(at, &mut answers);
-        for event in &answers.stored {
-            self.server.publish(at, event);
-        }
+        self.server.turn(Instant::now(), &mut answers);
     }
 
     fn keep_alive(&mut self, now: Time) {
@@ -352,7 +361,8 @@ impl Daemon {
                 // Answers to what the old one was asked are lost; the
                 // comparison with what is finds out.
                 self.actor = actor;
-                self.cycle.start(true, now);
+                self.requests.survey_again();
+                self.cycle.start(Boot::Same, now);
             }
             Err(error) => tracing::warn!("the mode stays as it was: {error}"),
         }
@@ -410,7 +420,8 @@ impl Daemon {
 
     /// How long nothing needs to be done.
     fn timeout(&self, drain_at: Option<Time>) -> PollTimeout {
-        if self.requests.is_waiting_to_act() || self.cycle.has_orders() {
+        let asked = self.requests.is_waiting_to_act() || self.closings.is_waiting_to_act();
+        if asked || self.cycle.has_orders() {
             return PollTimeout::ZERO;
         }
         let now = self.now().at;
@@ -421,6 +432,7 @@ impl Daemon {
             self.actor.next_timeout(),
             self.commit_again,
             self.keep_alive.map(|(_, next)| next),
+            self.progress.next(),
         ];
         let first = moments.into_iter().flatten().min().map(|at| at.since(now));
         let client =

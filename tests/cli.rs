@@ -88,7 +88,7 @@ fn status(health: &str) -> Value {
         "schema": 1, "health": health, "mode": "isolate", "boot_id": "b", "kernel": "6.12",
         "started": "2026-03-01T12:00:00Z", "state": "saved",
         "isolated": { "cpus": 0, "pages": 0, "memory_bytes": 0 },
-        "pending": 0, "failed": 0, "refused": 0, "unlisted": 0, "open_faults": 0, "escalated": 0,
+        "pending": 0, "failed": 0, "refused": 0, "unlisted": 0, "stuck": 0, "open_faults": 0, "escalated": 0,
         "evidence": { "tracked": 0, "evicted": 0, "doubtful": 0 },
         "sources": [], "checks": [],
         "limits": { "memory_bytes": used, "pages_today": used, "cpus": used },

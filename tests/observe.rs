@@ -582,3 +582,64 @@ fn a_file_as_source_needs_observe() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("--observe"));
     assert!(!dir.path().join("state").exists());
 }
+
+/// The firmware of the made-up host, which tells which memory it has.
+fn with_bios(host: &Host, version: &str, boot: u32) {
+    let put = |path: &str, text: &str| {
+        let path = host.path("root").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    put("sys/class/dmi/id/bios_version", &format!("{version}\n"));
+    put("proc/sys/kernel/random/boot_id", &format!("{boot:08}-2222-4333-8444-555555555555\n"));
+}
+
+#[test]
+fn pages_and_their_evidence_go_and_come_with_the_memory_they_are_of() {
+    let host = Host::new();
+    let (taken, watched) = ("0x123456000", "0x123457000");
+    with_bios(&host, "1.2", 1);
+    let mut it = host.start();
+    host.log(&memory_ce(1, 0x1_2345_6040));
+    host.log(&memory_ce(2, 0x1_2345_6040));
+    host.log(&memory_ce(3, 0x1_2345_7040));
+    it.wait("the page is observed", |it| it.line("page", taken));
+    it.wait("all is counted", |it| (it.reports() == 3).then_some(()));
+    drop(it);
+
+    // Another BIOS: its addresses may be other cells, of which nothing is known.
+    with_bios(&host, "1.3", 2);
+    let mut it = host.start();
+    let line = it.line("page", taken).unwrap();
+    assert_eq!(line["state"], "stale");
+    let why = line["why"].as_str().unwrap();
+    assert!(why.contains("BIOS 1.2 is 1.3 now"), "{why}");
+    let fault = it.json(&["faults"])[0].clone();
+    assert_eq!(fault["state"], "open");
+    let explained = it.json(&["explain", fault["id"].as_str().unwrap()]);
+    assert!(explained["decision"].as_str().unwrap().contains("BIOS 1.2 is 1.3 now"), "{explained}");
+    let said = |host: &Host, words: &str| host.stderr().matches(words).count();
+    assert_eq!(said(&host, "1 isolation of pages not applied and listed as stale"), 1);
+    host.log(&memory_ce(4, 0x1_2345_6040));
+    host.log(&memory_ce(5, 0x1_2345_7040));
+    it.wait("both are counted", |it| (it.reports() == 2).then_some(()));
+    assert_eq!(it.line("page", watched), None, "one error is of the other memory");
+    assert_eq!(it.line("page", taken).unwrap()["state"], "stale");
+    assert_eq!(it.json(&["faults"])[0]["errors"], 2, "no error adds to the other memory's fault");
+    drop(it);
+
+    // A restart in the same boot is no news.
+    let it = host.start();
+    assert_eq!(it.line("page", taken).unwrap()["state"], "stale");
+    assert_eq!(said(&host, "listed as stale"), 1);
+    drop(it);
+
+    with_bios(&host, "1.2", 3);
+    let mut it = host.start();
+    it.wait("the page is observed again", |it| {
+        it.line("page", taken).filter(|line| line["state"] == "observed")
+    });
+    assert_eq!(said(&host, "1 isolation wanted again"), 1);
+    host.log(&memory_ce(6, 0x1_2345_7040));
+    it.wait("two errors of this memory take the page", |it| it.line("page", watched));
+}

@@ -249,6 +249,6 @@ impl Shared {
 
 /// Whether two orders are about the same page or CPU.
 fn overlap(a: &Order, b: &Order) -> bool {
-    let same_page = a.page().is_some() && a.page() == b.page();
-    same_page || a.cpus().iter().any(|cpu| b.cpus().contains(cpu))
+    a.pages().iter().any(|page| b.pages().contains(page))
+        || a.cpus().iter().any(|cpu| b.cpus().contains(cpu))
 }

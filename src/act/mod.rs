@@ -2,10 +2,12 @@
 //! answered with what *is*.
 
 mod actor;
+mod affinity;
 mod cpu;
 mod lane;
 mod page;
 mod reply;
+mod restore;
 mod sysfs;
 
 pub use actor::{ActError, Actor};

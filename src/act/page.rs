@@ -28,7 +28,7 @@ pub(super) enum How {
 const UNPOISON: &str = "sys/kernel/debug/hwpoison/unpoison-pfn";
 
 impl How {
-    fn file(self) -> &'static str {
+    pub(super) fn file(self) -> &'static str {
         match self {
             How::Soft | How::Free => "sys/devices/system/memory/soft_offline_page",
             How::Hard => "sys/devices/system/memory/hard_offline_page",
@@ -105,7 +105,7 @@ pub(super) fn offline_sparing(
 /// The kernel's word and the read-back together. The read-back decides:
 /// hard_offline_page says yes to what it does not support, and a page may be
 /// off in spite of an errno.
-fn conclude_offline(
+pub(super) fn conclude_offline(
     how: How,
     wrote: io::Result<()>,
     off: Result<Option<bool>, HostError>,

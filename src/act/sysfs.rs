@@ -2,7 +2,7 @@
 
 use bulkhead_core::decide::Answer;
 use nix::errno::Errno;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -12,8 +12,23 @@ use std::path::Path;
 /// # Errors
 /// As opening or writing fails.
 pub(super) fn write(path: &Path, value: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).open(path)?;
-    // One write(2), since each is an order of its own to the kernel.
+    order(&open(path)?, value)
+}
+
+/// Opens a file that must be there already, for several orders.
+///
+/// # Errors
+/// As opening fails.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).open(path)
+}
+
+/// Writes `value` to an open file of the kernel's: one write(2), since each is
+/// an order of its own to the kernel, and the place in the file is nothing to it.
+///
+/// # Errors
+/// As writing fails.
+pub(super) fn order(mut file: &File, value: &str) -> io::Result<()> {
     match file.write(value.as_bytes()) {
         Ok(n) if n == value.len() => Ok(()),
         Ok(_) => Err(io::ErrorKind::WriteZero.into()),

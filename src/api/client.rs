@@ -2,7 +2,9 @@
 
 use super::error::ApiError;
 use super::request::{ActRequest, Request, Resolution, TargetKind};
-use super::views::{ActReply, BootView, Explanation, FaultView, IsolationView, Status};
+use super::views::{
+    ActReply, BootView, Explanation, FaultView, IsolationView, ResolveReply, Status,
+};
 use super::wire::{self, Call, Reply};
 use crate::event::Event;
 use jiff::Timestamp;
@@ -129,14 +131,9 @@ impl Client {
         self.call(&Request::Release(act), ACT_TIME)
     }
 
-    /// Closes a fault.
-    pub fn resolve(&mut self, id: Uuid, word: Resolution) -> Result<FaultView, ClientError> {
-        #[derive(Deserialize)]
-        struct Resolved {
-            fault: FaultView,
-        }
-        let resolved: Resolved = self.call(&Request::Resolve(id, word), ANSWER_TIME)?;
-        Ok(resolved.fault)
+    /// Closes a fault, and waits for what it held to be back.
+    pub fn resolve(&mut self, id: Uuid, word: Resolution) -> Result<ResolveReply, ClientError> {
+        self.call(&Request::Resolve(id, word), ACT_TIME)
     }
 
     /// The boots known, newest first.

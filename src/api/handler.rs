@@ -39,8 +39,10 @@ pub trait Handler {
     /// Gives a component back; like [`Handler::isolate`].
     fn release(&mut self, ticket: Ticket, request: ActRequest) -> Answer;
 
-    /// Closes a fault. The caller is root.
-    fn resolve(&mut self, id: Uuid, word: Resolution) -> Result<FaultView, ApiError>;
+    /// Closes a fault. The caller is root. The answer is a
+    /// [`super::views::ResolveReply`], like [`Handler::isolate`]'s when the
+    /// outcome takes time.
+    fn resolve(&mut self, ticket: Ticket, id: Uuid, word: Resolution) -> Answer;
 
     /// The boots known, newest first.
     fn boots(&mut self) -> Vec<BootView>;

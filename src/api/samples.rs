@@ -1,6 +1,7 @@
 //! Views for the tests of API and CLI: a host with a page and a core gone.
 
 use super::views::*;
+use bulkhead_core::model::{BoundInterrupt, BoundTask, Scheduling, Survey};
 use bulkhead_core::model::{
     By, Component, Cover, CoverBy, CpuId, DimmId, DramPlace, Evidence, Fault, FaultState, Home,
     Isolation, IsolationState, McEvent, PageSize, Pfn, Record, Rule, Severity, Source, Stamp,
@@ -41,8 +42,10 @@ pub fn page(pfn: u64, state: IsolationState) -> Isolation {
         asked: None,
         ue: None,
         together: Vec::new(),
+        bound: Vec::new(),
         urgency: Urgency::default(),
         home: Home::Unknown,
+        restores: false,
         unreadable: false,
     }
 }
@@ -54,6 +57,28 @@ pub fn cpu(id: u32, state: IsolationState) -> Isolation {
         fault: Some(CPU_FAULT),
         together: vec![CpuId(1), CpuId(5)],
         ..page(0, state)
+    }
+}
+
+/// What is bound to CPU 1.
+pub fn survey() -> Survey {
+    let task = BoundTask {
+        tid: 4712,
+        pid: 4711,
+        start: 90_000,
+        comm: "clock".to_owned(),
+        policy: Scheduling::Normal,
+        kernel: false,
+        allowed: "1".to_owned(),
+    };
+    let name = "nvme0q1".to_owned();
+    let interrupt = BoundInterrupt { irq: 24, name, allowed: "1".to_owned() };
+    Survey {
+        tasks: vec![task],
+        more_tasks: 2,
+        interrupts: vec![interrupt],
+        unknown: vec!["tasks beyond the first 9".to_owned()],
+        ..Survey::default()
     }
 }
 
@@ -272,4 +297,26 @@ pub fn ailing() -> Status {
     status.last_boot = boots().pop().unwrap_or_default();
     status.health = status.assess();
     status
+}
+
+/// A core back at once, a page at the next boot, one that another fault holds.
+pub fn resolved() -> ResolveReply {
+    let view = |line: Isolation| IsolationView::of(&line, PageSize::KIB_4);
+    let back = |id| view(Isolation { by: By::Admin, ..cpu(id, IsolationState::Released) });
+    let page = page(0x8000, IsolationState::Isolated);
+    let why = "The release of page 0x8000000 waits for a reboot: the kernel offers no way to give \
+               a page back."
+        .to_owned();
+    let waiting = Isolation { release: Some(Undo::NextBoot), fault: None, why, ..page.clone() };
+    let why = format!("The open fault {PAGE_FAULT} of page 0x8001000 holds it.");
+    let staying = Isolation { target: Target::Page(Pfn(0x8001)), why, ..page };
+    let mut faults = faults();
+    let fault = FaultView { state: FaultState::Replaced, ..faults.remove(0) };
+    ResolveReply {
+        released: vec![back(1), back(5)],
+        waiting: vec![view(waiting)],
+        staying: vec![view(staying)],
+        same_part: faults,
+        ..ResolveReply::of(fault)
+    }
 }

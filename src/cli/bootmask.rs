@@ -96,11 +96,15 @@ fn mask(
     Parameter::masking(&masked, &listed, &boot.command_line, boot.page_size)
 }
 
-/// It did not come off for more than a day, or at all.
+/// It did not come off for more than a day, or failed at all.
 fn is_stuck(line: &IsolationView, all_failed: bool, now: Timestamp) -> bool {
     let limit = SignedDuration::try_from(Isolation::STUCK_AFTER).unwrap_or(SignedDuration::MAX);
     let long = |since: Timestamp| now.duration_since(since) > limit;
-    line.state == IsolationState::Failed && (all_failed || line.failing_since.is_some_and(long))
+    match line.state {
+        IsolationState::Failed => all_failed || line.failing_since.is_some_and(long),
+        IsolationState::Wanted => line.failing_since.is_some_and(long),
+        _ => false,
+    }
 }
 
 /// It is to be in service again: somebody wants it so, or its address is
@@ -213,7 +217,8 @@ mod tests {
         vec![
             line(0x8000, IsolationState::Failed, Some(DAY + 1)),
             line(0x8001, IsolationState::Failed, Some(DAY)),
-            line(0x8002, IsolationState::Wanted, Some(DAY + 1)),
+            line(0x8002, IsolationState::Wanted, Some(DAY)),
+            line(0x8003, IsolationState::Wanted, Some(DAY + 1)),
             line(0x9000, IsolationState::Isolated, None),
         ]
     }
@@ -225,21 +230,21 @@ mod tests {
 
     #[test]
     fn pages_that_fail_for_more_than_a_day_are_masked() {
-        assert_eq!(masked(&list(), "ro", false), "memmap=4K$0x8000000");
-        assert_eq!(masked(&list(), "ro", true), "memmap=8K$0x8000000");
+        assert_eq!(masked(&list(), "ro", false), "memmap=4K$0x8000000,4K$0x8003000");
+        assert_eq!(masked(&list(), "ro", true), "memmap=8K$0x8000000,4K$0x8003000");
         assert_eq!(masked(&[], "ro", true), "");
     }
 
     #[test]
     fn a_masked_page_stays_so_until_it_is_released_or_its_address_is_another_cell() {
         let line = "ro memmap=4K$0x9000000";
-        assert_eq!(masked(&list(), line, false), "memmap=4K$0x8000000,4K$0x9000000");
+        assert_eq!(masked(&list(), line, false), "memmap=4K$0x8000000,4K$0x8003000,4K$0x9000000");
         let mut released = list();
-        released[3].release = Some(bulkhead_core::model::Undo::NextBoot);
-        assert_eq!(masked(&released, line, false), "memmap=4K$0x8000000");
+        released[4].release = Some(bulkhead_core::model::Undo::NextBoot);
+        assert_eq!(masked(&released, line, false), "memmap=4K$0x8000000,4K$0x8003000");
         let mut stale = list();
-        stale[3].state = IsolationState::Stale;
-        assert_eq!(masked(&stale, line, false), "memmap=4K$0x8000000");
+        stale[4].state = IsolationState::Stale;
+        assert_eq!(masked(&stale, line, false), "memmap=4K$0x8000000,4K$0x8003000");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the API is told: read from memory, which is on disk when clients are
 //! served.
 
+use super::closings::Closings;
 use super::conflicts::Conflicts;
 use super::cycle::Cycle;
 use super::edac::EdacCheck;
@@ -12,11 +13,11 @@ use crate::api::views::{
     WatchdogView,
 };
 use crate::api::{ActRequest, Answer, ApiError, Backlog, Handler, Resolution, TargetKind, Ticket};
-use crate::event::{timestamp, wall, Event};
+use crate::event::{timestamp, wall};
 use crate::host::Root;
 use crate::monitor::{self, Monitor};
 use crate::state::{BootRow, Store};
-use bulkhead_core::model::{FaultState, IsolationState, Stamp, Target};
+use bulkhead_core::model::{IsolationState, Stamp, Target};
 use jiff::Timestamp;
 use std::ops::Bound;
 use uuid::Uuid;
@@ -26,6 +27,7 @@ pub struct Answers<'a> {
     pub cycle: &'a mut Cycle,
     pub store: &'a mut Store,
     pub requests: &'a mut Requests,
+    pub closings: &'a mut Closings,
     pub monitor: &'a Monitor,
     pub edac: &'a EdacCheck,
     pub kernel_pages: &'a mut KernelPages,
@@ -34,8 +36,6 @@ pub struct Answers<'a> {
     pub boots: &'a [BootRow],
     pub kernel: &'a str,
     pub started: Stamp,
-    /// Events that a call has stored, to be published after this turn.
-    pub stored: Vec<Event>,
     pub now: Stamp,
 }
 
@@ -140,21 +140,9 @@ impl Handler for Answers<'_> {
         Answer::Later
     }
 
-    fn resolve(&mut self, id: Uuid, word: Resolution) -> Result<FaultView, ApiError> {
-        let state = match word {
-            Resolution::Repaired => FaultState::Repaired,
-            Resolution::Replaced => FaultState::Replaced,
-            Resolution::Acquitted => FaultState::Acquitted,
-        };
-        let page_size = self.cycle.core.machine.page_size;
-        let fault = self.cycle.resolve(id, state, self.now).ok_or_else(|| no_fault(id))?;
-        let view = FaultView::of(fault, page_size);
-        // What is answered is on disk. If that fails, the loop's own commits
-        // say so and try again.
-        if let Ok(events) = self.cycle.core.books.commit(self.store) {
-            self.stored.extend(events);
-        }
-        Ok(view)
+    fn resolve(&mut self, ticket: Ticket, id: Uuid, word: Resolution) -> Answer {
+        self.closings.queue(ticket, id, word);
+        Answer::Later
     }
 
     fn boots(&mut self) -> Vec<BootView> {

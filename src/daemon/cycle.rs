@@ -7,9 +7,9 @@ use crate::event::{timestamp, Body, Event};
 use crate::state::{Attempt, EvidenceName};
 use bulkhead_core::analyze::{Analyzer, Rules};
 use bulkhead_core::cycle::{self, Books};
-use bulkhead_core::decide::{self, Decision, Order, Outcome, Plan, Policy};
+use bulkhead_core::decide::{self, Answer, Boot, Decision, Kept, Order, Outcome, Plan, Policy};
 use bulkhead_core::model::{
-    CpuId, Fault, FaultState, Group, IsolationState, KnownMemory, Machine, Pfn, Report, Source,
+    CpuId, FaultState, Group, Isolation, IsolationState, KnownMemory, Machine, Pfn, Report, Source,
     Stamp, Target, Time,
 };
 use uuid::Uuid;
@@ -17,6 +17,19 @@ use uuid::Uuid;
 /// Report lines kept of one drain. The first errors of a storm tell what it
 /// is; the rest is counted, and would only fill the disk.
 const MOST_REPORT_LINES: usize = 64;
+
+/// A fault that an admin closed.
+#[derive(Debug)]
+pub struct Resolved {
+    /// Which.
+    pub fault: Uuid,
+    /// What is on its way back into service.
+    pub given: Vec<Target>,
+    /// What stays out of it.
+    pub kept: Vec<Kept>,
+    /// Open faults of a part that was replaced.
+    pub same_part: Vec<Uuid>,
+}
 
 /// The cycle, with what is to be logged, saved and answered of it.
 pub struct Cycle {
@@ -34,14 +47,16 @@ impl Cycle {
     }
 
     /// Compares what should be with what is, after a start.
-    pub fn start(&mut self, same_boot: bool, now: Stamp) {
+    pub fn start(&mut self, boot: Boot, now: Stamp) {
         let Cycle { core: cycle::Cycle { books, machine, .. }, .. } = self;
+        let same_boot = boot != Boot::New;
         let here = books.faults.values().filter(|fault| fault.is_of(machine, same_boot));
         let groups: Vec<Group> = here.filter_map(|f| Group::of(f, machine.page_size)).collect();
         for group in groups {
             self.core.books.put_group(group);
         }
-        self.core.start(same_boot, now);
+        self.core.start(boot, now);
+        self.core.books.boot.restored = self.core.restoring().is_none();
         // The kernel may have taken pages while nobody looked.
         let watched: Vec<Pfn> = self.core.analyzer.watched_pages().collect();
         for pfn in watched {
@@ -104,23 +119,43 @@ impl Cycle {
 
     /// act answered. For CPUs, call [`Cycle::set_machine`] before.
     pub fn outcome(&mut self, outcome: &Outcome, now: Stamp) {
+        if let Order::Restore(..) = &outcome.order {
+            self.restored(outcome);
+        }
         let target = match &outcome.order {
-            Order::Inspect(_) => None,
+            Order::Inspect(_) | Order::Restore(..) => None,
             order => {
                 let cpu = order.cpus().first().map(|cpu| Target::Cpu(*cpu));
                 order.page().map(Target::Page).or(cpu)
             }
         };
         if let Some(target) = target {
-            self.core.books.attempted(Attempt {
-                fault: self.core.books.ledger.get(&target).and_then(|line| line.fault),
-                target,
-                time: outcome.time,
-                asked: outcome.asked.clone(),
-                answered: outcome.answered.clone(),
-            });
+            self.attempted(target, outcome.time, &outcome.asked, &outcome.answered);
+        }
+        if let (Order::PutBack(..), false) = (&outcome.order, outcome.answer == Answer::On) {
+            tracing::warn!("not all tasks have their CPUs back: {}", outcome.answered);
         }
         self.core.answered(outcome, now);
+        self.core.books.boot.restored = self.core.restoring().is_none();
+    }
+
+    /// Of many pages taken again after a boot only those are kept that did not
+    /// come off: the others have the attempt that took them first.
+    fn restored(&mut self, outcome: &Outcome) {
+        for apart in &outcome.apart {
+            let target = Target::Page(apart.pfn);
+            self.attempted(target, outcome.time, &apart.asked, &apart.answered);
+        }
+    }
+
+    fn attempted(&mut self, target: Target, time: Stamp, asked: &str, answered: &str) {
+        self.core.books.attempted(Attempt {
+            fault: self.core.books.ledger.get(&target).and_then(|line| line.fault),
+            target,
+            time,
+            asked: asked.to_owned(),
+            answered: answered.to_owned(),
+        });
     }
 
     /// Somebody, perhaps we, brought a CPU on or off line.
@@ -140,17 +175,22 @@ impl Cycle {
         self.core.next_due()
     }
 
-    /// An admin wants `target` taken. With `dry_run` only the plan is made.
+    /// An admin wants `target` taken, with what its survey came to, if it was
+    /// made. With `dry_run` only the plan is made, and the survey.
     pub fn isolate(
         &mut self,
         target: Target,
         reason: Option<&str>,
+        surveyed: Option<&Outcome>,
         dry_run: bool,
         now: Stamp,
     ) -> Result<Plan, decide::Refusal> {
         let ctx = self.core.context(now);
-        let plan = decide::isolate(&ctx, target, reason)?;
-        if !dry_run {
+        let plan = match surveyed {
+            None => decide::isolate(&ctx, target, reason)?,
+            Some(outcome) => decide::isolate_surveyed(&ctx, target, reason, outcome)?,
+        };
+        if !dry_run || plan.orders.iter().any(|order| matches!(order, Order::Survey(_))) {
             self.core.enter(plan.clone(), now);
         }
         Ok(plan)
@@ -171,17 +211,26 @@ impl Cycle {
         Ok(plan)
     }
 
-    /// An admin closes a fault. `None` if there is no such fault.
-    pub fn resolve(&mut self, id: Uuid, state: FaultState, now: Stamp) -> Option<&Fault> {
+    /// An admin closes a fault as what `state` says. `None` if there is no such
+    /// fault.
+    pub fn resolve(&mut self, id: Uuid, state: FaultState, now: Stamp) -> Option<Resolved> {
         let mut fault = self.core.books.faults.get(&id)?.clone();
         fault.state = state;
-        self.core.analyzer.closed(&fault);
         self.core.books.happened(self.core.books.fault_event(&fault, "An admin closed it.", now));
-        self.core.books.put_fault(fault);
-        let ctx = self.core.context(now);
-        let plan = decide::closed(&ctx, id);
-        self.core.enter(plan, now);
-        self.core.books.faults.get(&id)
+        self.core.books.put_fault(fault.clone());
+        self.core.analyzer.closed(&fault, &self.core.machine);
+        let open = || self.core.books.faults.values().filter(|fault| fault.is_open());
+        let closing = decide::closed(&self.core.context(now), &fault, open());
+        let same_part = match state {
+            FaultState::Replaced => {
+                self.core.analyzer.on_the_same_part(&fault, open(), &self.core.machine)
+            }
+            _ => Vec::new(),
+        };
+        let same_part = same_part.into_iter().map(|fault| fault.id).collect();
+        self.core.enter(closing.plan, now);
+        self.reported(now);
+        Some(Resolved { fault: id, given: closing.given, kept: closing.kept, same_part })
     }
 
     /// The configuration changed.
@@ -233,9 +282,16 @@ impl Cycle {
         self.core.books.happened(Event { time: timestamp(now.wall), body });
     }
 
-    /// Pages that are known to be out of service.
+    /// Pages that are listed as taken out of the running kernel's service: those
+    /// that it was booted without are not.
     pub fn pages_out(&self) -> usize {
-        self.core.books.ledger.count(false, IsolationState::Isolated)
+        let ledger = &self.core.books.ledger;
+        let is_out = |line: &&Isolation| line.state == IsolationState::Isolated;
+        let masked = self.core.machine.masked.iter().map(|range| {
+            let range = Target::Page(range.start)..Target::Page(range.end);
+            ledger.lines().range(range).map(|(_, line)| line).filter(is_out).count()
+        });
+        ledger.count(false, IsolationState::Isolated).saturating_sub(masked.sum())
     }
 
     /// Figures for `status`.
@@ -259,5 +315,7 @@ impl Cycle {
     }
 }
 
+#[cfg(test)]
+mod guard_tests;
 #[cfg(test)]
 mod tests;

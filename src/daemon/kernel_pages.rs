@@ -19,6 +19,7 @@ pub struct KernelPages {
     log: Option<KernelLog>,
     not_before: Time,
     more: bool,
+    missed: bool,
     search: Search,
     /// What the kernel had out of service at the last search, in bytes: it may
     /// count what the page flags do not show, and is searched once for it.
@@ -41,12 +42,12 @@ impl KernelPages {
         });
         let search = Search::new(root.clone());
         // There may be something from before we started.
-        KernelPages { root, more: log.is_some(), log, not_before: Time(0), search, searched_at: 0 }
+        let (more, missed) = (log.is_some(), false);
+        KernelPages { root, log, not_before: Time(0), more, missed, search, searched_at: 0 }
     }
 
-    /// Pages to be looked at. `ready`: a descriptor was readable; `listed`: so
-    /// many pages are known to be out of service.
-    pub fn take(&mut self, ready: bool, listed: usize, size: PageSize, now: Time) -> Vec<Pfn> {
+    /// Pages to be looked at. `ready`: a descriptor was readable.
+    pub fn take(&mut self, ready: bool, now: Time) -> Vec<Pfn> {
         let mut pages = self.search.found();
         self.more |= ready;
         if !self.more || now < self.not_before {
@@ -63,7 +64,7 @@ impl KernelPages {
                         "{} lines of the kernel log were overwritten before they were read",
                         heard.missed
                     );
-                    self.compare(listed, size);
+                    self.missed = true;
                 }
             }
             Some(Err(error)) => {
@@ -73,6 +74,12 @@ impl KernelPages {
             None => {}
         }
         pages
+    }
+
+    /// Lines were overwritten before they were read, since the last call:
+    /// [`KernelPages::compare`] makes up for them.
+    pub fn has_missed(&mut self) -> bool {
+        std::mem::take(&mut self.missed)
     }
 
     /// Searches all memory, beside the loop, when the kernel has more out of

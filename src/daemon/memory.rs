@@ -31,6 +31,8 @@ pub struct Memory {
     memory: Option<MemoryConfig>,
     figures: FaultFigures,
     unsaved: Unsaved,
+    /// Lines that the store has as isolated, and the ledger as not there yet.
+    restoring: BTreeSet<Target>,
     dropped: u64,
     /// To be told once the memory is on disk.
     told: Vec<Decision>,
@@ -92,6 +94,7 @@ impl Memory {
             memory: None,
             figures: FaultFigures::default(),
             unsaved: Unsaved::default(),
+            restoring: BTreeSet::new(),
             dropped: 0,
             told: Vec::new(),
             page_size,
@@ -224,6 +227,7 @@ impl Memory {
     /// Everything must be written again: the store is a new one.
     pub fn mark_all(&mut self) {
         self.unsaved.isolations.extend(self.ledger.values().map(|line| line.target));
+        self.restoring.clear();
         self.unsaved.isolations.extend(self.ledger.aside().map(|line| line.target));
         self.unsaved.faults.extend(self.faults.keys());
         self.unsaved.counts = true;
@@ -273,7 +277,23 @@ impl Books for Memory {
 
     fn put(&mut self, line: Isolation) {
         self.unsaved.isolations.insert(line.target);
+        self.restoring.remove(&line.target);
         self.ledger.insert(line);
+    }
+
+    fn restoring(&mut self, line: Isolation) {
+        if line.is_restoring() {
+            self.restoring.insert(line.target);
+        } else if !self.restoring.remove(&line.target) {
+            // It was written on its way, and the store is to know how it ended.
+            self.unsaved.isolations.insert(line.target);
+        }
+        self.ledger.insert(line);
+    }
+
+    fn forget(&mut self, target: Target) {
+        self.unsaved.isolations.insert(target);
+        self.ledger.remove(&target);
     }
 
     /// It follows from the fault, and is not saved by itself.

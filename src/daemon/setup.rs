@@ -1,5 +1,6 @@
 //! Start-up: everything that must be there before the first turn.
 
+use super::closings::Closings;
 use super::conflicts::Conflicts;
 use super::cycle::Cycle;
 use super::dimms::LateDimms;
@@ -8,6 +9,7 @@ use super::kernel_pages::KernelPages;
 use super::last_boot;
 use super::memory::Memory;
 use super::pace::Pace;
+use super::progress::Progress;
 use super::requests::Requests;
 use super::{Daemon, Options};
 use crate::act::Actor;
@@ -21,7 +23,7 @@ use crate::monitor::{Choice, Monitor, State};
 use crate::state::{BootRow, EvidenceName, Saved, Store};
 use anyhow::Context as _;
 use bulkhead_core::analyze::{over_a_boot, Analyzer, EvidenceKey, Remembered, Rules};
-use bulkhead_core::decide::Policy;
+use bulkhead_core::decide::{Boot, Policy};
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{KnownMemory, Machine, MemoryConfigId, Stamp};
 use serde::de::DeserializeOwned;
@@ -49,7 +51,9 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         tracing::warn!("{note}");
     }
     let anchor = saved
-        .anchor
+        .boot
+        .as_ref()
+        .map(|boot| boot.anchor)
         .unwrap_or_else(|| Anchor::of_new_boot(clock::boottime(), clock::wall(), saved.last));
     let now = clock::now(anchor);
     let machine = machine(&root, &saved)?;
@@ -66,7 +70,11 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         .context("open the sources")?;
     let edac = EdacCheck::new(&root, saved.cursors.get(EdacCheck::key()).cloned());
 
-    let same_boot = saved.same_boot;
+    let boot_is = match &saved.boot {
+        None => Boot::New,
+        Some(boot) if !boot.restored => Boot::Unfinished,
+        Some(_) => Boot::Same,
+    };
     let boots = std::mem::take(&mut saved.boots);
     let mut analyzer = Analyzer::new(Rules::from(&policy));
     let forgotten = restore(&mut analyzer, &mut saved, &machine);
@@ -78,9 +86,6 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     let mut cycle = Cycle::new(memory, policy, machine, analyzer);
     cycle.save_machine();
     cycle.boot_event("bulkheadd started", now);
-    if !same_boot {
-        last_boot::learn(&mut cycle, &root, &saved, &boots, now);
-    }
     for note in notes {
         cycle.config_event(&note.to_string(), now);
     }
@@ -90,10 +95,12 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     if memory_known.now.id() == cycle.core.machine.memory {
         cycle.core.books.memory_config(memory_known.now.clone());
     }
-    if !same_boot {
+    if boot_is == Boot::New {
         cycle.rehome(&memory_known, now);
+        last_boot::learn(&mut cycle, &root, &saved, &boots, now);
     }
-    cycle.start(same_boot, now);
+    let progress = Progress::begun(clock::now(anchor).at);
+    cycle.start(boot_is, now);
     let mut kernel_pages = KernelPages::new(root.clone(), options.root.is_none());
     kernel_pages.compare(cycle.pages_out(), cycle.core.machine.page_size);
     tell_sources(&mut cycle, &monitor, now);
@@ -117,6 +124,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         uevents,
         cycle,
         requests: Requests::default(),
+        closings: Closings::default(),
         edac,
         late_dimms: LateDimms::default(),
         kernel_pages,
@@ -126,6 +134,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         more: false,
         commit_again: None,
         keep_alive: keep_alive(now),
+        progress,
     })
 }
 
@@ -163,7 +172,7 @@ fn restore(analyzer: &mut Analyzer, saved: &mut Saved, machine: &Machine) -> Vec
         let Some(value) = parsed::<Remembered>("evidence", &value) else { continue };
         let memory = key.is_memory().then_some(machine.memory);
         let value = match memory {
-            _ if saved.same_boot => Some(value),
+            _ if saved.boot.is_some() => Some(value),
             Some(memory) => (memory != MemoryConfigId::default()).then_some(value),
             None => over_a_boot(&key, value, before.as_ref(), machine),
         };
@@ -172,7 +181,7 @@ fn restore(analyzer: &mut Analyzer, saved: &mut Saved, machine: &Machine) -> Vec
             None => forgotten.push(EvidenceName { memory, key: text }),
         }
     }
-    let here = saved.faults.iter().filter(|fault| fault.is_of(machine, saved.same_boot));
+    let here = saved.faults.iter().filter(|fault| fault.is_of(machine, saved.boot.is_some()));
     analyzer.restore(rows.into_iter(), here, machine);
     forgotten
 }
@@ -186,7 +195,7 @@ fn parsed<T: DeserializeOwned>(what: &str, json: &str) -> Option<T> {
 fn boot(boot_id: String, anchor: Anchor, now: Stamp) -> BootRow {
     let up = i64::try_from(clock::boottime()).unwrap_or(i64::MAX);
     let started = bulkhead_core::model::Wall(now.wall.0.saturating_sub(up));
-    BootRow { boot_id, started, anchor, last: now }
+    BootRow { boot_id, started, anchor, last: now, restored: false }
 }
 
 /// What each source is like from the start: a failed one must not be found out

@@ -86,13 +86,52 @@ impl PageFlags {
     /// The flags of a page, if the kernel knows one.
     fn word(&self, pfn: Pfn) -> Result<Option<u64>, HostError> {
         let mut word = [0; 8];
+        let words = self.read(pfn, &mut word)?;
+        Ok(words.first().copied().filter(|word| !has(*word, KPF_NOPAGE)))
+    }
+
+    /// [`PageFlags::is_poisoned`] of many pages, in ascending order: those that
+    /// lie close together in one read.
+    ///
+    /// # Errors
+    /// Per page, when the file cannot be read there.
+    pub fn are_poisoned(&self, pages: &[Pfn]) -> Vec<Result<Option<bool>, HostError>> {
+        let close = |a: &Pfn, b: &Pfn| b.0.checked_sub(a.0).is_some_and(|gap| gap <= CLOSE);
+        let mut buffer = Vec::new();
+        let mut answers = Vec::with_capacity(pages.len());
+        for run in pages.chunk_by(close).flat_map(|run| run.chunks(MOST_AT_ONCE)) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+            // At most MOST_AT_ONCE pages, each CLOSE to the next.
+            let frames = usize::try_from(last.0 - first.0 + 1).unwrap_or(1);
+            buffer.resize(frames.saturating_mul(8), 0);
+            let words = self.read(*first, &mut buffer);
+            answers.extend(run.iter().map(|pfn| match &words {
+                Ok(words) => {
+                    let at = usize::try_from(pfn.0 - first.0).unwrap_or(usize::MAX);
+                    Ok(words.get(at).and_then(|word| is_poisoned(*word)))
+                }
+                Err(error) => Err(HostError {
+                    operation: error.operation,
+                    path: error.path.clone(),
+                    cause: copy(&error.cause),
+                }),
+            }));
+        }
+        answers
+    }
+
+    /// The words of `first` and the frames after it, as far as there are any
+    /// and `buffer` goes.
+    fn read(&self, first: Pfn, buffer: &mut [u8]) -> Result<Vec<u64>, HostError> {
         // The kernel's file offset is signed.
-        let Some(offset) = pfn.0.checked_mul(8).filter(|o| i64::try_from(*o).is_ok()) else {
-            return Ok(None);
+        let Some(offset) = first.0.checked_mul(8).filter(|o| i64::try_from(*o).is_ok()) else {
+            return Ok(Vec::new());
         };
-        match self.file.read_at(&mut word, offset) {
-            Ok(8) => Ok(present(word)),
-            Ok(_) => Ok(None),
+        match self.file.read_at(buffer, offset) {
+            Ok(read) => {
+                let words = buffer.get(..read).unwrap_or_default().chunks_exact(8);
+                Ok(words.filter_map(|w| w.try_into().ok()).map(u64::from_ne_bytes).collect())
+            }
             Err(cause) => Err(self.cannot_read(cause)),
         }
     }
@@ -134,6 +173,23 @@ fn present(word: [u8; 8]) -> Option<u64> {
     (!has(word, KPF_NOPAGE)).then_some(word)
 }
 
+/// Frames between two pages that are read over rather than skipped: the kernel
+/// makes up a frame's word in less than a system call takes.
+const CLOSE: u64 = 16;
+
+/// Pages of one read at most, which bounds what is read to 32 KiB.
+const MOST_AT_ONCE: usize = 256;
+
+/// `None` where there is no page.
+fn is_poisoned(word: u64) -> Option<bool> {
+    (!has(word, KPF_NOPAGE)).then_some(has(word, KPF_HWPOISON))
+}
+
+/// An [`io::Error`] is not `Clone`; one of the kernel's is its number.
+fn copy(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}
+
 fn has(word: u64, bit: u32) -> bool {
     word & (1 << bit) != 0
 }
@@ -165,6 +221,22 @@ mod tests {
         let (_dir, flags) = flags(&[0, 1 << 20]);
         for none in [1, 2, 1 << 40, i64::MAX as u64 / 8 + 1, u64::MAX] {
             assert_eq!(flags.is_poisoned(Pfn(none)).unwrap(), None, "{none:#x}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn many_are_read_as_each_by_itself(
+            words in proptest::collection::vec(proptest::prelude::any::<u64>(), 0..700),
+            pages in proptest::collection::btree_set(0u64..900, 0..400),
+        ) {
+            let (_dir, flags) = flags(&words);
+            let pages: Vec<Pfn> = pages.into_iter().map(Pfn).collect();
+            let together = flags.are_poisoned(&pages);
+            proptest::prop_assert_eq!(together.len(), pages.len());
+            for (pfn, answer) in pages.iter().zip(together) {
+                proptest::prop_assert_eq!(answer.unwrap(), flags.is_poisoned(*pfn).unwrap());
+            }
         }
     }
 

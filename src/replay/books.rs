@@ -175,6 +175,15 @@ impl Books for ReplayBooks<'_> {
         self.ledger.insert(line);
     }
 
+    /// No host of a replay is rebooted, so none comes here.
+    fn restoring(&mut self, line: Isolation) {
+        self.put(line);
+    }
+
+    fn forget(&mut self, target: Target) {
+        self.ledger.remove(&target);
+    }
+
     fn put_group(&mut self, group: Group) {
         self.changed = true;
         self.ledger.put_group(group);

@@ -154,7 +154,12 @@ impl<'w> Simulation<'w> {
             for order in orders {
                 let answer = self.answer(&order);
                 let (asked, answered) = (String::new(), String::new());
-                let outcome = Outcome { order, answer, time: self.clock, asked, answered };
+                // Of the host that a log is of, nobody knows what was bound to which CPU.
+                let survey = Some(Box::default());
+                let (left_off, apart) = (Vec::new(), Vec::new());
+                let time = self.clock;
+                let outcome =
+                    Outcome { order, answer, time, asked, answered, survey, left_off, apart };
                 self.cycle.answered(&outcome, self.clock);
             }
         }
@@ -174,6 +179,12 @@ impl<'w> Simulation<'w> {
                 }
                 None => Answer::Off,
             },
+            Order::Restore(pages, _) => {
+                for page in pages {
+                    self.off.entry(*page).or_insert(self.clock.at);
+                }
+                Answer::Off
+            }
             Order::Inspect(page) if self.off.contains_key(page) => Answer::Off,
             Order::Inspect(_) => Answer::On,
             Order::Unpoison(page) => {
@@ -188,6 +199,7 @@ impl<'w> Simulation<'w> {
                 self.set_online(cpus, true);
                 Answer::On
             }
+            Order::Survey(_) | Order::PutBack(..) => Answer::On,
         }
     }
 

@@ -75,6 +75,14 @@ pub struct BootRow {
     pub anchor: Anchor,
     /// The last moment recorded in it.
     pub last: Stamp,
+    /// What earlier boots had out of service was all tried in it. Of a row from
+    /// before this was kept nothing was to be tried.
+    #[serde(default = "yes")]
+    pub restored: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Under which name evidence is kept.
@@ -104,16 +112,14 @@ pub struct Saved {
     /// Of this boot, and of any boot what is of files or of earlier boots (see
     /// [`FILE_CURSOR`], [`LAST_BOOT_CURSOR`]).
     pub cursors: HashMap<String, String>,
-    /// Of this boot, when it was seen before.
-    pub anchor: Option<Anchor>,
     /// The last moment recorded, in whichever boot.
     pub last: Option<Time>,
     /// The machine as JSON, as last committed in this boot.
     pub machine: Option<String>,
     /// The machine as JSON, as last committed in the boot before this one.
     pub machine_before: Option<String>,
-    /// This boot was seen before.
-    pub same_boot: bool,
+    /// The row of this boot, when it was seen before.
+    pub boot: Option<BootRow>,
     /// Boots known, oldest first.
     pub boots: Vec<BootRow>,
     /// What could not be read, and was left alone.

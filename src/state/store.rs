@@ -98,9 +98,7 @@ impl Store {
 fn load(db: &Connection, boot_id: &str, saved: &mut Saved) -> rusqlite::Result<()> {
     let notes = &mut saved.notes;
     saved.boots = rows(db, "boot", "SELECT body FROM boot ORDER BY seq", &[], parse, notes)?;
-    let this = saved.boots.iter().find(|boot| boot.boot_id == boot_id);
-    saved.anchor = this.map(|boot| boot.anchor);
-    saved.same_boot = this.is_some();
+    saved.boot = saved.boots.iter().find(|boot| boot.boot_id == boot_id).cloned();
     saved.last = saved.boots.iter().map(|boot| boot.last.at).max();
 
     let sql = "SELECT body, target FROM isolation";

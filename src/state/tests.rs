@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 fn boot(id: &str, now: u64) -> BootRow {
     let last = Stamp { at: Time(now), wall: Wall(now as i64) };
-    BootRow { boot_id: id.into(), started: Wall(0), anchor: Anchor(7), last }
+    BootRow { boot_id: id.into(), started: Wall(0), anchor: Anchor(7), last, restored: true }
 }
 
 fn event(n: i64) -> Event {
@@ -41,8 +41,10 @@ fn isolation(target: Target, state: IsolationState, since: u64) -> Isolation {
         asked: None,
         ue: None,
         together: vec![],
+        bound: vec![],
         urgency: Urgency::default(),
         home: Home::Unknown,
+        restores: false,
         unreadable: false,
     }
 }
@@ -160,12 +162,11 @@ fn what_was_committed_is_there_after_a_restart() {
         evidence: vec![("page:1".into(), "[1]".into())],
         counts: vec![count],
         cursors: [("bpf:generation".into(), "4".into())].into(),
-        anchor: Some(Anchor(7)),
         last: Some(Time(200)),
         memory: vec![(config("a").id(), config("a"))],
         machine: Some("{}".into()),
         machine_before: None,
-        same_boot: true,
+        boot: Some(later.clone()),
         boots: vec![later],
         notes: vec![],
     };
@@ -191,7 +192,7 @@ fn another_boot_keeps_isolations_and_file_places_but_not_the_counts_of_the_kerne
     };
     store.commit(&change).unwrap();
     let saved = store.load("b").unwrap();
-    assert_eq!((saved.same_boot, saved.anchor, saved.machine), (false, None, None));
+    assert_eq!((saved.boot, saved.machine), (None, None));
     assert_eq!(saved.machine_before.as_deref(), Some("{}"));
     assert_eq!((saved.ledger.len(), saved.counts.len()), (1, 0));
     let lasting = [("file:/a".into(), "2".into()), ("last-boot:seen".into(), "3".into())];
@@ -621,9 +622,10 @@ prop_compose! {
         ),
     ) -> Isolation {
         Isolation {
+            bound: Vec::new(),
             target, state, by, since, taken, why, fault, release, next_try, failures,
             failing_since: next_try, asked, ue, together, urgency: Urgency { severity: Severity::Major, seen },
-            home: Home::Unknown, unreadable: false,
+            home: Home::Unknown, unreadable: false, restores: seen,
         }
     }
 }

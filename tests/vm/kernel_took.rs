@@ -12,6 +12,7 @@ on_each_kernel!(
     a_page_taken_while_the_daemon_was_down_is_listed_at_its_start,
     a_page_that_only_the_kernel_log_names_is_listed,
     a_page_that_the_kernel_log_forgot_is_found,
+    what_a_flooded_kernel_log_lost_is_searched_for,
     a_rasdaemon_that_isolates_is_named,
 );
 
@@ -80,6 +81,7 @@ fn a_collector_that_is_switched_off_is_no_conflict(machine: Machine) -> Result<(
         "cec",
         "others",
         "edac",
+        "memory-config",
     ] {
         let line = doctor(&vm, check)?;
         ensure!(line["result"] == "ok", "{line}");
@@ -147,6 +149,24 @@ fn a_page_that_the_kernel_log_forgot_is_found(machine: Machine) -> Result<()> {
     let again = start_late(&vm)?;
     ensure!(again.list()?.len() == 3, "{:?}", again.list()?);
     ensure!(again.log()?.matches("searching for").count() == 1, "{}", again.log()?);
+    Ok(())
+}
+
+fn what_a_flooded_kernel_log_lost_is_searched_for(machine: Machine) -> Result<()> {
+    let vm = machine.arg("ras=cec_disable").arg("printk.devkmsg=on").boot()?;
+    let it = start_late(&vm)?;
+    let page = vm.find_pages("buddy", 1)?[0];
+    vm.run("kill -STOP $(pidof bulkheadd)")?;
+    // No line tells of it, and if one did it would be gone.
+    vm.soft_offline(page)?;
+    vm.run(
+        "i=0; while [ $i -lt 4000 ]; do echo \"<7>$i $(printf %0200d 0)\"; i=$((i + 1)); done \
+         > /dev/kmsg",
+    )?;
+    vm.run("kill -CONT $(pidof bulkheadd)")?;
+    let line = it.wait_page(page, "isolated")?;
+    ensure!(line["by"] == "kernel", "{line}");
+    ensure!(it.log()?.contains("overwritten before they were read"), "{}", it.log()?);
     Ok(())
 }
 

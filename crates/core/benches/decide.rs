@@ -52,11 +52,14 @@ impl Host {
         plan.record(&mut self.ledger);
         for order in plan.orders {
             let outcome = Outcome {
+                survey: None,
+                left_off: Vec::new(),
                 order,
                 answer: Answer::Off,
                 time: self.now,
                 asked: String::new(),
                 answered: String::new(),
+                apart: Vec::new(),
             };
             answered(&self.ctx(), &outcome).record(&mut self.ledger);
         }

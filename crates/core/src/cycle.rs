@@ -4,11 +4,12 @@
 //! are kept by whoever drives the cycle, in [`Books`]: the daemon's go to disk,
 //! those of a replay into a summary.
 
-use crate::analyze::{self, Analyzer, FaultUpdate, Finding, Observed};
-use crate::decide::{self, Checks, Context, Decision, FaultNote, Order, Outcome, Plan, Policy};
+use crate::analyze::{self, Analyzer, FaultUpdate, Finding, Observed, Rules};
+use crate::decide::{self, Boot, Checks, Context, Decision, FaultNote, Order, Outcome, Plan};
+use crate::decide::{Policy, Restoring};
 use crate::model::{
-    Fault, Group, Isolation, IsolationState, Ledger, Machine, Pfn, Record, Report, Stamp, Target,
-    Time,
+    Fault, Group, Isolation, IsolationState, Ledger, Machine, MemoryConfigId, Pfn, Record, Report,
+    Stamp, Target, Time,
 };
 use uuid::Uuid;
 
@@ -22,6 +23,13 @@ pub trait Books {
 
     /// Inserts or replaces a line.
     fn put(&mut self, line: Isolation);
+
+    /// Inserts or replaces a line whose saved form stands: as isolated before
+    /// the reboot, and the line shows how far the restoring of it has come.
+    fn restoring(&mut self, line: Isolation);
+
+    /// Forgets a line.
+    fn forget(&mut self, target: Target);
 
     /// Inserts, replaces, or ends the group of a fault.
     fn put_group(&mut self, group: Group);
@@ -56,20 +64,22 @@ pub struct Cycle<B> {
     pub analyzer: Analyzer,
     checks: Checks,
     orders: Vec<Order>,
+    restoring: Option<Restoring>,
 }
 
 impl<B: Books> Cycle<B> {
     /// Goes on from what `books` and `analyzer` know.
     pub fn new(books: B, policy: Policy, machine: Machine, analyzer: Analyzer) -> Cycle<B> {
         let (checks, orders) = (Checks::default(), Vec::new());
-        Cycle { books, policy, machine, analyzer, checks, orders }
+        Cycle { books, policy, machine, analyzer, checks, orders, restoring: None }
     }
 
     /// Compares what should be with what is, after a start.
-    pub fn start(&mut self, same_boot: bool, now: Stamp) {
+    pub fn start(&mut self, boot: Boot, now: Stamp) {
         let Cycle { books, policy, machine, checks, .. } = self;
         let ctx = Context { policy, machine, ledger: books.ledger(), now };
-        let plan = decide::start(&ctx, checks, same_boot);
+        let plan = decide::start(&ctx, checks, boot);
+        self.restoring = if boot == Boot::Same { None } else { Restoring::of(&plan.orders) };
         self.enter(plan, now);
     }
 
@@ -95,24 +105,16 @@ impl<B: Books> Cycle<B> {
         }
     }
 
-    /// The memory changed since `pfn` was isolated, and `report` may tell that
-    /// it still is the same cells.
-    fn confirm(&mut self, pfn: Pfn, report: &Report, now: Stamp) {
-        let ledger = self.books.ledger();
-        let stale = ledger.get(&Target::Page(pfn)).filter(|l| l.state == IsolationState::Stale);
-        let Some(fault) = stale.and_then(|line| self.books.fault(line.fault?)) else { return };
-        if fault.is_open() && analyze::is_where_it_was(fault, report, &self.machine) {
-            let plan = decide::confirmed(&self.context(now), pfn);
-            self.enter(plan, now);
-        }
-    }
-
     /// The boot before this one ended by what `report` tells, on `then`: the
     /// machine as it was. Call it before [`Cycle::start`]. Answers what could
     /// not be used of it, and why.
     pub fn ended_by(&mut self, report: &Report, then: &Machine, now: Stamp) -> Option<String> {
-        let Observed { findings, updated, page, undecodable, .. } =
-            self.analyzer.observe(report, then);
+        // Of other memory it is a fault, and no evidence against what is there now.
+        let mut elsewhere = Analyzer::with_capacity(Rules::from(&self.policy), 1);
+        let is_here =
+            then.memory == self.machine.memory && then.memory != MemoryConfigId::default();
+        let analyzer = if is_here { &mut self.analyzer } else { &mut elsewhere };
+        let Observed { findings, updated, page, undecodable, .. } = analyzer.observe(report, then);
         for update in updated {
             self.updated(update, now);
         }
@@ -126,6 +128,18 @@ impl<B: Books> Cycle<B> {
             self.found(finding, now);
         }
         undecodable
+    }
+
+    /// The memory changed since `pfn` was isolated, and `report` may tell that
+    /// it still is the same cells.
+    fn confirm(&mut self, pfn: Pfn, report: &Report, now: Stamp) {
+        let ledger = self.books.ledger();
+        let stale = ledger.get(&Target::Page(pfn)).filter(|l| l.state == IsolationState::Stale);
+        let Some(fault) = stale.and_then(|line| self.books.fault(line.fault?)) else { return };
+        if fault.is_open() && analyze::is_where_it_was(fault, report, &self.machine) {
+            let plan = decide::confirmed(&self.context(now), pfn);
+            self.enter(plan, now);
+        }
     }
 
     /// A fault fired.
@@ -154,6 +168,15 @@ impl<B: Books> Cycle<B> {
     pub fn answered(&mut self, outcome: &Outcome, now: Stamp) {
         let plan = decide::answered(&self.context(now), outcome);
         self.enter(plan, now);
+        if let Some(done) = self.restoring.take_if(|restoring| restoring.answered(outcome)) {
+            self.enter(decide::restored(&done), now);
+        }
+    }
+
+    /// How far the restoring of what earlier boots had out of service has come;
+    /// `None` when all of it was tried.
+    pub fn restoring(&self) -> Option<&Restoring> {
+        self.restoring.as_ref()
     }
 
     /// Does what is due now, or has found room.
@@ -181,6 +204,12 @@ impl<B: Books> Cycle<B> {
     /// Enters a plan into the books: lines first, then what becomes of the
     /// faults, then what is told.
     pub fn enter(&mut self, plan: Plan, now: Stamp) {
+        for target in plan.gone {
+            self.books.forget(target);
+        }
+        for line in plan.restoring {
+            self.books.restoring(line);
+        }
         for line in plan.isolations {
             let before = self.books.ledger().get(&line.target).map(|old| old.state);
             let is_gone = self.machine.has(line.home) == Some(false);

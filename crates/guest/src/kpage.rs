@@ -1,8 +1,9 @@
 //! What the kernel says of a page of memory.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
+use std::time::Instant;
 
 use anyhow::{bail, ensure, Context, Result};
 
@@ -116,6 +117,32 @@ fn flags_from(first: u64) -> Result<Vec<u64>> {
             entries.map(|e| e.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))),
         );
     }
+}
+
+/// Soft-offlines pages as a plain loop does: write an address, read its flags.
+pub fn take() -> Result<()> {
+    let text = io::read_to_string(io::stdin()).context("addresses")?;
+    let address = |line: &str| {
+        let digits = line.strip_prefix("0x").unwrap_or(line);
+        u64::from_str_radix(digits, 16).with_context(|| format!("{line:?} is no address"))
+    };
+    let addresses: Vec<u64> = text.lines().map(address).collect::<Result<_>>()?;
+    let start = Instant::now();
+    let mut order = File::options()
+        .write(true)
+        .open("/sys/devices/system/memory/soft_offline_page")
+        .context("soft_offline_page")?;
+    let flags = File::open("/proc/kpageflags").context("/proc/kpageflags")?;
+    let mut off = 0;
+    for address in &addresses {
+        // What does not come off shows when it is read back.
+        let _ = order.write_all(format!("{address:#x}").as_bytes());
+        let mut entry = [0; 8];
+        flags.read_exact_at(&mut entry, address / PAGE_SIZE * 8)?;
+        off += usize::from(u64::from_le_bytes(entry) >> 19 & 1 == 1);
+    }
+    println!("{:.3} {off}", start.elapsed().as_secs_f64());
+    Ok(())
 }
 
 fn read_entry(path: &str, index: u64) -> Result<u64> {

@@ -1,6 +1,7 @@
 //! The one program that runs inside the virtual machines of the tests, besides what is tested and busybox.
 
 mod agent;
+mod bind;
 mod caps;
 mod debian;
 mod hold;
@@ -19,10 +20,13 @@ usage: bulkhead-guest hold-page [--huge] [--pages N]   hold pages, print where t
        bulkhead-guest hold-page --piped                the same with one page that cannot be moved; SIGUSR2: now it can
        bulkhead-guest page-flags ADDR...               what /proc/kpageflags says of pages
        bulkhead-guest find-pages FLAG N                addresses of N pages with a flag, such as buddy or pgtable
+       bulkhead-guest take-pages                       soft-offline the pages whose addresses stand on stdin, one
+                                                       after the other, read each back, and print the seconds
        bulkhead-guest poisoned                         addresses of all pages that are out of service
        bulkhead-guest mce-bank CPU BANK                the status register of a machine-check bank
        bulkhead-guest journal                          print what is sent to the journal, a field to a line
        bulkhead-guest without-bpf COMMAND...           run a command that may not load BPF programs
+       bulkhead-guest bind [--fifo] CPU,...            a process that may run on these CPUs alone
        bulkhead-guest kill-at N PID                    kill a process before its Nth call that outlives it
        bulkhead-guest stop-at-poison PID               stop a process as soon as any page is out of service
        bulkhead-guest agent                            serve the host (started by init)";
@@ -49,10 +53,13 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         ["hold-page", options @ ..] => return hold::run(options),
         ["without-bpf", command @ ..] => caps::without_bpf(command)?,
         ["journal"] => journal::print()?,
+        ["bind", "--fifo", cpus] => return bind::run(cpus, true),
+        ["bind", cpus] => return bind::run(cpus, false),
         ["kill-at", nth, pid] => return kill::run(nth.parse()?, pid.parse()?),
         ["stop-at-poison", pid] => kill::stop_at_poison(pid.parse()?)?,
         ["page-flags", addresses @ ..] if !addresses.is_empty() => kpage::print_flags(addresses)?,
         ["find-pages", flag, count] => kpage::find(flag, count.parse()?)?,
+        ["take-pages"] => kpage::take()?,
         ["poisoned"] => kpage::print_poisoned()?,
         ["mce-bank", cpu, bank] => msr::print_bank_status(cpu.parse()?, bank.parse()?)?,
         _ => bail!("{USAGE}"),

@@ -15,7 +15,6 @@ pub use listen::{from_environment, ListenError};
 use super::error::ApiError;
 use super::handler::{Answer, Handler, Ticket};
 use super::request::Request;
-use super::views::ActReply;
 use super::wire::{self, Call, Reply, INTERFACE, MAX_MESSAGE, SERVICE};
 use crate::event::Event;
 use connection::{Connection, Next, HIGH_WATER};
@@ -168,7 +167,7 @@ impl Server {
     }
 
     /// Answers a call that was answered [`Answer::Later`].
-    pub fn complete(&mut self, ticket: Ticket, result: Result<ActReply, ApiError>) {
+    pub fn complete<T: Serialize>(&mut self, ticket: Ticket, result: Result<T, ApiError>) {
         let Some(client) = self.clients.get_mut(&ticket.client) else { return };
         if matches!(client.phase, Phase::Waiting(call) if call == ticket.call) {
             client.phase = Phase::Ready;
@@ -413,9 +412,7 @@ impl Client {
             Request::ExplainFault(id) => self.answer(handler.explain(id)),
             Request::Isolate(act) => self.acted(call, handler.isolate(ticket, act)),
             Request::Release(act) => self.acted(call, handler.release(ticket, act)),
-            Request::Resolve(id, word) => {
-                self.answer(handler.resolve(id, word).map(Body::Fault));
-            }
+            Request::Resolve(id, word) => self.acted(call, handler.resolve(ticket, id, word)),
             Request::Boots => self.answer(Ok(Body::Boots(handler.boots()))),
             Request::Subscribe { .. } if !more => self.answer::<()>(Err(ApiError::ExpectedMore)),
             Request::Subscribe { follow, since } => {
@@ -537,7 +534,7 @@ fn act_unheard(request: Request, ticket: Ticket, handler: &mut dyn Handler) {
     match request {
         Request::Isolate(act) => drop(handler.isolate(ticket, act)),
         Request::Release(act) => drop(handler.release(ticket, act)),
-        Request::Resolve(id, word) => drop(handler.resolve(id, word)),
+        Request::Resolve(id, word) => drop(handler.resolve(ticket, id, word)),
         // Nobody would hear what the others have to say.
         _ => {}
     }

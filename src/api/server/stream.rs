@@ -30,7 +30,6 @@ pub(super) enum Body {
     Isolations(Vec<IsolationView>),
     Faults(Vec<FaultView>),
     Events(Vec<Event>),
-    Fault(FaultView),
     Boots(Vec<BootView>),
 }
 

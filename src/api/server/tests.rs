@@ -5,7 +5,7 @@ use super::*;
 use crate::api::handler::Backlog;
 use crate::api::request::{ActRequest, Resolution, TargetKind};
 use crate::api::samples;
-use crate::api::views::{BootView, Explanation, FaultView, IsolationView, Status};
+use crate::api::views::{ActReply, BootView, Explanation, FaultView, IsolationView, Status};
 use crate::event::Body as EventBody;
 use bulkhead_core::model::{IsolationState, PageSize, Pfn, Target};
 use jiff::Timestamp;
@@ -77,8 +77,9 @@ impl Handler for Fake {
         Answer::Now(Err(ApiError::Refused("it is not ours".to_owned())))
     }
 
-    fn resolve(&mut self, _id: Uuid, _word: Resolution) -> Result<FaultView, ApiError> {
-        Ok(samples::faults().remove(0))
+    fn resolve(&mut self, ticket: Ticket, _id: Uuid, _word: Resolution) -> Answer {
+        self.tickets.push(ticket);
+        Answer::Later
     }
 
     fn boots(&mut self) -> Vec<BootView> {
@@ -238,7 +239,6 @@ fn every_method_that_needs_no_patience_is_answered_at_once() {
         ("io.bulkhead.ListIsolations", json!({ "kind": "cpu" }), "isolations"),
         ("io.bulkhead.ListFaults", Value::Null, "faults"),
         ("io.bulkhead.ExplainFault", json!({ "id": fault }), "advice"),
-        ("io.bulkhead.Resolve", json!({ "id": fault, "word": "replaced" }), "fault"),
         ("io.bulkhead.Boots", json!({}), "boots"),
         ("org.varlink.service.GetInfo", json!({}), "vendor"),
         (
@@ -251,6 +251,19 @@ fn every_method_that_needs_no_patience_is_answered_at_once() {
         assert!(reply["parameters"].get(key).is_some(), "{method}: {reply}");
         assert_eq!(reply.get("continues"), None);
     }
+}
+
+#[test]
+fn a_fault_is_closed_when_what_it_held_is_settled() {
+    let mut rig = Rig::new();
+    let mut client = rig.connect();
+    let parameters = json!({ "id": samples::PAGE_FAULT.to_string(), "word": "replaced" });
+    let call = json!({ "method": "io.bulkhead.Resolve", "parameters": parameters });
+    rig.send(&mut client, &message(&call));
+    let ticket = rig.daemon.tickets.remove(0);
+    rig.server.complete(ticket, Ok(samples::resolved()));
+    let reply = rig.replies(&mut client).0.remove(0);
+    assert_eq!(reply["parameters"], json!(samples::resolved()));
 }
 
 #[test]
@@ -479,7 +492,7 @@ fn an_outcome_for_a_client_that_is_gone_goes_nowhere() {
     let mut other = rig.connect();
     rig.send(&mut other, &message(&isolate_cpu_3()));
     let stale = rig.daemon.tickets.remove(0);
-    rig.server.complete(stale, Err(ApiError::Failed("late".to_owned())));
+    rig.server.complete::<ActReply>(stale, Err(ApiError::Failed("late".to_owned())));
     assert_eq!(rig.replies(&mut other).0.len(), 0);
 }
 
@@ -494,7 +507,7 @@ fn a_oneway_call_acts_and_is_not_answered() {
     rig.settle();
     assert_eq!(rig.daemon.acts.len(), 1);
     let ticket = rig.daemon.tickets.remove(0);
-    rig.server.complete(ticket, Err(ApiError::Failed("late".to_owned())));
+    rig.server.complete::<ActReply>(ticket, Err(ApiError::Failed("late".to_owned())));
     rig.assert_serves();
 }
 

@@ -1,5 +1,6 @@
 //! Lines of the ledger.
 
+use super::PlanView;
 use crate::event::timestamp;
 use bulkhead_core::model::{By, Isolation, IsolationState, PageSize, Undo};
 use jiff::{Timestamp, Unit};
@@ -29,7 +30,7 @@ pub struct IsolationView {
     /// When it is tried again.
     pub next_try: Option<Timestamp>,
     /// Since when a page has failed to come off.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Timestamp>,
 }
 
@@ -44,6 +45,9 @@ pub struct ActReply {
     /// Ids of the components of the same kind that go or stay together with it,
     /// itself included; empty for pages.
     pub together: Vec<String>,
+    /// Of a CPU's dry run: what has to move before it goes.
+    #[serde(default)]
+    pub plan: Option<Box<PlanView>>,
 }
 
 impl IsolationView {
@@ -68,7 +72,7 @@ impl IsolationView {
 /// A page that does not come off is listed with since when.
 fn why(isolation: &Isolation) -> String {
     match (isolation.state, isolation.failing_since) {
-        (IsolationState::Failed, Some(since)) => {
+        (IsolationState::Wanted | IsolationState::Failed, Some(since)) => {
             let since = timestamp(since.wall).round(Unit::Second);
             let since = since.map(|time| format!("; it has not come off since {time}."));
             let why = isolation.why.strip_suffix('.').unwrap_or(&isolation.why);
@@ -85,6 +89,7 @@ impl ActReply {
             isolation: IsolationView::of(isolation, page_size),
             dry_run,
             together: isolation.together.iter().map(|cpu| cpu.to_string()).collect(),
+            plan: None,
         }
     }
 }

@@ -5,15 +5,16 @@ use super::*;
 use crate::api::samples;
 use crate::state::{BootRow, Saved, Store};
 use bulkhead_core::analyze::{FaultUpdate, Finding, Response};
-use bulkhead_core::decide::Answer;
+use bulkhead_core::decide::{Answer, Boot};
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{
-    Component, Cover, CoverBy, DramPlace, IsolationState, Ledger, Pfn, Severity, Time, Vendor, Wall,
+    Component, Cover, CoverBy, DramPlace, Fault, IsolationState, Ledger, LoggedError, MceRecord,
+    MemoryConfigId, Pfn, PhysAddr, Record, Severity, Time, Vendor, Wall,
 };
 
-const NOW: Stamp = Stamp { at: Time(1 << 50), wall: Wall(0) };
+pub const NOW: Stamp = Stamp { at: Time(1 << 50), wall: Wall(0) };
 
-fn cycle(saved: &mut Saved) -> Cycle {
+pub fn cycle(saved: &mut Saved) -> Cycle {
     let machine = Machine {
         vendor: Vendor::Intel,
         family: 6,
@@ -27,6 +28,7 @@ fn cycle(saved: &mut Saved) -> Cycle {
         started: Wall(0),
         anchor: Anchor(0),
         last: Stamp::default(),
+        restored: false,
     };
     let policy = Policy::default();
     let analyzer = Analyzer::new(Rules::from(&policy));
@@ -38,7 +40,7 @@ fn cover(pages: u64) -> Option<Cover> {
 }
 
 /// A row with two pages.
-fn row() -> Fault {
+pub fn row() -> Fault {
     Fault {
         component: Component::Row { place: DramPlace::default(), label: "A1".to_owned() },
         state: FaultState::Open,
@@ -53,13 +55,15 @@ fn found_row(cycle: &mut Cycle) -> Uuid {
     row().id
 }
 
-fn answer(cycle: &mut Cycle, order: Order, answer: Answer) {
+pub fn answer(cycle: &mut Cycle, order: Order, answer: Answer) {
     let told = String::new();
-    let outcome = Outcome { order, answer, time: NOW, asked: told.clone(), answered: told };
+    let (asked, answered) = (told.clone(), told);
+    let (survey, left_off, apart) = (None, Vec::new(), Vec::new());
+    let outcome = Outcome { order, answer, time: NOW, asked, answered, survey, left_off, apart };
     cycle.outcome(&outcome, NOW);
 }
 
-fn take_all(cycle: &mut Cycle) {
+pub fn take_all(cycle: &mut Cycle) {
     for order in cycle.take_orders().0 {
         answer(cycle, order, Answer::Off);
     }
@@ -99,7 +103,7 @@ fn a_restart_in_the_middle_of_a_row_knows_when_all_of_it_is_gone() {
         ..Saved::default()
     };
     let mut cycle = cycle(&mut saved);
-    cycle.start(true, NOW);
+    cycle.start(Boot::Same, NOW);
     assert_eq!(state(&cycle, id), FaultState::Open);
     answer(&mut cycle, Order::SoftOffline(Pfn(1)), Answer::Off);
     assert_eq!(state(&cycle, id), FaultState::Isolated);
@@ -110,12 +114,39 @@ fn a_closed_fault_is_not_reopened_when_what_it_took_is_given_back() {
     let mut cycle = cycle(&mut Saved::default());
     let id = found_row(&mut cycle);
     take_all(&mut cycle);
-    cycle.resolve(id, FaultState::Replaced, NOW).unwrap();
-    cycle.release(Target::Page(Pfn(0)), false, NOW).unwrap();
-    take_all(&mut cycle);
-    answer(&mut cycle, Order::Unpoison(Pfn(0)), Answer::On);
-    assert_eq!(cycle.core.books.ledger.count(false, IsolationState::Released), 1);
+    let resolved = cycle.resolve(id, FaultState::Replaced, NOW).unwrap();
+    assert_eq!(resolved.given, [Target::Page(Pfn(0)), Target::Page(Pfn(1))]);
+    for order in cycle.take_orders().0 {
+        answer(&mut cycle, order, Answer::On);
+    }
+    assert_eq!(cycle.core.books.ledger.count(false, IsolationState::Released), 2);
     assert_eq!(state(&cycle, id), FaultState::Replaced);
+}
+
+#[test]
+fn what_a_closed_fault_forgets_is_gone_from_the_disk_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = Store::open(dir.path()).unwrap();
+    let evidence = |store: &mut Store| {
+        let mut saved = Saved::default();
+        store.load_evidence(MemoryConfigId::default(), &mut saved).unwrap();
+        saved.evidence.len()
+    };
+    let mut cycle = cycle(&mut Saved::default());
+    let error = LoggedError { addr: Some(PhysAddr(0x1000)), ..LoggedError::default() };
+    for _ in 0..2 {
+        let (source, record) = (Source::Log, Record::Logged(error));
+        let (first, last) = (NOW, NOW);
+        let report = Report { source, first, last, records: 1, errors: 1, decodes: 0, record };
+        cycle.report(&report, "file", NOW);
+    }
+    cycle.reported(NOW);
+    cycle.core.books.commit(&mut store).unwrap();
+    assert_eq!(evidence(&mut store), 1);
+    let id = *cycle.core.books.faults.keys().next().unwrap();
+    cycle.resolve(id, FaultState::Repaired, NOW).unwrap();
+    cycle.core.books.commit(&mut store).unwrap();
+    assert_eq!(evidence(&mut store), 0);
 }
 
 #[test]
@@ -156,4 +187,43 @@ fn what_finds_no_room_in_the_ledger_is_gone_from_the_disk_too() {
     assert!(ledger.get(&Target::Page(Pfn(most - 1))).is_none(), "the last of the least urgent");
     assert!(ledger.get(&Target::Page(Pfn(most))).is_some());
     assert_eq!(cycle.core.books.ledger.forgotten(), 10);
+}
+
+#[test]
+fn the_end_of_a_boot_with_other_memory_says_nothing_of_this_ones_pages() {
+    let error = |source, status| {
+        let record = Record::Mce(MceRecord {
+            bank: 9,
+            status,
+            addr: 0x800_0000,
+            misc: 0x8c,
+            cpuid: 0x606a0,
+            ..MceRecord::default()
+        });
+        Report { source, first: NOW, last: NOW, records: 1, errors: 1, decodes: 0, record }
+    };
+    let mut cycle = cycle(&mut Saved::default());
+    let then = cycle.core.machine.clone();
+    cycle.core.machine.memory = MemoryConfigId(Uuid::from_u128(2));
+    assert_eq!(
+        cycle.core.ended_by(&error(Source::Pstore, 0xbd00_0000_0000_00c0), &then, NOW),
+        None
+    );
+    assert_eq!(cycle.core.books.faults.len(), 1);
+    assert_eq!(cycle.take_orders().0, []);
+    for _ in 0..2 {
+        cycle.report(&error(Source::MceRecord, 0x8c00_0000_0000_009f), "bpf", NOW);
+    }
+    assert_eq!(cycle.core.books.faults.len(), 2);
+    assert_eq!(cycle.core.books.ledger.count(false, IsolationState::Wanted), 1);
+}
+
+#[test]
+fn pages_that_the_kernel_was_booted_without_are_none_that_it_took() {
+    let mut cycle = cycle(&mut Saved::default());
+    found_row(&mut cycle);
+    take_all(&mut cycle);
+    assert_eq!(cycle.pages_out(), 2);
+    cycle.core.machine.masked = vec![Pfn(1)..Pfn(9), Pfn(20)..Pfn(30)];
+    assert_eq!(cycle.pages_out(), 1);
 }

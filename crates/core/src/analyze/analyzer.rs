@@ -1,5 +1,7 @@
 //! The engine: reports in, findings out, evidence kept between them.
 
+mod closing;
+
 use super::book::Book;
 use super::dram::Sighting;
 use super::evidence::{Case, EvidenceKey, EvidenceState, Fired, Remembered, Took};
@@ -158,28 +160,8 @@ impl Analyzer {
         }
     }
 
-    /// An admin closed `fault`: its component may fire anew, from an empty
-    /// window, and it no longer speaks against its socket's other cores.
-    pub fn closed(&mut self, fault: &Fault) {
-        self.located.closed(fault.id);
-        let Some(key) = self.cases.remove(&fault.id) else { return };
-        if self.get(&key).is_none() {
-            return;
-        }
-        let idle = self.change(&key, |state| {
-            state.change_rest(|rest| rest.cases.retain(|case| case.id != fault.id));
-            state.restart();
-            state.cases().is_empty()
-        });
-        match &key {
-            _ if !idle => {}
-            EvidenceKey::Page(pfn) => self.pages.remove(pfn),
-            key => self.others.remove(key),
-        }
-    }
-
     /// Takes up where an earlier run left off: its rows, as
-    /// [`Analyzer::take_changes`] gave them, and the faults that are open.
+    /// [`Analyzer::take_changes`] gave them, and the faults.
     ///
     /// Where the two differ the faults are right, since they are saved first: a
     /// row's case that is not open is dropped with its windows; an open fault
@@ -187,13 +169,13 @@ impl Analyzer {
     pub fn restore<'f>(
         &mut self,
         rows: impl Iterator<Item = (EvidenceKey, Remembered)>,
-        open_faults: impl Iterator<Item = &'f Fault>,
+        faults: impl Iterator<Item = &'f Fault>,
         machine: &Machine,
     ) {
+        let (located, others): (Vec<&Fault>, Vec<&Fault>) =
+            faults.partition(|fault| Located::owns(fault));
         let mut open: BTreeMap<Uuid, &Fault> =
-            open_faults.filter(|f| f.is_open()).map(|f| (f.id, f)).collect();
-        let located: Vec<&Fault> = open.values().copied().filter(|f| Located::owns(f)).collect();
-        open.retain(|_, fault| !Located::owns(fault));
+            others.into_iter().filter(|f| f.is_open()).map(|f| (f.id, f)).collect();
         let mut dram_rows = Vec::new();
         let mut components = Vec::new();
         for (key, remembered) in rows {

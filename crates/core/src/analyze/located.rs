@@ -5,7 +5,7 @@ use super::dram::map::RowMap;
 use super::dram::{self, Capacity, Dimms, DramRules, Row, RowKey, Scope, Sighting};
 use super::part;
 use super::rules::Rules;
-use crate::model::{DimmId, DramPlace, Fault, Machine, PhysAddr};
+use crate::model::{DimmId, DramPlace, Fault, Machine, Pfn, PhysAddr};
 use hashbrown::HashMap;
 use uuid::Uuid;
 
@@ -68,17 +68,30 @@ impl Located {
     pub fn restore<'f>(
         &mut self,
         rows: impl Iterator<Item = (RowKey, Row)>,
-        open_faults: impl Iterator<Item = &'f Fault>,
+        faults: impl Iterator<Item = &'f Fault>,
     ) {
-        self.dimms.restore(rows, open_faults);
+        self.dimms.restore(rows, faults);
         let known: Vec<(DramPlace, PhysAddr)> = self.dimms.known().collect();
         for (place, addr) in known {
             self.learn(&place, addr);
         }
     }
 
-    pub fn closed(&mut self, fault: Uuid) {
-        self.dimms.closed(fault);
+    /// What `fault` takes in was repaired. Answers the pages in it.
+    pub fn forget(&mut self, fault: Uuid) -> Vec<Pfn> {
+        self.dimms.forget(fault)
+    }
+
+    /// `fault` was none.
+    pub fn acquit(&mut self, fault: &Fault) {
+        self.dimms.acquit(fault);
+    }
+
+    /// Another DIMM is in the place of `dimm`: how addresses map into it is
+    /// learned anew, too. Answers the pages known to have lain on it.
+    pub fn forget_dimm(&mut self, dimm: &DimmId) -> Vec<Pfn> {
+        self.maps.remove(dimm);
+        self.dimms.forget_dimm(dimm)
     }
 
     pub fn take_changes(&mut self) -> Vec<(RowKey, Option<Row>)> {

@@ -1,11 +1,13 @@
 //! What an admin asks for.
 
 use super::budget::PageBudget;
-use super::{cpu, group, masked, page, retry, settle, ue, Cause, Context, Order, Plan};
-use crate::model::{Asked, By, Group, Isolation, IsolationState, Target};
+use super::{
+    cpu, group, masked, page, retry, settle, ue, Cause, Context, Decision, DecisionKind, Order,
+    Outcome, Plan,
+};
+use crate::model::{Asked, By, Isolation, IsolationState, Survey, Target, Undo};
 use std::collections::BTreeSet;
 use thiserror::Error;
-use uuid::Uuid;
 
 /// Refused: the sentence says why.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -16,17 +18,48 @@ pub struct Refusal {
 }
 
 /// An admin wants exactly this taken: of a core no more than the CPU named.
-/// All limits and guards hold but the one core per 10 minutes. What is off, or
-/// being taken, already: an empty plan. In mode observe the plan holds a line
+/// All limits and guards hold but the one core per 10 minutes. What is being
+/// taken already: an empty plan. What is off stays so until an admin releases
+/// it, whatever becomes of its fault. In mode observe the plan holds a line
 /// `observed` and no order.
+///
+/// A CPU is surveyed first: the plan then holds the order for that and no line,
+/// and its answer is for [`isolate_surveyed`].
 pub fn isolate(ctx: &Context, target: Target, reason: Option<&str>) -> Result<Plan, Refusal> {
+    let plan = decide(ctx, target, reason, None)?;
+    match plan.orders.iter().find(|order| matches!(order, Order::Survey(_))) {
+        Some(survey) => Ok(Plan { orders: vec![survey.clone()], ..Plan::default() }),
+        None => Ok(plan),
+    }
+}
+
+/// As [`isolate`], once the survey that it ordered was answered by `outcome`.
+pub fn isolate_surveyed(
+    ctx: &Context,
+    target: Target,
+    reason: Option<&str>,
+    outcome: &Outcome,
+) -> Result<Plan, Refusal> {
+    decide(ctx, target, reason, Some(&outcome.surveyed()))
+}
+
+fn decide(
+    ctx: &Context,
+    target: Target,
+    reason: Option<&str>,
+    survey: Option<&Survey>,
+) -> Result<Plan, Refusal> {
     let name = settle::targets_name(ctx, &[target]);
     let old = ctx.ledger.get(&target);
+    let why = match reason.map(str::trim).filter(|reason| !reason.is_empty()) {
+        Some(reason) => format!("An admin asked to take {name}: {reason}"),
+        None => format!("An admin asked to take {name}."),
+    };
     if let Some(line) = old {
-        let take = line.asked.is_some_and(Asked::is_take);
+        let take = line.asked.is_some_and(|asked| asked.is_take() || asked.is_plan());
         match line.state {
             IsolationState::Isolated if line.asked != Some(Asked::Give) => {
-                return Ok(Plan::default())
+                return Ok(stays_off(ctx, line, why))
             }
             IsolationState::Wanted | IsolationState::Failed if take => return Ok(Plan::default()),
             // Given back, or released while it was being taken.
@@ -38,10 +71,6 @@ pub fn isolate(ctx: &Context, target: Target, reason: Option<&str>) -> Result<Pl
             _ => {}
         }
     }
-    let why = match reason.map(str::trim).filter(|reason| !reason.is_empty()) {
-        Some(reason) => format!("An admin asked to take {name}: {reason}"),
-        None => format!("An admin asked to take {name}."),
-    };
     let fault = old.and_then(|line| line.fault);
     let cause = Cause::plain(By::Admin, fault, why);
     let mut plan = Plan::default();
@@ -53,13 +82,36 @@ pub fn isolate(ctx: &Context, target: Target, reason: Option<&str>) -> Result<Pl
             let line = ctx.fresh(target, &cause);
             page::take(ctx, &mut PageBudget::of(ctx), &mut plan, line, pfn, cause.why);
         }
-        Target::Cpu(id) => cpu::take(ctx, &mut plan, &BTreeSet::from([id]), &cause),
+        Target::Cpu(id) => cpu::take(ctx, &mut plan, &BTreeSet::from([id]), &cause, survey),
     }
-    // Held back: the admin is told, and nothing is kept for later.
-    match plan.isolations.iter().find(|line| line.state == IsolationState::Refused) {
+    // Held back: the admin is told, and nothing is kept for later. A line that
+    // was held back before stays so while it is surveyed.
+    let held = |line: &&Isolation| line.state == IsolationState::Refused;
+    match plan.isolations.iter().find(held).filter(|_| plan.orders.is_empty()) {
         Some(line) => Err(Refusal { why: line.why.clone() }),
         None => Ok(group::told(ctx, plan)),
     }
+}
+
+/// It is off already. A release that waits for a reboot is taken back; what the
+/// kernel took stays the kernel's.
+fn stays_off(ctx: &Context, line: &Isolation, why: String) -> Plan {
+    let by = if line.by == By::Kernel { By::Kernel } else { By::Admin };
+    if (line.by, line.release) == (by, None) {
+        return Plan::default();
+    }
+    let decision = Decision {
+        kind: DecisionKind::Taken,
+        component: settle::targets_name(ctx, &[line.target]),
+        target: Some(line.target),
+        fault: line.fault,
+        why: why.clone(),
+        done: "It is out of service already, and stays so until it is released.".to_owned(),
+        next: "Release it when it is sound.".to_owned(),
+        human: false,
+    };
+    let line = Isolation { by, release: None, why, ..line.clone() };
+    Plan { isolations: vec![line], decisions: vec![decision], ..Plan::default() }
 }
 
 /// An admin wants it back: of a core all that we took with it. What is back
@@ -128,10 +180,13 @@ fn together(ctx: &Context, named: &Isolation) -> Vec<Isolation> {
     lines
 }
 
-fn give(plan: &mut Plan, mut lines: Vec<Isolation>) {
+/// Orders `lines` back into service. Should a reboot come before the answer, it
+/// does what was asked for.
+pub(super) fn give(plan: &mut Plan, mut lines: Vec<Isolation>) {
     let mut cpus = Vec::new();
     for line in &mut lines {
         line.asked = Some(Asked::Give);
+        line.release = Some(Undo::NextBoot);
         line.next_try = None;
         match line.target {
             Target::Page(pfn) => plan.orders.push(Order::Unpoison(pfn)),
@@ -142,39 +197,4 @@ fn give(plan: &mut Plan, mut lines: Vec<Isolation>) {
         plan.orders.push(Order::GiveCpus(cpus));
     }
     plan.isolations.extend(lines);
-}
-
-/// An admin closed a fault: what it still asked for is no longer wanted, unless
-/// another open fault covers it. What is out of service stays so until it is
-/// released, and an uncorrected error stays known.
-pub fn closed(ctx: &Context, fault: Uuid) -> Plan {
-    let mut plan = Plan::default();
-    if let Some((group, _)) = ctx.ledger.group(fault) {
-        plan.groups.push(Group { pages: Vec::new(), ..group.clone() });
-    }
-    let asked_for = ctx.ledger.of_fault(fault).filter(|line| {
-        let open = !matches!(
-            line.state,
-            IsolationState::Isolated | IsolationState::Released | IsolationState::Stale
-        );
-        open && !ue::has_ue(line)
-    });
-    let (theirs, nobodys): (Vec<_>, Vec<_>) = asked_for
-        .map(|line| (line, other_group(ctx, line, fault)))
-        // The fault is closed, and released lines would reopen it.
-        .map(|(line, other)| Isolation { fault: other, ..line.clone() })
-        .partition(|line| line.fault.is_some());
-    plan.isolations.extend(theirs);
-    if !nobodys.is_empty() {
-        retry::released(ctx, &mut plan, nobodys);
-    }
-    group::told(ctx, plan)
-}
-
-/// Another fault that covers the page of `line`.
-fn other_group(ctx: &Context, line: &Isolation, fault: Uuid) -> Option<Uuid> {
-    match line.target {
-        Target::Page(pfn) => ctx.ledger.covering(pfn).find(|other| *other != fault),
-        Target::Cpu(_) => None,
-    }
 }

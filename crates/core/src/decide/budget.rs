@@ -62,18 +62,7 @@ impl PageBudget {
 
     /// Takes the room for one more page, if there is any.
     pub(super) fn take(&mut self, ctx: &Context) -> Result<(), Held> {
-        if !self.has_memory() {
-            return Err(Held {
-                why: format!(
-                    "The limit of {} bytes of memory (limits.memory) leaves no room for it.",
-                    self.memory_max
-                ),
-                next: "Plan the replacement of the memory module; raise limits.memory if the host \
-                       can spare more."
-                    .to_owned(),
-                next_try: None,
-            });
-        }
+        self.check_memory()?;
         if self.today >= self.per_day {
             return Err(Held {
                 why: format!(
@@ -88,6 +77,30 @@ impl PageBudget {
         self.memory_used = self.memory_used.saturating_add(self.page_bytes);
         self.today += 1;
         self.going += 1;
+        Ok(())
+    }
+
+    /// Takes the room for one more page that has its place of the day from an
+    /// earlier boot.
+    pub(super) fn take_memory(&mut self) -> Result<(), Held> {
+        self.check_memory()?;
+        self.memory_used = self.memory_used.saturating_add(self.page_bytes);
+        Ok(())
+    }
+
+    fn check_memory(&self) -> Result<(), Held> {
+        if !self.has_memory() {
+            return Err(Held {
+                why: format!(
+                    "The limit of {} bytes of memory (limits.memory) leaves no room for it.",
+                    self.memory_max
+                ),
+                next: "Plan the replacement of the memory module; raise limits.memory if the host \
+                       can spare more."
+                    .to_owned(),
+                next_try: None,
+            });
+        }
         Ok(())
     }
 

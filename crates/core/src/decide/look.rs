@@ -54,7 +54,7 @@ fn seen_off(ctx: &Context, plan: &mut Plan, mut line: Isolation, pfn: Pfn) {
         IsolationState::Isolated => {}
         IsolationState::Released if unsure => page::went_after_release(ctx, plan, line, pfn),
         _ if unsure && line.ue.is_none() => {
-            line.taken = Some(ctx.now);
+            line.went(ctx.now);
             let why = retry::cause_of(ctx, &line);
             retry::clear(&mut line);
             settle(ctx, plan, vec![line], retry::is_out(why));

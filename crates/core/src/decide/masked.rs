@@ -88,13 +88,13 @@ mod tests {
         desk.find(Response::TakePage(Pfn(P)));
         desk.answer(Order::SoftOffline(Pfn(P)), Answer::Unhandlable);
         desk.machine = masked().machine;
-        started(&mut desk, false);
+        started(&mut desk, Boot::New);
         desk
     }
 
-    fn started(desk: &mut Desk, same_boot: bool) -> Plan {
+    fn started(desk: &mut Desk, boot: Boot) -> Plan {
         let (ctx, checks) = desk.split();
-        let plan = start(&ctx, checks, same_boot);
+        let plan = start(&ctx, checks, boot);
         desk.enter(plan)
     }
 
@@ -117,7 +117,7 @@ mod tests {
     fn a_masked_page_stays_isolated_over_restarts_and_looks_and_nothing_is_asked() {
         let mut desk = rebooted();
         for _ in 0..3 {
-            let plan = started(&mut desk, true);
+            let plan = started(&mut desk, Boot::Same);
             assert_eq!((plan.orders.len(), plan.decisions.len()), (0, 0), "{plan:?}");
             assert_eq!(desk.due().orders, []);
             desk.answer(Order::Inspect(Pfn(P)), Answer::On);
@@ -143,11 +143,11 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(desk.page(P).release, Some(Undo::NextBoot));
             assert!(desk.page(P).why.contains("memmap="), "{}", desk.page(P).why);
-            started(&mut desk, false);
+            started(&mut desk, Boot::New);
             assert_eq!(desk.page(P).state, IsolationState::Isolated);
         }
         desk.machine.masked.clear();
-        started(&mut desk, false);
+        started(&mut desk, Boot::New);
         assert_eq!(desk.page(P).state, IsolationState::Released);
     }
 
@@ -158,7 +158,7 @@ mod tests {
         desk.find(Response::TakePage(Pfn(P)));
         desk.machine =
             Machine { memory: MemoryConfigId(uuid::Uuid::from_u128(2)), ..masked().machine };
-        started(&mut desk, false);
+        started(&mut desk, Boot::New);
         assert_ne!(desk.page(P).state, IsolationState::Isolated);
     }
 }

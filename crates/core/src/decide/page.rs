@@ -5,7 +5,7 @@ use super::guard::{self, Held};
 use super::look::kernel_took;
 use super::retry::{self, not_taken};
 use super::settle::{settle, targets_name, Verdict};
-use super::steps::{already_off, being_taken, hold, keeps_its_pace, observe, order};
+use super::steps::{already_off, being_taken, hold, keeps_its_pace, observe, order, order_again};
 use super::ue::{ensure, has_ue, ue_sentence};
 use super::{masked, Answer, Cause, Context, DecisionKind, Order, Outcome, Plan};
 use crate::model::{Asked, By, FaultState, Isolation, IsolationState, Pfn, Target, Undo};
@@ -94,8 +94,14 @@ pub(super) fn take(
         return;
     }
     let has_room = ctx.ledger.get(&line.target).is_some_and(|old| guard::is_spoken_for(ctx, old));
-    // What can take the host down is not capped.
-    let room = if has_room || line.unreadable { Ok(()) } else { budget.take(ctx) };
+    let room = if has_room || line.unreadable {
+        // What can take the host down is not capped.
+        Ok(())
+    } else if line.restores {
+        budget.take_memory()
+    } else {
+        budget.take(ctx)
+    };
     match room {
         Err(held) => hold(ctx, plan, vec![line], held),
         Ok(()) if ctx.policy.observe => observe(ctx, plan, vec![line], why),
@@ -104,7 +110,11 @@ pub(super) fn take(
             // its answer serves.
             let under_way = line.is_under_way();
             let free_only = line.unreadable;
-            order(ctx, plan, vec![line], why);
+            if retry::is_spared(&line) {
+                order_again(ctx, plan, line);
+            } else {
+                order(ctx, plan, vec![line], why);
+            }
             if !under_way {
                 plan.orders.push(match free_only {
                     true => Order::OfflineFree(pfn),
@@ -160,6 +170,9 @@ pub(super) fn taken(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
         (_, false) => {
             // Released or re-decided meanwhile, and it did not go.
             line.asked = retry::asked_after(&line, outcome);
+            let counts = line.state == IsolationState::Released && line.asked.is_none();
+            line.restores &= !counts;
+            line.unreadable &= !counts;
             plan.isolations.push(line);
         }
     }
@@ -181,7 +194,7 @@ fn is_off(ctx: &Context, plan: &mut Plan, mut line: Isolation, outcome: &Outcome
     if line.ue.is_some() || line.unreadable {
         line.by = By::Bulkhead;
     } else {
-        line.taken = Some(ctx.now);
+        line.went(ctx.now);
     }
     let why = retry::cause_of(ctx, &line);
     retry::clear(&mut line);
@@ -193,6 +206,7 @@ pub(super) fn went_after_release(ctx: &Context, plan: &mut Plan, mut line: Isola
     line.taken = Some(ctx.now);
     retry::clear(&mut line);
     line.asked = Some(Asked::Give);
+    line.release = Some(Undo::NextBoot);
     settle(ctx, plan, vec![line], retry::went_after_release());
     plan.orders.push(Order::Unpoison(pfn));
 }
@@ -207,7 +221,11 @@ pub(super) fn given(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
     retry::clear(&mut line);
     if outcome.answer == Answer::On {
         let fault = line.fault;
+        let closed = is_of_closed_fault(&line);
         retry::released(ctx, &mut plan, vec![line]);
+        if closed {
+            plan.decisions.clear();
+        }
         if ue.is_some() {
             // Nobody looked since: somebody may have given it back before us.
             let page = targets_name(ctx, &[target]);
@@ -227,6 +245,7 @@ pub(super) fn given(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
         Answer::NotAllowed => "the kernel gives no page back after a hardware error".to_owned(),
         _ => format!("the kernel did not give it back ({})", outcome.answered),
     };
+    let closed = is_of_closed_fault(&line);
     settle(
         ctx,
         &mut plan,
@@ -241,5 +260,14 @@ pub(super) fn given(ctx: &Context, pfn: Pfn, outcome: &Outcome) -> Plan {
             fault: FaultState::Isolated,
         },
     );
+    if closed {
+        plan.decisions.clear();
+    }
     plan
+}
+
+/// It goes back because its fault was closed, which was told for all that the
+/// fault held: a row's pages would be a hundred lines more.
+fn is_of_closed_fault(line: &Isolation) -> bool {
+    line.fault.is_none() && line.by == By::Bulkhead
 }

@@ -97,7 +97,7 @@ fn a_page_of_a_huge_page_is_refused_by_name_and_tried_hourly_without_new_message
     let keep = HugetlbPolicy::KeepFree(2);
     desk.policy.page.hugetlb = keep;
     let order = Order::SoftOfflineSparing(Pfn(P), keep);
-    assert_eq!(desk.find(Response::TakePage(Pfn(P))).orders, [order.clone()]);
+    assert_eq!(desk.find(Response::TakePage(Pfn(P))).orders, vec![order.clone()]);
     let plan = desk.answer(order.clone(), Answer::Spared);
     assert_eq!(plan.decisions[0].kind, DecisionKind::Refused);
     assert!(plan.decisions[0].human);
@@ -134,4 +134,18 @@ fn a_spared_page_under_way_keeps_its_place_among_the_days() {
     assert_eq!(desk.due().orders, [order]);
     assert_eq!(usage(&desk.ctx()).pages_today, 1);
     assert_eq!(desk.find(Response::TakePage(Pfn(P + 1))).orders, []);
+}
+
+#[test]
+fn a_page_that_is_waited_for_until_it_is_free_is_stuck_and_not_pinned() {
+    let mut desk = desk();
+    let line = Isolation { unreadable: true, ..desk.page(P).clone() };
+    desk.ledger.insert(line);
+    for _ in 0..400 {
+        desk.answer(Order::OfflineFree(Pfn(P)), Answer::Busy);
+        next_try(&mut desk);
+    }
+    assert_eq!(desk.page(P).state, IsolationState::Wanted);
+    assert!(desk.page(P).is_stuck(desk.now.at));
+    assert_eq!(desk.ledger.pages().stuck(desk.now.at), 1);
 }

@@ -1,8 +1,11 @@
 //! What decide hands to act, and what act answers.
 
 use super::HugetlbPolicy;
-use crate::model::{CpuId, FaultState, Group, Isolation, Ledger, Pfn, Stamp, Target};
+use crate::model::{
+    BoundTask, CpuId, FaultState, Group, Isolation, Ledger, Pfn, Stamp, Survey, Target,
+};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// One thing to ask of the kernel.
@@ -15,6 +18,9 @@ pub enum Order {
     /// does not is answered [`Answer::Spared`]. It is looked at in one step
     /// with the order, since the orders before it may have used the pool up.
     SoftOfflineSparing(Pfn, HugetlbPolicy),
+    /// The same with each of these pages, which an earlier boot had out of
+    /// service.
+    Restore(Vec<Pfn>, HugetlbPolicy),
     /// Take the page if it is free: nothing of it is read.
     OfflineFree(Pfn),
     /// Hand the page to memory_failure(): may kill its users.
@@ -27,6 +33,10 @@ pub enum Order {
     TakeCpus(Vec<CpuId>),
     /// Bring these CPUs on line.
     GiveCpus(Vec<CpuId>),
+    /// Only look what is bound to these CPUs alone.
+    Survey(Vec<CpuId>),
+    /// Bind these tasks, which were bound to these CPUs, as they were.
+    PutBack(Vec<CpuId>, Vec<BoundTask>),
 }
 
 impl Order {
@@ -44,7 +54,7 @@ impl Order {
         matches!(self, Order::SoftOffline(_) | Order::SoftOfflineSparing(..))
     }
 
-    /// The page it is about, if one.
+    /// The page it is about, if it is about one alone.
     pub fn page(&self) -> Option<Pfn> {
         match self {
             Order::SoftOffline(pfn)
@@ -53,16 +63,49 @@ impl Order {
             | Order::HardOffline(pfn)
             | Order::Inspect(pfn)
             | Order::Unpoison(pfn) => Some(*pfn),
-            Order::TakeCpus(_) | Order::GiveCpus(_) => None,
+            Order::Restore(..)
+            | Order::TakeCpus(_)
+            | Order::GiveCpus(_)
+            | Order::Survey(_)
+            | Order::PutBack(..) => None,
         }
     }
 
     /// The CPUs it is about; none for pages.
     pub fn cpus(&self) -> &[CpuId] {
         match self {
-            Order::TakeCpus(cpus) | Order::GiveCpus(cpus) => cpus,
+            Order::TakeCpus(cpus)
+            | Order::GiveCpus(cpus)
+            | Order::Survey(cpus)
+            | Order::PutBack(cpus, _) => cpus,
             _ => &[],
         }
+    }
+
+    /// Nothing is written for it.
+    pub fn is_look(&self) -> bool {
+        matches!(self, Order::Inspect(_) | Order::Survey(_))
+    }
+
+    /// The pages it is about; none for CPUs.
+    pub fn pages(&self) -> &[Pfn] {
+        match self {
+            Order::SoftOffline(pfn)
+            | Order::SoftOfflineSparing(pfn, _)
+            | Order::OfflineFree(pfn)
+            | Order::HardOffline(pfn)
+            | Order::Inspect(pfn)
+            | Order::Unpoison(pfn) => std::slice::from_ref(pfn),
+            Order::Restore(pages, _) => pages,
+            Order::TakeCpus(_) | Order::GiveCpus(_) | Order::Survey(_) | Order::PutBack(..) => &[],
+        }
+    }
+
+    /// It takes something, whether or not for the first time.
+    pub fn is_take(&self) -> bool {
+        use Order::{HardOffline, OfflineFree, Restore, TakeCpus};
+        self.is_soft_offline()
+            || matches!(self, Restore(..) | OfflineFree(_) | HardOffline(_) | TakeCpus(_))
     }
 }
 
@@ -109,6 +152,60 @@ pub struct Outcome {
     pub asked: String,
     /// What came back, for people: path, errno, read-back.
     pub answered: String,
+    /// What a survey found.
+    #[serde(default)]
+    pub survey: Option<Box<Survey>>,
+    /// CPUs that an order to take several took, and could not bring back when
+    /// another did not go.
+    #[serde(default)]
+    pub left_off: Vec<CpuId>,
+    /// Of the pages of [`Order::Restore`] those with an answer of their own:
+    /// what is said above is of all the others.
+    #[serde(default)]
+    pub apart: Vec<Apart>,
+}
+
+/// A page of [`Order::Restore`] that did not come off as the others did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Apart {
+    /// Which.
+    pub pfn: Pfn,
+    /// What is.
+    pub answer: Answer,
+    /// What was written where, for people.
+    pub asked: String,
+    /// What came back, for people.
+    pub answered: String,
+}
+
+impl Outcome {
+    /// What an answered survey found; where it came to nothing, that nothing is
+    /// known.
+    pub fn surveyed(&self) -> Survey {
+        self.survey.as_deref().cloned().unwrap_or_else(|| Survey {
+            unknown: vec![format!("the survey came to nothing ({})", self.answered)],
+            ..Survey::default()
+        })
+    }
+
+    /// What came of each page of [`Order::Restore`], as if each had been an
+    /// order of its own.
+    pub fn each(&self) -> impl Iterator<Item = Outcome> + '_ {
+        let hugetlb = match self.order {
+            Order::Restore(_, hugetlb) => hugetlb,
+            _ => HugetlbPolicy::Always,
+        };
+        let apart: BTreeMap<Pfn, &Apart> = self.apart.iter().map(|a| (a.pfn, a)).collect();
+        self.order.pages().iter().map(move |pfn| {
+            let (answer, asked, answered) = match apart.get(pfn) {
+                Some(apart) => (apart.answer, apart.asked.clone(), apart.answered.clone()),
+                None => (self.answer, self.asked.clone(), self.answered.clone()),
+            };
+            let order = Order::soft_offline(*pfn, hugetlb);
+            let (survey, left_off, apart) = (None, Vec::new(), Vec::new());
+            Outcome { order, answer, time: self.time, asked, answered, survey, left_off, apart }
+        })
+    }
 }
 
 /// What kind of sentence a decision is; each has a stable MESSAGE_ID in the
@@ -178,6 +275,13 @@ pub struct FaultNote {
 pub struct Plan {
     /// Ledger lines to insert or replace.
     pub isolations: Vec<Isolation>,
+    /// Ledger lines that the store has right already, as isolated: how far the
+    /// restoring of them has come is for memory alone.
+    #[serde(default)]
+    pub restoring: Vec<Isolation>,
+    /// Ledger lines to forget, before the others are entered.
+    #[serde(default)]
+    pub gone: Vec<Target>,
     /// Pages that stand or fall as one fault: to insert, to replace, or to end.
     #[serde(default)]
     pub groups: Vec<Group>,
@@ -193,6 +297,8 @@ impl Plan {
     /// Adds all of `other`.
     pub fn extend(&mut self, other: Plan) {
         self.isolations.extend(other.isolations);
+        self.restoring.extend(other.restoring);
+        self.gone.extend(other.gone);
         self.groups.extend(other.groups);
         self.faults.extend(other.faults);
         self.orders.extend(other.orders);
@@ -203,7 +309,10 @@ impl Plan {
     /// lines it forgot for want of room. Every plan is entered before the next
     /// one is made: a plan counts only what the ledger holds.
     pub fn record(&self, ledger: &mut Ledger) -> Vec<Target> {
-        for line in &self.isolations {
+        for target in &self.gone {
+            ledger.remove(target);
+        }
+        for line in self.isolations.iter().chain(&self.restoring) {
             ledger.insert(line.clone());
         }
         for group in &self.groups {

@@ -1,34 +1,53 @@
 //! What should be against what is, after a (re)start.
 
+use super::belongs::belongs;
+use super::budget::PageBudget;
 use super::settle::{settle, targets_name, Verdict};
 use super::{
-    cpu, group, guard, masked, retry, Checks, Context, Decision, DecisionKind, FaultNote, Order,
-    Plan,
+    affinity, cpu, group, guard, masked, page, restore, restore_cpus, retry, Checks, Context,
+    Decision, DecisionKind, FaultNote, Order, Plan,
 };
-use crate::model::{
-    Asked, By, CpuId, FaultState, Home, Isolation, IsolationState, Pfn, Target, Undo,
-};
+use crate::model::{Asked, By, CpuId, FaultState, Isolation, IsolationState, Pfn, Target, Undo};
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// What the kernel that runs is to the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boot {
+    /// The one it was kept under.
+    Same,
+    /// That one, too; but the daemon ended before all that earlier boots had
+    /// out of service was tried.
+    Unfinished,
+    /// Another: everything is in service again.
+    New,
+}
 
 /// Makes the ledger of an earlier run true.
 ///
-/// `same_boot`: the kernel is the one the ledger was kept under. What is to be
-/// taken or looked at is due at once; what was on its way back is ordered here.
+/// What is to be taken or looked at is due at once; what was on its way back,
+/// or is to be restored after a boot, is ordered here.
 ///
 /// No order of the earlier run is still under way: its process is gone, or the
 /// store would be locked, and a process goes only when none of its threads is
 /// in the kernel any more. So of a CPU it is enough to look at it.
-pub fn start(ctx: &Context, checks: &mut Checks, same_boot: bool) -> Plan {
-    if !same_boot {
-        return new_boot(ctx);
+pub fn start(ctx: &Context, checks: &mut Checks, boot: Boot) -> Plan {
+    if boot == Boot::New {
+        let mut plan = new_boot(ctx);
+        affinity::forget(ctx, &mut plan);
+        return plan;
     }
     let mut plan = Plan::default();
-    let mut back = Vec::new();
+    let (mut back, mut restore) = (Vec::new(), Vec::new());
     for line in ctx.ledger.values() {
         match line.target {
             Target::Cpu(cpu) => back.extend(resume_cpu(ctx, &mut plan, line, cpu)),
             Target::Page(_) if masked::is_certain(ctx, line) => {
                 masked::is_out(ctx, &mut plan, line.clone());
+            }
+            Target::Page(_) if boot == Boot::Unfinished && may_be_on(line) => {
+                restore.push(line.clone());
             }
             Target::Page(pfn) => {
                 if line.state == IsolationState::Isolated || line.asked.is_some() {
@@ -41,7 +60,19 @@ pub fn start(ctx: &Context, checks: &mut Checks, same_boot: bool) -> Plan {
     if !back.is_empty() {
         plan.orders.push(Order::GiveCpus(back));
     }
+    affinity::follow(ctx, &mut plan);
+    restore::pages(ctx, &mut plan, restore);
     group::told(ctx, plan)
+}
+
+/// Listed as off, by this boot or by an earlier one. Off already, it is not
+/// hurt by another order.
+fn may_be_on(line: &Isolation) -> bool {
+    line.state == IsolationState::Isolated
+        && line.asked.is_none()
+        && line.release.is_none()
+        && line.ue.is_none()
+        && !line.unreadable
 }
 
 fn resume_page(ctx: &Context, plan: &mut Plan, line: &Isolation, pfn: Pfn) {
@@ -83,7 +114,9 @@ fn resume_cpu(ctx: &Context, plan: &mut Plan, line: &Isolation, id: CpuId) -> Op
         return None;
     };
     let settled = Isolation { asked: None, ..line.clone() };
-    match (line.state, line.asked) {
+    // A look, and what is done to tasks, leaves no CPU off line.
+    let asked = line.asked.filter(|asked| *asked != Asked::PutBack).and_then(Asked::unplanned);
+    match (line.state, asked) {
         (IsolationState::Isolated, Some(_)) if known.online => {
             retry::released(ctx, plan, vec![settled]);
         }
@@ -147,31 +180,19 @@ fn stale(ctx: &Context, line: &Isolation, why: String) -> Isolation {
     Isolation { state: IsolationState::Stale, since: ctx.now, why, ..line }
 }
 
-/// A boot gives everything back. An address of the boot before may be another
-/// cell now, so nothing is taken again by it.
+/// A boot gives everything back. What is surely the same hardware is taken
+/// again, first of all what had failed; the rest goes on as it was.
 fn new_boot(ctx: &Context) -> Plan {
     let mut plan = Plan::default();
-    let mut reopened = BTreeSet::new();
-    let mut count = 0usize;
+    let mut left = Left::default();
+    let (mut pages, mut failed, mut cpus) = (Vec::new(), Vec::new(), Vec::new());
     for line in ctx.ledger.values() {
         if masked::is_certain(ctx, line) {
             masked::is_out(ctx, &mut plan, line.clone());
             continue;
         }
-        let name = targets_name(ctx, &[line.target]);
         match line.state {
             IsolationState::Stale => continue,
-            // Wanted by what the last boot left, before this was called.
-            IsolationState::Wanted
-                if line.unreadable
-                    && line.ue.is_none()
-                    && line.home != Home::Unknown
-                    && line.home == ctx.machine.home(line.target) =>
-            {
-                let asked = None;
-                plan.isolations.push(Isolation { asked, next_try: Some(ctx.now), ..line.clone() });
-                continue;
-            }
             IsolationState::Released => {
                 // No order outlives its boot.
                 if line.asked.is_some() {
@@ -179,57 +200,113 @@ fn new_boot(ctx: &Context) -> Plan {
                 }
                 continue;
             }
-            IsolationState::Isolated if line.release == Some(Undo::NextBoot) => {
-                let mut line = line.clone();
-                retry::clear(&mut line);
-                plan.isolations.push(Isolation {
-                    state: IsolationState::Released,
-                    by: By::Admin,
-                    since: ctx.now,
-                    release: None,
-                    unreadable: false,
-                    why: format!("The reboot that the release of {name} waited for has come."),
-                    ..line
-                });
+            IsolationState::Isolated
+                if line.release == Some(Undo::NextBoot) || line.asked == Some(Asked::Give) =>
+            {
+                plan.isolations.push(given_back(ctx, line));
+                left.note(ctx, line);
+                continue;
             }
-            _ => {
-                let why = format!(
-                    "{name} is of an earlier boot, and isolations are not applied again after a \
-                     reboot yet."
-                );
-                plan.isolations.push(stale(ctx, line, why));
-                count += 1;
-            }
+            _ => {}
         }
-        reopened.extend(line.fault);
+        if let Err(why) = belongs(ctx, line) {
+            plan.isolations.push(stale(ctx, line, why));
+            left.stale += 1;
+            left.note(ctx, line);
+            continue;
+        }
+        let anew = Isolation { asked: None, ..line.clone() };
+        match line.target {
+            Target::Cpu(_) => cpus.push(anew),
+            Target::Page(_) if line.unreadable || line.ue.is_some() => {
+                restore::unreadable(ctx, &mut plan, anew);
+            }
+            Target::Page(_) if restore::is_due(line) => pages.push(line.clone()),
+            Target::Page(_) if line.state == IsolationState::Failed => failed.push(anew),
+            Target::Page(_) => resume(ctx, &mut plan, line, anew),
+        }
+    }
+    failed_first(ctx, &mut plan, failed);
+    restore::pages(ctx, &mut plan, pages);
+    restore_cpus::cpus(ctx, &mut plan, cpus);
+    left.tell(&mut plan);
+    group::told(ctx, plan)
+}
+
+/// What could not be moved in the boot before may not be in use yet in this one.
+fn failed_first(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>) {
+    lines.sort_by_key(|line| (Reverse(line.urgency), line.since.at));
+    let mut budget = PageBudget::of(ctx);
+    for line in lines {
         if let Target::Page(pfn) = line.target {
-            reopened.extend(ctx.ledger.covering(pfn));
+            let why = line.why.clone();
+            page::take(ctx, &mut budget, plan, line, pfn, why);
         }
     }
-    for fault in reopened {
-        plan.faults.push(FaultNote {
-            fault,
-            state: FaultState::Open,
-            decision: "The host was rebooted: what was taken for this fault is in service again."
-                .to_owned(),
-            advice: Some(
-                "Close the fault if the part was replaced; it is taken again if it fails anew."
-                    .to_owned(),
-            ),
-        });
+}
+
+/// The release that waited for a boot.
+fn given_back(ctx: &Context, line: &Isolation) -> Isolation {
+    let name = targets_name(ctx, &[line.target]);
+    let mut line = line.clone();
+    retry::clear(&mut line);
+    Isolation {
+        state: IsolationState::Released,
+        by: By::Admin,
+        since: ctx.now,
+        release: None,
+        unreadable: false,
+        why: format!("The reboot that the release of {name} waited for has come."),
+        ..line
     }
-    // One line for all: a reboot is one piece of news.
-    if count > 0 {
+}
+
+/// What a boot leaves in service, and the faults that it was taken for.
+#[derive(Default)]
+struct Left {
+    stale: usize,
+    faults: BTreeSet<Uuid>,
+}
+
+impl Left {
+    fn note(&mut self, ctx: &Context, line: &Isolation) {
+        self.faults.extend(line.fault);
+        if let Target::Page(pfn) = line.target {
+            self.faults.extend(ctx.ledger.covering(pfn));
+        }
+    }
+
+    /// One line for all: a reboot is one piece of news.
+    fn tell(self, plan: &mut Plan) {
+        plan.faults.extend(self.faults.into_iter().map(|fault| {
+            FaultNote {
+                fault,
+                state: FaultState::Open,
+                decision:
+                    "The host was rebooted: what was taken for this fault is in service again."
+                        .to_owned(),
+                advice: Some(
+                    "Close the fault if the part was replaced; it is taken again if it fails anew."
+                        .to_owned(),
+                ),
+            }
+        }));
+        if self.stale == 0 {
+            return;
+        }
         plan.decisions.push(Decision {
             kind: DecisionKind::Reported,
             component: "isolations of an earlier boot".to_owned(),
             target: None,
             fault: None,
-            why: "The host was rebooted, which puts everything back into service.".to_owned(),
-            done: format!("{count} isolations or requests are listed as stale, none was applied."),
+            why: "Their hardware is gone, or is not surely the same as before the reboot."
+                .to_owned(),
+            done: format!(
+                "{} isolations or requests are listed as stale, none applied.",
+                self.stale
+            ),
             next: "Nothing: what still fails is taken again by its errors.".to_owned(),
             human: false,
         });
     }
-    plan
 }

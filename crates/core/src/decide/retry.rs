@@ -133,6 +133,7 @@ pub(super) fn clear(line: &mut Isolation) {
     line.failures = 0;
     line.failing_since = None;
     line.asked = None;
+    line.restores = false;
 }
 
 /// What is still unanswered after this answer to an order to take, or to a look
@@ -185,7 +186,9 @@ pub(super) fn released(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>
         line.next_try = None;
         line.failures = 0;
         line.failing_since = None;
-        line.unreadable = false;
+        // An order that may have an effect yet was given no place of the day.
+        line.unreadable &= line.asked.is_some();
+        line.restores &= line.asked.is_some();
     }
     let targets: Vec<Target> = lines.iter().map(|line| line.target).collect();
     let name = targets_name(ctx, &targets);
@@ -209,7 +212,6 @@ pub(super) fn released(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>
 pub(super) fn came_back(ctx: &Context, plan: &mut Plan, mut line: Isolation) {
     line.by = By::Admin;
     line.release = None;
-    line.unreadable = false;
     clear(&mut line);
     let name = targets_name(ctx, &[line.target]);
     settle(
@@ -244,7 +246,10 @@ pub(super) fn not_taken(
         let failed = matches!(verdict.state, IsolationState::Wanted | IsolationState::Failed);
         line.failing_since = failed.then(|| line.failing_since.unwrap_or(ctx.now));
         match outcome.answer {
-            Answer::Busy if failures >= PINNED_TRIES => verdict = pinned(&name),
+            // One that is taken only while it is free waits for that, however long.
+            Answer::Busy if failures >= PINNED_TRIES && !line.unreadable => {
+                verdict = pinned(&name);
+            }
             Answer::Unhandlable if line.fails_for_long(ctx.now.at) => verdict = stuck(&name),
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! Stories of rows: several pages of one fault.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use super::testing::{machine, row, Desk};
+use super::testing::{machine, restore, row, Desk};
 use super::*;
 use crate::analyze::Response;
 use crate::model::*;
@@ -192,11 +192,10 @@ fn a_closed_row_asks_for_nothing_more_unless_another_row_does() {
     desk.find_row(&one);
     desk.find_row(&two);
     desk.answer(soft(0), Answer::Off);
-    let plan = closed(&desk.ctx(), one.id);
+    let plan = desk.close(&one, &[&two]).plan;
     assert_eq!(state_of(&plan, &one), None, "and is not reopened");
-    assert!(plan.decisions.len() <= 1, "{:?}", plan.decisions);
-    desk.enter(plan);
-    assert_eq!(desk.page(0).state, IsolationState::Isolated);
+    assert_eq!(plan.decisions.len(), 1, "{:?}", plan.decisions);
+    assert_eq!(plan.orders, [Order::Unpoison(Pfn(0))]);
     assert_eq!(desk.page(1).state, IsolationState::Released);
     assert_eq!((desk.page(2).state, desk.page(2).fault), (IsolationState::Refused, Some(two.id)));
     assert!(desk.ledger.group(one.id).is_none());
@@ -309,7 +308,7 @@ fn a_restart_knows_the_rows_of_before() {
     desk.ledger = desk.ledger.values().cloned().collect();
     desk.ledger.put_group(Group::of(&fault, PageSize::KIB_4).unwrap());
     let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, true);
+    let plan = start(&ctx, checks, Boot::Same);
     desk.enter(plan);
     assert_eq!(desk.due().orders.last(), Some(&soft(1)));
     let plan = desk.answer(soft(1), Answer::Off);
@@ -317,15 +316,46 @@ fn a_restart_knows_the_rows_of_before() {
 }
 
 #[test]
-fn a_reboot_reopens_a_row_once_and_tells_of_no_page() {
+fn a_reboot_tells_of_a_row_only_what_did_not_come_off_again() {
     let mut desk = desk();
     let fault = row(1, 0..24);
     desk.find_row(&fault);
     all_off(&mut desk, 0..24);
     let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, false);
+    let plan = start(&ctx, checks, Boot::New);
+    desk.enter(plan.clone());
+    assert_eq!((plan.faults, plan.decisions), (vec![], vec![]));
+    let batch = restore(0..24);
+    assert_eq!(plan.orders, [batch.clone()]);
+    assert_eq!(desk.page(7).state, IsolationState::Wanted);
+
+    let plan = desk.answer_batch(batch, &[(7, Answer::Unhandlable)]);
     assert_eq!(state_of(&plan, &fault), Some(FaultState::Open));
     assert_eq!(plan.decisions.len(), 1);
+    assert!(plan.decisions[0].done.contains("23 are out of service"), "{:?}", plan.decisions);
+    assert_eq!(desk.page(6).state, IsolationState::Isolated);
+    assert_eq!(desk.page(7).state, IsolationState::Failed);
+    desk.pass(3600);
+    assert_eq!(desk.due().orders, [soft(7)]);
+    let plan = desk.answer(soft(7), Answer::Off);
+    assert_eq!(state_of(&plan, &fault), Some(FaultState::Isolated));
+}
+
+#[test]
+fn a_row_that_grows_while_it_is_restored_takes_its_new_page_alone() {
+    let mut desk = desk();
+    let fault = row(1, 0..2);
+    desk.find_row(&fault);
+    all_off(&mut desk, 0..2);
+    let (ctx, checks) = desk.split();
+    let plan = start(&ctx, checks, Boot::New);
+    desk.enter(plan);
+    let plan = grown(&desk.ctx(), &row(1, 0..3));
+    desk.enter(plan.clone());
+    assert_eq!(plan.orders, [soft(2)]);
+    desk.answer_batch(restore(0..2), &[]);
+    let plan = desk.answer(soft(2), Answer::Off);
+    assert_eq!(state_of(&plan, &fault), Some(FaultState::Isolated));
 }
 
 #[test]

@@ -96,6 +96,9 @@ struct Host {
     unpoisoned: BTreeSet<Pfn>,
     /// Rows that were found and not closed.
     rows: BTreeMap<u32, Fault>,
+    /// What the store has of lines that are being restored.
+    stored: BTreeMap<Target, Isolation>,
+    restoring: Option<Restoring>,
 }
 
 impl Host {
@@ -105,7 +108,7 @@ impl Host {
         policy.limits.pages_per_day = PER_DAY as u32;
         policy.page.hugetlb = HugetlbPolicy::KeepFree(1);
         Host {
-            desk: Desk::new(policy, machine(nodes, 4)),
+            desk: Desk { survey: None, ..Desk::new(policy, machine(nodes, 4)) },
             queue: Vec::new(),
             stuck: Vec::new(),
             pages_off: BTreeSet::new(),
@@ -116,6 +119,8 @@ impl Host {
             ue: BTreeSet::new(),
             unpoisoned: BTreeSet::new(),
             rows: BTreeMap::new(),
+            stored: BTreeMap::new(),
+            restoring: None,
         }
     }
 
@@ -139,9 +144,24 @@ impl Host {
     /// Pages that may still go; those with a UE are held against no limit.
     fn pages_going(&self) -> BTreeSet<Pfn> {
         self.out()
-            .filter_map(|order| if order.is_soft_offline() { order.page() } else { None })
-            .filter(|pfn| !self.ue.contains(pfn))
+            .filter(|order| order.is_soft_offline() || matches!(order, Order::Restore(..)))
+            .flat_map(Order::pages)
+            .filter(|pfn| !self.ue.contains(pfn) && !self.is_kernels(**pfn))
+            .copied()
             .collect()
+    }
+
+    /// The kernel's, or lost to an uncorrected error in an earlier boot.
+    fn is_kernels(&self, pfn: Pfn) -> bool {
+        self.desk
+            .ledger
+            .get(&Target::Page(pfn))
+            .is_some_and(|line| line.by == By::Kernel || line.restores && line.taken.is_none())
+    }
+
+    /// An earlier boot had it, and it has its place of the day from then.
+    fn is_restored(&self, target: Target) -> bool {
+        self.desk.ledger.get(&target).is_some_and(|line| line.restores)
     }
 
     fn out(&self) -> impl Iterator<Item = &Order> {
@@ -164,6 +184,18 @@ impl Host {
                 assert!(self.is_off(line.target), "listed as off and is not: {line:?}");
             }
         }
+        for line in &plan.restoring {
+            match line.state {
+                IsolationState::Isolated => {
+                    assert!(self.is_off(line.target), "restored and is not off: {line:?}");
+                    self.stored.remove(&line.target);
+                }
+                _ => drop(self.stored.insert(line.target, self.desk.ledger[&line.target].clone())),
+            }
+        }
+        for line in &plan.isolations {
+            self.stored.remove(&line.target);
+        }
         self.desk.enter(plan.clone());
         for order in plan.orders {
             let write = is_write(&order);
@@ -179,6 +211,7 @@ impl Host {
                 Order::SoftOffline(pfn) | Order::SoftOfflineSparing(pfn, _) => {
                     self.check_page(*pfn);
                 }
+                Order::Restore(..) => self.check_memory(),
                 Order::TakeCpus(cpus) => self.check_cpus(cpus),
                 _ => {}
             }
@@ -193,16 +226,30 @@ impl Host {
     }
 
     fn check_page(&self, pfn: Pfn) {
-        assert!(!self.ue.contains(&pfn), "soft offline of {pfn:?}, which has a UE");
+        // Listed as off by a run that ended before it had seen that itself: asked
+        // again, and not written to where it is off.
+        let seen = self.pages_off.contains(&pfn) || self.unpoisoned.contains(&pfn);
+        let again = self.is_restored(Target::Page(pfn)) && seen;
+        assert!(again || !self.ue.contains(&pfn), "soft offline of {pfn:?}, which has a UE");
+        self.check_memory();
+        if self.is_restored(Target::Page(pfn)) {
+            return;
+        }
         let going = self.pages_going();
-        let all: BTreeSet<Pfn> =
-            self.our_pages.iter().filter(|p| !self.ue.contains(p)).chain(&going).copied().collect();
-        assert!(all.len() <= MEMORY_PAGES, "memory cap: {all:?}");
+        let going: BTreeSet<Pfn> =
+            going.into_iter().filter(|p| !self.is_restored(Target::Page(*p))).collect();
         let day = Duration::from_secs(24 * 3600);
         let today = self.pages_taken.iter().filter(|(_, at)| self.now().since(**at) < day);
         let today: BTreeSet<Pfn> =
             today.map(|(p, _)| p).filter(|p| !self.ue.contains(p)).chain(&going).copied().collect();
         assert!(today.len() <= PER_DAY, "pages a day: {today:?}");
+    }
+
+    fn check_memory(&self) {
+        let going = self.pages_going();
+        let all: BTreeSet<Pfn> =
+            self.our_pages.iter().filter(|p| !self.ue.contains(p)).chain(&going).copied().collect();
+        assert!(all.len() <= MEMORY_PAGES, "memory cap: {all:?}");
     }
 
     fn check_cpus(&self, cpus: &[CpuId]) {
@@ -226,7 +273,8 @@ impl Host {
             for thread in cpus.iter().flat_map(|c| &machine.cpus[c].threads) {
                 assert!(cpus.contains(thread) || !self.is_online(*thread), "half a core: {cpus:?}");
             }
-            for (core, at) in &self.cores_taken {
+            let anew = cpus.iter().any(|cpu| !self.is_restored(Target::Cpu(*cpu)));
+            for (core, at) in self.cores_taken.iter().filter(|_| anew) {
                 assert!(
                     cpus.iter().all(|c| machine.cpus[c].threads.contains(core))
                         || self.now().since(*at) >= Limits::CORE_INTERVAL,
@@ -244,8 +292,18 @@ impl Host {
                 if !self.pages_off.insert(*pfn) {
                     return Answer::WasOff;
                 }
-                self.our_pages.insert(*pfn);
-                self.pages_taken.insert(*pfn, now);
+                if !self.is_kernels(*pfn) {
+                    self.our_pages.insert(*pfn);
+                }
+                if !self.is_restored(Target::Page(*pfn)) {
+                    self.pages_taken.insert(*pfn, now);
+                }
+                Answer::Off
+            }
+            Order::Restore(pages, _) => {
+                for pfn in pages {
+                    self.carry_out(&Order::SoftOffline(*pfn));
+                }
                 Answer::Off
             }
             Order::OfflineFree(pfn) | Order::HardOffline(pfn) if !self.pages_off.insert(*pfn) => {
@@ -277,6 +335,7 @@ impl Host {
                 }
                 Answer::On
             }
+            Order::Survey(_) | Order::PutBack(..) => Answer::On,
         }
     }
 
@@ -304,9 +363,20 @@ impl Host {
         if self.is_online(cpu) {
             self.desk.set_online(cpu.0, false);
             self.our_cpus.insert(cpu);
-            self.cores_taken.insert(cpu, self.now());
+            self.core_taken(cpu);
             let plan = cpu_changed(&self.desk.ctx(), cpu, false);
             self.follow(plan);
+        }
+    }
+
+    /// What an earlier boot had keeps its time.
+    fn core_taken(&mut self, cpu: CpuId) {
+        let now = self.now();
+        if self.is_restored(Target::Cpu(cpu)) {
+            let then = self.desk.ledger[&Target::Cpu(cpu)].taken.map_or(now, |taken| taken.at);
+            self.cores_taken.entry(cpu).or_insert(then);
+        } else {
+            self.cores_taken.insert(cpu, now);
         }
     }
 
@@ -324,10 +394,24 @@ impl Host {
             return;
         }
         let (order, asked) = self.queue.remove(0);
-        let look = matches!(order, Order::Inspect(_));
+        let look = order.is_look();
+        if let (Order::Survey(cpus), false) = (&order, matches!(how, 3 | 4 | 5 | 7)) {
+            let survey = found_by_survey(cpus, how);
+            let survey = Some(Box::new(survey));
+            return self.conclude(Outcome { survey, ..outcome(order, Answer::On, asked) });
+        }
+        if let (Order::TakeCpus(cpus), 8) = (&order, how) {
+            return self.half_done(cpus.clone(), asked);
+        }
         let takes = order.is_soft_offline()
             || matches!(order, Order::OfflineFree(_) | Order::HardOffline(_));
         let off_already = takes && order.page().is_some_and(|p| self.pages_off.contains(&p));
+        if let (Order::Restore(pages, _), 1..=4 | 7) = (&order, how) {
+            if !self.is_stuck(&order) {
+                self.answer_restore(&order, pages, how, asked);
+                return;
+            }
+        }
         let answer = match how {
             // act does not ask beside a write that is still in the kernel.
             _ if !look && self.is_stuck(&order) => Answer::TimedOut,
@@ -356,6 +440,31 @@ impl Host {
         self.tell(order, answer, asked);
     }
 
+    /// The first page of a batch does not come off, the others do.
+    fn answer_restore(&mut self, order: &Order, pages: &[Pfn], how: u8, asked: Stamp) {
+        let (first, rest) = pages.split_first().unwrap();
+        let answer = match how {
+            _ if self.pages_off.contains(first) => Answer::WasOff,
+            1 => Answer::Busy,
+            2 => Answer::Unhandlable,
+            3 => Answer::NotAllowed,
+            _ => Answer::Errno(5),
+        };
+        self.carry_out(&Order::Restore(rest.to_vec(), HugetlbPolicy::Always));
+        let (said, words) = (String::new(), format!("{answer:?}"));
+        let apart = Apart { pfn: *first, answer, asked: said, answered: words };
+        let outcome = Outcome { apart: vec![apart], ..outcome(order.clone(), Answer::Off, asked) };
+        self.hear(&outcome);
+    }
+
+    fn hear(&mut self, outcome: &Outcome) {
+        let plan = answered(&self.desk.ctx(), outcome);
+        self.follow(plan);
+        if self.restoring.as_mut().is_some_and(|restoring| restoring.answered(outcome)) {
+            self.restoring = None;
+        }
+    }
+
     /// A stuck write returns after all. What was asked beside it was answered
     /// before that.
     fn late(&mut self, how: u8) {
@@ -379,8 +488,30 @@ impl Host {
                 self.forget_unseen_page(*pfn);
             }
         }
-        let not_off = !matches!(answer, Answer::Off | Answer::WasOff);
-        let plan = answered(&self.desk.ctx(), &outcome(order, answer, asked));
+        self.conclude(outcome(order, answer, asked));
+    }
+
+    /// Of several that were to go only the first did, and act could not bring
+    /// it back.
+    fn half_done(&mut self, cpus: Vec<CpuId>, asked: Stamp) {
+        let first = cpus[0];
+        let online = self.desk.machine.online().filter(|cpu| cpu.id != first).count();
+        let stuck = self.is_stuck(&Order::TakeCpus(cpus.clone()));
+        if cpus.len() < 2 || !self.is_online(first) || online == 0 || stuck {
+            return self.tell(Order::TakeCpus(cpus), Answer::Busy, asked);
+        }
+        self.take_off(first);
+        let outcome = outcome(Order::TakeCpus(cpus), Answer::Busy, asked);
+        let plan = answered(&self.desk.ctx(), &Outcome { left_off: vec![first], ..outcome });
+        self.follow(plan);
+    }
+
+    fn conclude(&mut self, outcome: Outcome) {
+        let not_off = !matches!(outcome.answer, Answer::Off | Answer::WasOff);
+        let plan = answered(&self.desk.ctx(), &outcome);
+        if self.restoring.as_mut().is_some_and(|restoring| restoring.answered(&outcome)) {
+            self.restoring = None;
+        }
         // Off after an order that failed: by somebody else, who is not fought.
         assert!(!(not_off && gives_cpus(&plan)), "{plan:?}");
         self.follow(plan);
@@ -410,8 +541,9 @@ impl Host {
 
     fn close_row(&mut self, number: u32) {
         let Some(fault) = self.rows.remove(&number) else { return };
-        let plan = closed(&self.desk.ctx(), fault.id);
-        self.follow(plan);
+        let rows: Vec<Fault> = self.rows.values().cloned().collect();
+        let closing = closed(&self.desk.ctx(), &fault, rows.iter());
+        self.follow(closing.plan);
         assert!(self.desk.ledger.group(fault.id).is_none());
     }
 
@@ -422,7 +554,8 @@ impl Host {
             let lines: Vec<_> =
                 pages.iter().map(|pfn| &self.desk.ledger[&Target::Page(*pfn)]).collect();
             let off = |line: &&Isolation| {
-                line.state == IsolationState::Isolated && line.asked != Some(Asked::Give)
+                line.is_restoring()
+                    || line.state == IsolationState::Isolated && line.asked != Some(Asked::Give)
             };
             let expected = if lines.iter().all(off) {
                 FaultState::Isolated
@@ -442,14 +575,18 @@ impl Host {
             ledger.put_group(Group::of(fault, self.desk.machine.page_size).unwrap());
         }
         assert_eq!(ledger, self.desk.ledger);
+        for (_, line) in std::mem::take(&mut self.stored) {
+            ledger.insert(line);
+        }
         self.desk.ledger = ledger;
     }
 
-    fn restart(&mut self, same_boot: bool) {
+    fn restart(&mut self, boot: Boot) {
         self.reread();
         self.desk.checks = Checks::default();
         let (ctx, checks) = self.desk.split();
-        let plan = start(&ctx, checks, same_boot);
+        let plan = start(&ctx, checks, boot);
+        self.restoring = Restoring::of(&plan.orders).filter(|_| boot != Boot::Same);
         self.follow(plan);
     }
 
@@ -473,7 +610,15 @@ impl Host {
             Step::FindCore(c) => self.find(Response::TakeCpus(vec![CpuId(c % cpus)])),
             Step::AskPage(p) => self.ask(isolate(&self.desk.ctx(), Target::Page(Pfn(p)), None)),
             Step::AskCpu(c) => {
-                self.ask(isolate(&self.desk.ctx(), Target::Cpu(CpuId(c % cpus)), Some("x")));
+                let target = Target::Cpu(CpuId(c % cpus));
+                let mut plan = isolate(&self.desk.ctx(), target, Some("x"));
+                if let Ok([order @ Order::Survey(cpus)]) = plan.as_ref().map(|p| &p.orders[..]) {
+                    let survey = Some(Box::new(found_by_survey(cpus, (c % 3) as u8)));
+                    let outcome = outcome(order.clone(), Answer::On, self.desk.now);
+                    let outcome = Outcome { survey, ..outcome };
+                    plan = isolate_surveyed(&self.desk.ctx(), target, Some("x"), &outcome);
+                }
+                self.ask(plan);
             }
             Step::GiveBackPage(p) => self.ask(release(&self.desk.ctx(), Target::Page(Pfn(p)))),
             Step::GiveBackCpu(c) => {
@@ -502,7 +647,10 @@ impl Host {
                 for (i, (order, _)) in lost.into_iter().enumerate() {
                     self.lose(&order, effects >> (i % 8));
                 }
-                self.restart(true);
+                self.restart(match self.restoring {
+                    Some(_) => Boot::Unfinished,
+                    None => Boot::Same,
+                });
             }
             Step::Reboot => {
                 self.queue.clear();
@@ -524,7 +672,7 @@ impl Host {
                     seen.is_some()
                 });
                 self.desk.machine.cpus.values_mut().for_each(|c| c.online = true);
-                self.restart(false);
+                self.restart(Boot::New);
             }
         }
         self.settle();
@@ -548,7 +696,7 @@ impl Host {
                 {
                     self.desk.set_online(cpu.0, false);
                     self.our_cpus.insert(cpu);
-                    self.cores_taken.insert(cpu, self.now());
+                    self.core_taken(cpu);
                 }
             }
             Order::GiveCpus(cpus) => {
@@ -556,6 +704,10 @@ impl Host {
                     self.desk.set_online(cpu.0, true);
                     self.our_cpus.remove(cpu);
                 }
+            }
+            Order::Restore(pages, _) if effect & 2 != 0 => {
+                let first = pages.iter().take(1).copied().collect();
+                self.carry_out(&Order::Restore(first, HugetlbPolicy::Always));
             }
             other => {
                 self.carry_out(other);
@@ -596,7 +748,10 @@ impl Host {
         for _ in 0..200 {
             let (ctx, checks) = self.desk.split();
             let plan = due(&ctx, checks);
-            assert!(!gives_cpus(&plan), "{plan:?}");
+            // Half a core of ours is rolled back, and nothing else.
+            let given = plan.orders.iter().filter(|order| matches!(order, Order::GiveCpus(_)));
+            let ours = given.flat_map(Order::cpus).all(|cpu| self.our_cpus.contains(cpu));
+            assert!(ours, "{plan:?}");
             self.follow(plan);
             let next = next_due(&self.desk.ledger, &self.desk.checks);
             if next.is_none_or(|next| next > self.now()) {
@@ -618,14 +773,27 @@ impl Host {
                     | Order::SoftOfflineSparing(q, _)
                     | Order::OfflineFree(q)
                     | Order::HardOffline(q) => (*q == p).then_some(false),
+                    Order::Restore(pages, _) => pages.contains(&p).then_some(false),
                     Order::Unpoison(q) => (*q == p).then_some(true),
                     _ => None,
                 }),
-                Target::Cpu(c) => orders.find_map(|order| match order {
-                    Order::TakeCpus(cpus) => cpus.contains(&c).then_some(false),
-                    Order::GiveCpus(cpus) => cpus.contains(&c).then_some(true),
-                    _ => None,
-                }),
+                Target::Cpu(c) => {
+                    let (looks, writes): (Vec<_>, Vec<_>) = orders
+                        .filter(|order| order.cpus().contains(&c))
+                        .partition(|order| order.is_look());
+                    let known = line.asked.filter(|asked| asked.is_under_way());
+                    let order = writes.first();
+                    let same = match order {
+                        None if known.is_some_and(Asked::is_plan) => !looks.is_empty(),
+                        // A late answer may have come before that of a look.
+                        None => known.is_none(),
+                        Some(Order::TakeCpus(_)) => known.is_some_and(Asked::is_take),
+                        Some(Order::PutBack(..)) => known == Some(Asked::PutBack),
+                        Some(_) => known == Some(Asked::Give),
+                    };
+                    assert!(same, "{order:?} is out, but {line:?}");
+                    known.map(|asked| asked == Asked::Give)
+                }
             };
             let known = line.asked.filter(|asked| asked.is_under_way());
             assert_eq!(known.map(|asked| asked == Asked::Give), out, "{line:?}");
@@ -657,6 +825,8 @@ impl Host {
     fn agrees(&self) {
         for line in self.desk.ledger.values() {
             assert!(!line.asked.is_some_and(Asked::is_under_way), "all is answered, but {line:?}");
+            let is_off = line.state == IsolationState::Isolated;
+            assert!(is_off || line.bound.is_empty(), "never put back: {line:?}");
             match line.state {
                 IsolationState::Isolated => {
                     assert!(self.is_off(line.target), "not off: {line:?}");
@@ -678,13 +848,30 @@ fn gives_cpus(plan: &Plan) -> bool {
     plan.orders.iter().any(|order| matches!(order, Order::GiveCpus(_)))
 }
 
+/// What a survey of `cpus` finds, of the kind `how`.
+fn found_by_survey(cpus: &[CpuId], how: u8) -> Survey {
+    let task = BoundTask {
+        tid: 7,
+        pid: 7,
+        start: 1,
+        comm: "clock".into(),
+        policy: if how == 1 { Scheduling::Fifo } else { Scheduling::Normal },
+        kernel: false,
+        allowed: cpus[0].to_string(),
+    };
+    let cgroup = "/own".to_owned();
+    let own = Partition { cgroup, isolated: true, cpus: cpus.iter().copied().collect() };
+    let partitions = if how == 2 { vec![own] } else { Vec::new() };
+    Survey { tasks: vec![task], partitions, ..Survey::default() }
+}
+
 fn is_write(order: &Order) -> bool {
-    !matches!(order, Order::Inspect(_))
+    !order.is_look()
 }
 
 /// About the same page or CPU.
 fn overlap(a: &Order, b: &Order) -> bool {
-    (a.page().is_some() && a.page() == b.page())
+    a.pages().iter().any(|page| b.pages().contains(page))
         || a.cpus().iter().any(|cpu| b.cpus().contains(cpu))
 }
 

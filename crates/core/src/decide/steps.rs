@@ -3,7 +3,7 @@
 
 use super::guard::Held;
 use super::settle::{settle, Verdict};
-use super::{retry, Cause, Context, DecisionKind, Plan};
+use super::{Cause, Context, DecisionKind, FaultNote, Plan};
 use crate::model::{Asked, By, FaultState, Isolation, IsolationState};
 
 /// The fault covers what is out of service already.
@@ -99,15 +99,58 @@ pub(super) fn observe(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>,
     );
 }
 
+/// First it is looked at what is bound to it. What was decided on before stays
+/// as it is until the answer; of what is new, only the fault tells so far.
+pub(super) fn planned(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>, cause: &Cause) {
+    use IsolationState::{Failed, Observed, Refused, Wanted};
+    let first = if ctx.policy.observe { Observed } else { Wanted };
+    let mut new = false;
+    for mut line in lines {
+        line.next_try = None;
+        if line.state != first && !matches!(line.state, Failed | Refused) {
+            line.state = first;
+            line.since = ctx.now;
+        }
+        if line.why.is_empty() {
+            line.why.clone_from(&cause.why);
+        }
+        new |= line.state == first && line.failures == 0;
+        plan.isolations.push(line);
+    }
+    if let (true, Some(fault)) = (new, cause.fault) {
+        plan.faults.push(FaultNote {
+            fault,
+            state: FaultState::Open,
+            decision: format!("What is bound to it is looked at before it goes. {}", cause.why),
+            advice: None,
+        });
+    }
+}
+
 /// To be asked of the kernel now. What is tried again after a failure is not
 /// told again: it stays as it is until the answer.
-pub(super) fn order(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, why: String) {
+pub(super) fn order(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>, why: String) {
     let again = lines.iter().find(|line| {
-        let (wanted, failed) = (IsolationState::Wanted, IsolationState::Failed);
-        (line.failures > 0 && [wanted, failed].contains(&line.state)) || retry::is_spared(line)
+        line.failures > 0 && matches!(line.state, IsolationState::Wanted | IsolationState::Failed)
     });
     let (state, why) =
         again.map_or((IsolationState::Wanted, why), |line| (line.state, line.why.clone()));
+    ask(ctx, plan, lines, state, why);
+}
+
+/// To be asked of the kernel once more; until the answer it stays what it is.
+pub(super) fn order_again(ctx: &Context, plan: &mut Plan, line: Isolation) {
+    let (state, why) = (line.state, line.why.clone());
+    ask(ctx, plan, vec![line], state, why);
+}
+
+fn ask(
+    ctx: &Context,
+    plan: &mut Plan,
+    mut lines: Vec<Isolation>,
+    state: IsolationState,
+    why: String,
+) {
     for line in &mut lines {
         line.next_try = None;
         line.asked = Some(match line.asked {

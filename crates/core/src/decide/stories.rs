@@ -59,7 +59,7 @@ fn isolated_page(desk: &mut Desk, pfn: u64) {
 
 fn restarted(desk: &mut Desk) -> Plan {
     let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, true);
+    let plan = start(&ctx, checks, Boot::Same);
     desk.enter(plan)
 }
 
@@ -126,7 +126,7 @@ fn the_kernels_policy_refuses_a_page_until_the_next_start() {
     desk.pass(100 * HOUR);
     assert_eq!(desk.due().orders, []);
     let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, true);
+    let plan = start(&ctx, checks, Boot::Same);
     desk.enter(plan);
     assert_eq!(desk.due().orders, [soft(P)]);
 }
@@ -241,7 +241,7 @@ fn what_was_observed_goes_when_the_daemon_starts_in_earnest() {
     desk.find(page(P));
     desk.policy.observe = false;
     let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, true);
+    let plan = start(&ctx, checks, Boot::Same);
     desk.enter(plan);
     assert_eq!(desk.due().orders, [soft(P)]);
 }
@@ -400,7 +400,7 @@ fn a_second_core_waits_until_10_minutes_after_the_first() {
 fn an_admin_does_not_wait_10_minutes_and_gets_exactly_the_cpu_named() {
     let mut desk = desk();
     taken_core(&mut desk, 1);
-    let plan = isolate(&desk.ctx(), Target::Cpu(CpuId(2)), Some("noise")).unwrap();
+    let plan = desk.ask(Target::Cpu(CpuId(2)), Some("noise")).unwrap();
     assert_eq!(plan.orders, [take(&[2])]);
     desk.enter(plan);
     assert_eq!((desk.cpu(2).by, desk.cpu(2).together.len()), (By::Admin, 1));
@@ -418,9 +418,13 @@ fn what_an_admin_may_not_have_is_refused_and_not_remembered() {
 }
 
 #[test]
-fn what_is_off_already_needs_no_plan() {
+fn what_is_off_already_needs_no_order_and_is_the_admins_from_then_on() {
     let mut desk = desk();
     isolated_page(&mut desk, P);
+    let plan = isolate(&desk.ctx(), Target::Page(Pfn(P)), None).unwrap();
+    assert_eq!(plan.orders, []);
+    desk.enter(plan);
+    assert_eq!(desk.page(P).by, By::Admin);
     assert_eq!(isolate(&desk.ctx(), Target::Page(Pfn(P)), None), Ok(Plan::default()));
 }
 
@@ -505,7 +509,7 @@ fn a_page_that_only_a_reboot_brings_back_stays_isolated_until_then() {
     let line = desk.page(P);
     assert_eq!((line.state, line.release), (IsolationState::Isolated, Some(Undo::NextBoot)));
     let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, false);
+    let plan = start(&ctx, checks, Boot::New);
     desk.enter(plan);
     assert_eq!(desk.page(P).state, IsolationState::Released);
 }
@@ -536,9 +540,8 @@ fn a_closed_fault_asks_for_nothing_more() {
     let mut desk = desk();
     desk.find(page(P));
     desk.answer(soft(P), Answer::Unhandlable);
-    let plan = closed(&desk.ctx(), finding(page(P)).fault.id);
+    let plan = desk.close(&finding(page(P)).fault, &[]).plan;
     assert_eq!(plan.faults, [], "and is not reopened");
-    desk.enter(plan);
     desk.pass(2 * HOUR);
     assert_eq!(desk.due(), Plan::default());
 }
@@ -552,7 +555,7 @@ fn a_restart_asks_again_and_looks_at_what_is_listed() {
     desk.set_online(5, true);
     desk.set_online(1, false);
     let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, true);
+    let plan = start(&ctx, checks, Boot::Same);
     desk.enter(plan);
     assert_eq!(desk.cpu(5).state, IsolationState::Released);
     assert_eq!(desk.cpu(1).state, IsolationState::Isolated);
@@ -569,7 +572,7 @@ fn a_core_that_went_while_the_daemon_was_killed_is_isolated_and_ours() {
     desk.set_online(1, false);
     desk.set_online(5, false);
     let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, true);
+    let plan = start(&ctx, checks, Boot::Same);
     desk.enter(plan);
     assert_eq!((desk.cpu(1).state, desk.cpu(1).by), (IsolationState::Isolated, By::Bulkhead));
     assert_eq!(usage(&desk.ctx()).cpus_used, 2);
@@ -617,7 +620,7 @@ fn a_thread_that_a_human_took_while_our_order_failed_is_left_alone() {
 #[test]
 fn an_admins_order_is_not_touched_by_a_fault_of_its_core() {
     let mut desk = desk();
-    let plan = isolate(&desk.ctx(), Target::Cpu(CpuId(4)), None).unwrap();
+    let plan = desk.ask(Target::Cpu(CpuId(4)), None).unwrap();
     desk.enter(plan);
     desk.find(core(4));
     assert_eq!(desk.cpu(0).state, IsolationState::Refused);
@@ -630,7 +633,7 @@ fn an_admins_order_is_not_touched_by_a_fault_of_its_core() {
 #[test]
 fn a_released_order_is_not_wanted_again_with_a_core_that_cannot_go() {
     let mut desk = desk();
-    let plan = isolate(&desk.ctx(), Target::Cpu(CpuId(4)), None).unwrap();
+    let plan = desk.ask(Target::Cpu(CpuId(4)), None).unwrap();
     desk.enter(plan);
     let plan = release(&desk.ctx(), Target::Cpu(CpuId(4))).unwrap();
     desk.enter(plan);
@@ -719,20 +722,6 @@ fn an_uncorrected_error_on_a_page_listed_as_off_is_looked_into_before_a_release(
     desk.answer(Order::Inspect(Pfn(P)), Answer::On);
     assert_eq!((desk.page(P).state, desk.page(P).by), (IsolationState::Wanted, By::Kernel));
     assert_eq!(kinds(&desk.find(page(P))), [DecisionKind::Refused], "never soft-offlined");
-}
-
-#[test]
-fn a_reboot_makes_everything_stale_and_says_so_once() {
-    let mut desk = desk();
-    isolated_page(&mut desk, P);
-    taken_core(&mut desk, 1);
-    let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, false);
-    desk.enter(plan.clone());
-    assert_eq!(plan.decisions.len(), 1);
-    assert_eq!(state(&plan), Some(FaultState::Open));
-    assert!(desk.ledger.values().all(|line| line.state == IsolationState::Stale));
-    assert_eq!(desk.due(), Plan::default());
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Common ground of the stories: a desk with a ledger on it.
 
-use super::{answered, due, found, Answer, Checks, Context, Order, Outcome, Plan, Policy};
+use super::{
+    answered, closed, due, found, isolate, isolate_surveyed, Answer, Apart, Checks, Closing,
+    Context, HugetlbPolicy, Order, Outcome, Plan, Policy, Refusal,
+};
 use crate::analyze::{Finding, Response};
 use crate::model::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +21,7 @@ pub fn machine(nodes: u32, cores: u32) -> Machine {
             socket: SocketId(core / cores),
             core: core % cores,
             node: core / cores,
+            apic: Some(ApicId(n.into())),
             online: true,
             removable: n != 0,
             threads: BTreeSet::from([CpuId(core), CpuId(core + half)]),
@@ -32,6 +36,7 @@ pub fn machine(nodes: u32, cores: u32) -> Machine {
         memory_bytes: 8 << 30,
         phys_bits: 46,
         cpus: cpus.collect(),
+        memory: MemoryConfigId(Uuid::from_u128(1)),
         ..Machine::default()
     }
 }
@@ -47,6 +52,8 @@ pub struct Desk {
     pub ledger: Ledger,
     pub checks: Checks,
     pub now: Stamp,
+    /// What every survey finds at once; `None`: the story answers it itself.
+    pub survey: Option<Survey>,
     /// What became of each fault.
     pub states: BTreeMap<Uuid, FaultState>,
 }
@@ -55,7 +62,8 @@ impl Desk {
     pub fn new(policy: Policy, machine: Machine) -> Desk {
         let now = stamp(Time(0).after(Duration::from_secs(1_000_000)));
         let (ledger, checks) = (Ledger::new(), Checks::default());
-        Desk { policy, machine, ledger, checks, now, states: BTreeMap::new() }
+        let survey = Some(Survey::default());
+        Desk { policy, machine, ledger, checks, now, survey, states: BTreeMap::new() }
     }
 
     pub fn ctx(&self) -> Context<'_> {
@@ -73,10 +81,40 @@ impl Desk {
         (Context { policy, machine, ledger, now: *now }, checks)
     }
 
-    pub fn enter(&mut self, plan: Plan) -> Plan {
+    /// Enters it, and what surveys that it orders come to.
+    pub fn enter(&mut self, mut plan: Plan) -> Plan {
         plan.record(&mut self.ledger);
         self.states.extend(plan.faults.iter().map(|note| (note.fault, note.state)));
+        if let Some(survey) = self.survey.clone() {
+            let (surveys, orders): (Vec<_>, Vec<_>) =
+                plan.orders.into_iter().partition(|order| matches!(order, Order::Survey(_)));
+            plan.orders = orders;
+            for order in surveys {
+                plan.extend(self.surveyed(order, survey.clone()));
+            }
+        }
         plan
+    }
+
+    /// A survey was answered.
+    pub fn surveyed(&mut self, order: Order, survey: Survey) -> Plan {
+        let outcome =
+            Outcome { survey: Some(Box::new(survey)), ..outcome(order, Answer::On, self.now) };
+        let plan = answered(&self.ctx(), &outcome);
+        self.enter(plan)
+    }
+
+    /// An admin asks for a target, and its survey finds what all do.
+    pub fn ask(&mut self, target: Target, reason: Option<&str>) -> Result<Plan, Refusal> {
+        let mut plan = isolate(&self.ctx(), target, reason)?;
+        if let [order @ Order::Survey(_)] = plan.orders.as_slice() {
+            let outcome = Outcome {
+                survey: self.survey.clone().map(Box::new),
+                ..outcome(order.clone(), Answer::On, self.now)
+            };
+            plan = isolate_surveyed(&self.ctx(), target, reason, &outcome)?;
+        }
+        Ok(self.enter(plan))
     }
 
     pub fn pass(&mut self, seconds: u64) {
@@ -95,8 +133,29 @@ impl Desk {
         self.enter(plan)
     }
 
+    /// An admin closes `fault`, while those of `open` stand.
+    pub fn close(&mut self, fault: &Fault, open: &[&Fault]) -> Closing {
+        let closing = closed(&self.ctx(), fault, open.iter().copied());
+        self.enter(closing.plan.clone());
+        closing
+    }
+
     pub fn answer(&mut self, order: Order, answer: Answer) -> Plan {
         let outcome = outcome(order, answer, self.now);
+        let plan = answered(&self.ctx(), &outcome);
+        self.enter(plan)
+    }
+
+    /// A batch came off, but for some of its pages.
+    pub fn answer_batch(&mut self, order: Order, but: &[(u64, Answer)]) -> Plan {
+        let apart = |(pfn, answer): &(u64, Answer)| Apart {
+            pfn: Pfn(*pfn),
+            answer: *answer,
+            asked: "asked".into(),
+            answered: format!("{answer:?}"),
+        };
+        let apart = but.iter().map(apart).collect();
+        let outcome = Outcome { apart, ..outcome(order, Answer::Off, self.now) };
         let plan = answered(&self.ctx(), &outcome);
         self.enter(plan)
     }
@@ -125,7 +184,14 @@ impl Desk {
 }
 
 pub fn outcome(order: Order, answer: Answer, time: Stamp) -> Outcome {
-    Outcome { order, answer, time, asked: "asked".into(), answered: format!("{answer:?}") }
+    let (asked, answered) = ("asked".into(), format!("{answer:?}"));
+    let (survey, left_off, apart) = (None, Vec::new(), Vec::new());
+    Outcome { order, answer, time, asked, answered, survey, left_off, apart }
+}
+
+/// The order that restores these pages.
+pub fn restore(pages: std::ops::Range<u64>) -> Order {
+    Order::Restore(pages.map(Pfn).collect(), HugetlbPolicy::Always)
 }
 
 /// Row `number` fails, all of whose pages had errors.

@@ -1,6 +1,6 @@
 //! What is out of service, or should be.
 
-use super::{CpuId, CpuIdentity, MemoryConfigId, PageSize, Pfn, Severity, Stamp, Time};
+use super::{BoundTask, CpuId, CpuIdentity, MemoryConfigId, PageSize, Pfn, Severity, Stamp, Time};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use uuid::Uuid;
@@ -32,10 +32,12 @@ impl Target {
 ///             ┌──────────── retry (EBUSY) ────────────┐
 ///             ▼                                       │
 ///  decided ─▶ wanted ─── asked, read back ─▶ isolated │
+///    │          │  (a CPU: first surveyed, what is bound to it)
 ///    │          ├────── EBUSY ─▶ wanted, next_try ────┘
 ///    │          ├────── EBUSY for a day ─▶ failed
 ///    │          ├────── EIO, time-out ─▶ failed ─── asked again hourly ─▶ isolated
 ///    │          └────── EOPNOTSUPP, ENXIO ─▶ refused ─── at a start ─▶ wanted
+///    │          ├────── the survey tells of a guard ─▶ refused ─── surveyed again
 ///    ├─ a limit or guard ─▶ refused ─── when there is room ─▶ wanted
 ///    └─ mode observe ─▶ observed ─── at a start in mode isolate ─▶ wanted
 ///  the kernel took a page, somebody else a CPU (any state) ─▶ isolated
@@ -44,7 +46,8 @@ impl Target {
 ///  wanted | failed | refused | observed | stale ─▶ released (by an admin)
 ///    └─ went all the same, by an order that was out ─▶ isolated, and given back
 ///  released | observed | stale ─── failed anew, or asked for ─▶ decided
-///  any but released ─▶ stale (its hardware is gone, or the boot it was of)
+///  any but released ─▶ stale (its hardware is gone, or not surely the same)
+///  a reboot: isolated ─▶ wanted, and at once asked; all others go on
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -88,11 +91,15 @@ pub enum By {
 ///                   ▲                 │ │
 ///                   └── no answer ────┘ └── off ──────▶ nothing
 ///   nothing, unsure ── give back ──▶ give ── any answer ──▶ nothing
+///   nothing ── put back ──▶ put back ── any answer ──▶ nothing
 /// ```
 ///
+/// A CPU passes through `plan` on its way from nothing to take, and through
+/// `replan` from unsure to retake: what is bound to it is looked at, and nothing
+/// is asked of the kernel yet. Held back then, it is where it came from.
+///
 /// Only the answer to an order, or a restart, ends one that is under way:
-/// whatever else happens to the line meanwhile, `take`, `retake` and `give`
-/// stay.
+/// whatever else happens to the line meanwhile, it stays, all but `unsure`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Asked {
@@ -105,12 +112,33 @@ pub enum Asked {
     Retake,
     /// To give it back: the order is under way.
     Give,
+    /// What is bound to it: the look is under way, and nothing is asked yet.
+    Plan,
+    /// The same after an order of unknown effect.
+    Replan,
+    /// To bind tasks to it again that the kernel drove off: under way.
+    #[serde(rename = "put back")]
+    PutBack,
 }
 
 impl Asked {
     /// An order to take it is under way.
     pub fn is_take(self) -> bool {
         matches!(self, Asked::Take | Asked::Retake)
+    }
+
+    /// What is bound to it is looked at.
+    pub fn is_plan(self) -> bool {
+        matches!(self, Asked::Plan | Asked::Replan)
+    }
+
+    /// What is left of it where it was only looked at.
+    pub fn unplanned(self) -> Option<Asked> {
+        match self {
+            Asked::Plan => None,
+            Asked::Replan => Some(Asked::Unsure),
+            other => Some(other),
+        }
     }
 
     /// An order, whatever for, is under way.
@@ -210,20 +238,28 @@ pub struct Isolation {
     /// soft-offlined; listed as isolated, it may have come back unseen.
     #[serde(default)]
     pub ue: Option<Stamp>,
-    /// An uncorrected error came from this page, in this boot or an earlier
-    /// one, and no human has given it back since. In a boot that has seen none
-    /// (`ue`) it is taken while it is free: moving its content would read it.
+    /// An uncorrected error came from this page of this memory, in this boot or
+    /// an earlier one. Unless `ue` makes it memory_failure()'s, it is taken while
+    /// it is free: moving its content would read it.
     #[serde(default)]
     pub unreadable: bool,
     /// CPUs that go or stay together with this one, itself included; empty for
     /// pages.
     pub together: Vec<CpuId>,
+    /// Tasks that were bound to CPUs that went with it, this one among them, and
+    /// to no other: their affinity is put back when it is on line again.
+    #[serde(default)]
+    pub bound: Vec<BoundTask>,
     /// How soon it should go when there is not room for all.
     #[serde(default)]
     pub urgency: Urgency,
     /// The hardware it is of, as of when it was last decided on.
     #[serde(default)]
     pub home: Home,
+    /// An earlier boot had it out of service, and it is to be so again: it
+    /// spends no place of the day, and `taken` stays what it was.
+    #[serde(default)]
+    pub restores: bool,
 }
 
 impl Isolation {
@@ -235,7 +271,13 @@ impl Isolation {
     /// A page that has failed to come off for more than a day, so that only the
     /// next boot is likely to keep it out.
     pub fn is_stuck(&self, now: Time) -> bool {
-        self.state == IsolationState::Failed && self.fails_for_long(now)
+        self.is_failing() && self.fails_for_long(now)
+    }
+
+    /// It is to come off, and did not yet.
+    pub(crate) fn is_failing(&self) -> bool {
+        matches!(self.state, IsolationState::Wanted | IsolationState::Failed)
+            && self.failing_since.is_some()
     }
 
     /// As [`Isolation::is_stuck`], but for the state.
@@ -246,12 +288,28 @@ impl Isolation {
     /// An order to take it may have an effect yet, or is about to go out.
     pub fn may_go(&self) -> bool {
         self.state == IsolationState::Wanted
-            || self.asked.is_some_and(|asked| asked.is_take() || asked == Asked::Unsure)
+            || self
+                .asked
+                .is_some_and(|asked| asked.is_take() || asked.is_plan() || asked == Asked::Unsure)
     }
 
     /// An order for it is out.
     pub fn is_under_way(&self) -> bool {
         self.asked.is_some_and(Asked::is_under_way)
+    }
+
+    /// Nothing but the reboot came between it and being out of service, as the
+    /// store has it: it is on its way back there.
+    pub fn is_restoring(&self) -> bool {
+        self.restores && self.state == IsolationState::Wanted && self.failures == 0
+    }
+
+    /// Off by our own doing since `now`; a restore keeps when that was first,
+    /// and on whose account.
+    pub(crate) fn went(&mut self, now: Stamp) {
+        if !self.restores {
+            self.taken = Some(now);
+        }
     }
 
     /// A limit or guard holds it back, whether or not a clock tells until when.

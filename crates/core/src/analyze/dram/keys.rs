@@ -41,7 +41,7 @@ pub(super) struct CellKey {
 
 /// Whether `dimm` tells one DIMM from another: a controller or a channel is
 /// named (for CXL the device is all there is).
-pub(super) fn tells_dimms_apart(dimm: &DimmId) -> bool {
+pub(in crate::analyze) fn tells_dimms_apart(dimm: &DimmId) -> bool {
     match dimm.space {
         DimmSpace::Cxl => dimm.controller.is_some(),
         DimmSpace::Edac | DimmSpace::Firmware | DimmSpace::Log => dimm.channel.is_some(),

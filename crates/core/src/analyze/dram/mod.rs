@@ -11,6 +11,7 @@
 //!   address                                         ─▶ findings (faults, words)
 //! ```
 
+mod closing;
 mod findings;
 mod keys;
 pub mod map;
@@ -25,6 +26,7 @@ mod scope;
 mod tests;
 
 pub(super) use findings::finding;
+pub(super) use keys::tells_dimms_apart;
 pub use keys::{BankKey, RowKey};
 pub use modes::Mode;
 pub use rate::Rate;
@@ -33,7 +35,8 @@ pub use scope::Scope;
 
 use crate::analyze::finding::FaultUpdate;
 use crate::decide::RowPolicy;
-use crate::model::{CoverBy, DimmId, DramPlace, Fault, Pfn, PhysAddr, Report};
+use crate::model::{CoverBy, DimmId, DramPlace, Fault, FaultState, Pfn, PhysAddr, Report};
+use closing::Anew;
 use hashbrown::HashMap;
 use keys::CellKey;
 use modes::Modes;
@@ -141,6 +144,8 @@ pub struct Dimms {
     modes: HashMap<DimmId, Modes>,
     /// Open faults, by name.
     faults: HashMap<Uuid, Scope>,
+    /// From when on errors count for a mode that was no fault after all.
+    anew: Anew,
     evictions: u64,
     doubtful: u64,
 }
@@ -153,6 +158,7 @@ impl Dimms {
             rows: Rows::default(),
             modes: HashMap::default(),
             faults: HashMap::default(),
+            anew: Anew::default(),
             evictions: 0,
             doubtful: 0,
         }
@@ -189,7 +195,7 @@ impl Dimms {
         let mut wider_may_be_due = false;
         match self.take(&case) {
             Some((slot, took)) => {
-                wider_may_be_due = took.new_device;
+                wider_may_be_due = took.new_device || self.anew.is_around(&cell.row.bank);
                 found.learned = took.new_line;
                 self.count(&case, took.errors, &mut found);
                 self.grow(&case, slot, &took, &mut found);
@@ -235,11 +241,12 @@ impl Dimms {
     }
 
     /// Takes up where an earlier run left off: its rows, as
-    /// [`Dimms::take_changes`] gave them, and the faults that are open.
+    /// [`Dimms::take_changes`] gave them, and the faults that are open or were
+    /// acquitted.
     pub fn restore<'f>(
         &mut self,
         rows: impl Iterator<Item = (RowKey, Row)>,
-        open_faults: impl Iterator<Item = &'f Fault>,
+        faults: impl Iterator<Item = &'f Fault>,
     ) {
         for (key, row) in rows {
             if let Some(slot) = self.rows.find(&key) {
@@ -248,8 +255,14 @@ impl Dimms {
             self.make_room(&key);
             self.rows.insert(key, row);
         }
-        for fault in open_faults.filter(|fault| fault.is_open()) {
+        for fault in faults {
             let Some(scope) = Scope::of(fault) else { continue };
+            if fault.state == FaultState::Acquitted {
+                self.anew.after(scope, fault.last.at);
+            }
+            if !fault.is_open() {
+                continue;
+            }
             let modes = self.modes.entry(scope.dimm()).or_default();
             if !modes.reopen(scope, fault) {
                 continue;
@@ -276,36 +289,6 @@ impl Dimms {
     /// All rows are to be handed out by the next [`Dimms::take_changes`].
     pub fn mark_all(&mut self) {
         self.rows.mark_all();
-    }
-
-    /// An admin closed a fault: what it took in may fire anew, from an empty
-    /// window.
-    pub fn closed(&mut self, fault: Uuid) {
-        let Some(scope) = self.faults.remove(&fault) else { return };
-        let dimm = scope.dimm();
-        if let Some(modes) = self.modes.get_mut(&dimm) {
-            modes.close(fault);
-            if modes.is_empty() {
-                self.modes.remove(&dimm);
-            }
-        }
-        let slots: Vec<Slot> = match scope {
-            Scope::Row(key) => self.rows.find(&key).into_iter().collect(),
-            Scope::Column(bank, column) => return self.forget_column(&bank, column),
-            Scope::Bits(_) => return,
-            Scope::Bank(_) | Scope::Rank(..) | Scope::Dimm(_) => {
-                let inside = self.rows.iter().map(|(key, _)| *key);
-                let inside = inside.filter(|key| scope.holds_bank(&key.bank));
-                inside.filter_map(|key| self.rows.find(&key)).collect()
-            }
-        };
-        for slot in slots {
-            // A row with a fault of its own that still stands stays.
-            let own = self.rows.row(slot).and_then(|row| row.fault);
-            if own.is_none_or(|id| id == fault) {
-                self.rows.remove(slot);
-            }
-        }
     }
 
     /// Rows expire a few at a time; one that is due and touched before its turn
@@ -363,7 +346,8 @@ impl Dimms {
             }
         };
         let row = self.rows.change(slot)?;
-        let took = row.take(seen, cell.column, self.capacity.columns, rules.row);
+        let anew = self.anew.of(&Scope::Row(cell.row));
+        let took = row.take(seen, cell.column, self.capacity.columns, rules.row, anew);
         if let Some(line) = took.dropped {
             self.rows.forget_line(line);
         }
@@ -421,18 +405,6 @@ impl Dimms {
     fn mark(&mut self, slot: Option<Slot>, fault: Option<Uuid>) {
         if let Some(row) = slot.and_then(|slot| self.rows.change(slot)) {
             row.fault = fault;
-        }
-    }
-
-    fn forget_column(&mut self, bank: &BankKey, column: u32) {
-        for slot in self.rows.of_bank(bank).to_vec() {
-            let Some(row) = self.rows.change(slot) else { continue };
-            if row.fault.is_none() {
-                if let Some(line) = row.forget_column(column) {
-                    self.rows.forget_line(line);
-                }
-                self.rows.weigh(slot);
-            }
         }
     }
 }

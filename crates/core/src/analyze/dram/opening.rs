@@ -65,7 +65,7 @@ impl Dimms {
         let rows = || self.rows.of_bank(&bank).iter().filter_map(|slot| self.rows.row(*slot));
         let cells = || rows().filter_map(|row| row.cell(column));
         let Some(newest) = cells().map(|cell| cell.last).max() else { return };
-        let start = newest.before(case.rules.row.threshold.window);
+        let start = newest.before(case.rules.row.threshold.window).max(self.anew.of(&scope));
         if cells().filter(|cell| cell.last >= start).count() < COLUMN_ROWS {
             return;
         }
@@ -83,7 +83,8 @@ impl Dimms {
             newest.unwrap_or_default().before(case.rules.row.threshold.window)
         };
         let due = |dimms: &Dimms, scope: &Scope| {
-            let (modes, start) = (dimms.modes.get(&bank.dimm)?, start(dimms));
+            let modes = dimms.modes.get(&bank.dimm)?;
+            let start = start(dimms).max(dimms.anew.of(scope));
             match scope {
                 Scope::Bank(bank) => modes.bank_is_due(bank, start).then_some(None),
                 Scope::Rank(_, rank) => {
@@ -146,6 +147,7 @@ impl Dimms {
     ) -> Option<Uuid> {
         let report = case.seen.report;
         let start = report.last.at.before(case.rules.row.threshold.window);
+        let start = start.max(self.anew.of(&scope));
         let (sum, columns, pieces) = self.sum(&scope, start, case);
         let first = sum.first.unwrap_or(report.first);
         let mode = Mode {

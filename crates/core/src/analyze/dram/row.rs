@@ -170,6 +170,12 @@ impl Row {
         self.window = Serd::default();
     }
 
+    /// Its fault was none: it counts from an empty window.
+    pub(super) fn acquitted(&mut self) {
+        self.fault = None;
+        self.window = Serd::default();
+    }
+
     pub(super) fn cell(&self, column: u32) -> Option<&Cell> {
         self.cells.iter().find(|cell| cell.column == column)
     }
@@ -203,13 +209,15 @@ impl Row {
         self.cells.iter().filter_map(|cell| cell.line).map(Line::addr).collect()
     }
 
-    /// Takes a sighting at `column`; room for `most` columns.
+    /// Takes a sighting at `column`; room for `most` columns. What was before
+    /// `anew` is not counted.
     pub(super) fn take(
         &mut self,
         seen: &Sighting,
         column: u32,
         most: usize,
         rule: RowPolicy,
+        anew: Time,
     ) -> Took {
         let report = seen.report;
         let mut took = Took::default();
@@ -227,8 +235,8 @@ impl Row {
         took.new_device = device != self.device;
         self.device = device;
 
-        let start_of_first = self.last.at.max(from).before(rule.threshold.window);
-        let start = self.last.at.max(to).before(rule.threshold.window);
+        let start_of_first = self.last.at.max(from).before(rule.threshold.window).max(anew);
+        let start = self.last.at.max(to).before(rule.threshold.window).max(anew);
         let cell = Cell {
             column,
             page: seen.page,

@@ -138,7 +138,7 @@ fn a_release_of_either_thread_restarts_the_cores_windows() {
 fn a_closed_fault_fires_anew_from_an_empty_window() {
     let (mut analyzer, machine) = (analyzer(), machine());
     let old = feed(&mut analyzer, &machine, [&ce(0), &ce(1)]).remove(0).fault;
-    analyzer.closed(&old);
+    analyzer.closed(&repaired(&old), &machine);
     assert_eq!(feed(&mut analyzer, &machine, [&ce(2)]), []);
     assert_ne!(feed(&mut analyzer, &machine, [&ce(3)]).remove(0).fault.id, old.id);
 }

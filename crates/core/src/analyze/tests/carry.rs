@@ -1,6 +1,7 @@
 //! Evidence of cores, over a reboot that numbers or changes them.
 
 use super::*;
+use crate::model::time::Anchor;
 
 /// What an analyzer that saw these reports has to save.
 fn saved(reports: &[Report], machine: &Machine) -> Vec<(EvidenceKey, Remembered)> {
@@ -108,4 +109,21 @@ fn memory_is_left_to_its_configuration() {
     assert!(rows.iter().all(|(key, _)| key.is_memory()) && rows.len() == 1);
     let other = with_ppin(machine(), 0, 9);
     assert_eq!(carried(rows, Some(&with_ppin(machine(), 0, 7)), &other).tracked(), 1);
+}
+
+#[test]
+fn a_page_with_an_error_before_a_reboot_and_one_after_it_within_a_day_goes() {
+    let last = stamp(0).at;
+    let rows = saved(&[mce(dram(CE, 0x800_0000), 0)], &machine());
+    // The clock of a boot starts at zero again; its anchor is put behind the last moment recorded.
+    let after = |hours: u64| {
+        let wall = Wall(i64::try_from(START + hours * HOUR).unwrap());
+        let up = Anchor::of_new_boot(30 * SECOND, wall, Some(last)).time(30 * SECOND);
+        let mut analyzer = carried(rows.clone(), Some(&machine()), &machine());
+        let second = mce(dram(CE, 0x800_0000), up.0 - START);
+        verdicts(&feed(&mut analyzer, &machine(), [&second])).len()
+    };
+    assert_eq!((after(23), after(25)), (1, 0));
+    let clock_went_back = Anchor::of_new_boot(0, Wall(0), Some(last));
+    assert_eq!(clock_went_back.time(0), last, "the downtime counts as zero");
 }

@@ -3,8 +3,10 @@
 
 mod bookkeeping;
 mod carry;
+mod closing;
 mod confirm;
 mod counting;
+mod last_boot;
 mod memory;
 mod places;
 mod processor;
@@ -163,4 +165,9 @@ pub fn take(cpus: &[u32]) -> Response {
 
 pub fn hours(n: u64) -> Duration {
     Duration::from_secs(n * 3600)
+}
+
+/// The fault, closed by an admin.
+pub fn repaired(fault: &Fault) -> Fault {
+    Fault { state: FaultState::Repaired, ..fault.clone() }
 }

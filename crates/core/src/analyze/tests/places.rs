@@ -72,7 +72,7 @@ fn a_restart_keeps_the_row_and_its_open_fault() {
 fn a_closed_row_fault_may_fire_anew() {
     let (mut analyzer, machine) = (analyzer(), machine());
     let fault = feed(&mut analyzer, &machine, [&at(0, 0), &at(8, 1)]).remove(0).fault;
-    analyzer.closed(&fault);
+    analyzer.closed(&repaired(&fault), &machine);
     let again = feed(&mut analyzer, &machine, [&at(16, 48 * HOUR), &at(24, 49 * HOUR)]);
     assert_eq!(again.iter().filter(|f| f.fault.kind() == FaultKind::Row).count(), 1);
 }

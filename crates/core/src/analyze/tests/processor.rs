@@ -233,7 +233,7 @@ fn a_second_core_of_the_socket_by_the_same_kind_of_bank_escalates() {
 fn a_closed_fault_no_longer_speaks_against_its_socket() {
     let (mut analyzer, machine) = (analyzer(), machine());
     let first = feed(&mut analyzer, &machine, &repeat(&on_cpu(0, 1, L1), 3)).remove(0).fault;
-    analyzer.closed(&first);
+    analyzer.closed(&repaired(&first), &machine);
     let findings = feed(&mut analyzer, &machine, &repeat(&on_cpu(1, 1, L1), 3));
     assert_eq!(findings[0].response, take(&[1, 5]));
 }
@@ -244,7 +244,7 @@ fn a_core_that_stayed_does_not_speak_against_its_socket() {
     let first = feed(&mut analyzer, &machine, &repeat(&on_cpu(0, 1, L1), 3)).remove(0);
     let second = feed(&mut analyzer, &machine, &repeat(&on_cpu(1, 1, L1), 3)).remove(0);
     assert_eq!(second.response, Response::Escalate);
-    analyzer.closed(&first.fault);
+    analyzer.closed(&repaired(&first.fault), &machine);
     let again = feed(&mut analyzer, &machine, &repeat(&on_cpu(0, 1, L1), 3)).remove(0);
     assert_eq!(again.response, take(&[0, 4]));
 }

@@ -32,7 +32,7 @@ pub struct PageFigures {
     observed_since: Times,
     /// When each page that a limit holds back is to be tried again.
     alarms: Times,
-    /// Since when each page that failed has done so.
+    /// Since when each page that is to come off has failed to.
     failing: Times,
 }
 
@@ -112,12 +112,14 @@ impl PageFigures {
     ) {
         let kernels = line.by == By::Kernel;
         let observed = line.state == IsolationState::Observed && !kernels;
-        if !kernels && line.may_go() {
+        if !kernels && line.may_go() && !line.restores {
             count(&mut self.going);
             count(&mut self.ours);
         } else {
+            // What is restored has the place of the day that it had.
             let held = line.asked == Some(Asked::Give)
-                || (line.state == IsolationState::Isolated && line.taken.is_some());
+                || (line.taken.is_some()
+                    && (line.state == IsolationState::Isolated || line.may_go()));
             if !kernels && held {
                 count(&mut self.ours);
             } else if observed {
@@ -127,14 +129,15 @@ impl PageFigures {
             if let Some(at) = line.taken {
                 time(taken, at.at);
             }
-            if observed {
-                time(&mut self.observed_since, line.since.at);
+            let since = if line.restores { line.taken } else { Some(line.since) };
+            if let Some(since) = since.filter(|_| observed) {
+                time(&mut self.observed_since, since.at);
             }
         }
         if let (true, Some(next)) = (line.waits_for_room(), line.next_try) {
             time(&mut self.alarms, next.at);
         }
-        if let (IsolationState::Failed, Some(since)) = (line.state, line.failing_since) {
+        if let (true, Some(since)) = (line.is_failing(), line.failing_since) {
             time(&mut self.failing, since.at);
         }
     }

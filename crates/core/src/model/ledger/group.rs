@@ -66,6 +66,8 @@ impl Standing {
         match line.state {
             IsolationState::Isolated if line.asked == Some(Asked::Give) => Standing::Back,
             IsolationState::Isolated => Standing::Off,
+            // As was told before the reboot, until it turns out otherwise.
+            IsolationState::Wanted if line.is_restoring() => Standing::Off,
             IsolationState::Wanted if line.failures == 0 => Standing::Going,
             IsolationState::Wanted | IsolationState::Failed => Standing::Trying,
             IsolationState::Refused => Standing::Held,

@@ -35,6 +35,7 @@ pub struct Ledger {
     by_fault: BTreeSet<(Uuid, Target)>,
     waiting: BTreeSet<Turn>,
     spare: BTreeSet<Turn>,
+    stale: BTreeSet<(Time, Target)>,
     aside: Aside,
     forgotten: u64,
 }
@@ -46,6 +47,10 @@ impl Ledger {
     /// 16 days' worth of places as it is, and take some 8 MiB.
     pub const MOST_SPARE: usize = 16_384;
 
+    /// Lines kept at most of what is not there any more, or not surely the same
+    /// hardware. Beyond it those that became so longest ago are forgotten: a
+    /// host that lives for years may see many memory modules.
+    pub const MOST_STALE: usize = 16_384;
     /// Lines set aside at most; those that became stale longest ago are
     /// forgotten first.
     pub const MOST_ASIDE: usize = 16_384;
@@ -102,6 +107,16 @@ impl Ledger {
         self.lines.insert(target, line);
     }
 
+    /// Takes the line of `target` out.
+    pub fn remove(&mut self, target: &Target) -> Option<Isolation> {
+        let line = self.lines.remove(target)?;
+        self.unlist(&line);
+        if let Target::Page(pfn) = target {
+            self.groups.moved(*pfn, Standing::of(Some(&line)), Standing::of(None));
+        }
+        Some(line)
+    }
+
     /// Sets a stale line of a page aside, beside the page's line.
     pub fn put_aside(&mut self, line: Isolation) {
         self.aside.put(line);
@@ -151,24 +166,26 @@ impl Ledger {
         self.by_fault.range(first..=last).filter_map(|(_, target)| self.lines.get(target))
     }
 
-    /// Forgets what [`Ledger::MOST_SPARE`] leaves no room for, and says what.
+    /// Forgets what [`Ledger::MOST_SPARE`] and [`Ledger::MOST_STALE`] leave no
+    /// room for, and says what.
     pub fn trim(&mut self) -> Vec<Target> {
-        self.trim_to(Self::MOST_SPARE)
+        self.trim_to(Self::MOST_SPARE, Self::MOST_STALE)
     }
 
-    fn trim_to(&mut self, most: usize) -> Vec<Target> {
+    fn trim_to(&mut self, most_spare: usize, most_stale: usize) -> Vec<Target> {
         let mut forgotten = Vec::new();
-        while self.spare.len() > most {
+        while self.spare.len() > most_spare {
             let Some((_, _, target)) = self.spare.pop_last() else { break };
-            let Some(line) = self.lines.remove(&target) else { continue };
-            self.unlist(&line);
-            if let Target::Page(pfn) = target {
-                self.groups.moved(pfn, Standing::of(Some(&line)), Standing::of(None));
-            }
-            self.forgotten = self.forgotten.saturating_add(1);
             forgotten.push(target);
+            self.remove(&target);
+        }
+        while self.stale.len() > most_stale {
+            let Some((_, target)) = self.stale.pop_first() else { break };
+            forgotten.push(target);
+            self.remove(&target);
         }
         forgotten.extend(std::iter::from_fn(|| self.aside.trim(Self::MOST_ASIDE)));
+        self.forgotten = self.forgotten.saturating_add(forgotten.len() as u64);
         forgotten
     }
 
@@ -206,6 +223,9 @@ impl Ledger {
         if let Some(fault) = line.fault {
             self.by_fault.insert((fault, line.target));
         }
+        if line.state == IsolationState::Stale {
+            self.stale.insert((line.since.at, line.target));
+        }
         if matches!(line.target, Target::Page(_)) {
             if line.waits_for_room() {
                 self.waiting.insert(turn(line));
@@ -226,6 +246,7 @@ impl Ledger {
         }
         self.waiting.remove(&turn(line));
         self.spare.remove(&turn(line));
+        self.stale.remove(&(line.since.at, line.target));
     }
 }
 

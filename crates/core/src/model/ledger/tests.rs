@@ -30,6 +30,7 @@ prop_compose! {
             Asked::Take, Asked::Unsure, Asked::Retake, Asked::Give,
         ])),
         seen in any::<bool>(),
+        restores in prop::bool::weighted(0.2),
     ) -> Isolation {
         let target = match is_cpu {
             true => Target::Cpu(CpuId(number as u32)),
@@ -37,9 +38,10 @@ prop_compose! {
         };
         Isolation {
             target, state, by, since, taken, why: String::new(), fault, release: None, next_try,
-            failures, failing_since: None, asked, ue, together: Vec::new(),
+            failures, failing_since: None, asked, ue, together: Vec::new(), bound: Vec::new(),
             urgency: Urgency { severity: Severity::Minor, seen },
             home: Home::Unknown,
+            restores,
             unreadable: false,
         }
     }
@@ -66,7 +68,7 @@ fn any_ledger() -> impl Strategy<Value = Ledger> {
                 Ok(line) => ledger.insert(line),
                 Err(group) => ledger.put_group(group),
             }
-            ledger.trim_to(most);
+            ledger.trim_to(most, most);
         }
         ledger
     })
@@ -97,17 +99,19 @@ proptest! {
     ) {
         let ours = |line: &&Isolation| {
             line.by != By::Kernel
-                && (line.may_go()
+                && (line.may_go() && (!line.restores || line.taken.is_some())
                     || (observe && line.state == IsolationState::Observed)
                     || line.asked == Some(Asked::Give)
                     || (line.state == IsolationState::Isolated && line.taken.is_some()))
         };
         prop_assert_eq!(ledger.pages().ours(observe), pages(&ledger).filter(ours).count());
-        let going = |line: &Isolation| line.by != By::Kernel && line.may_go();
+        let going = |line: &Isolation| line.by != By::Kernel && line.may_go() && !line.restores;
         prop_assert_eq!(ledger.pages().going(), pages(&ledger).filter(|l| going(l)).count());
 
         let place = |line: &Isolation| match line.state {
-            IsolationState::Observed if observe && line.by != By::Kernel => Some(line.since.at),
+            IsolationState::Observed if observe && line.by != By::Kernel && !line.restores => {
+                Some(line.since.at)
+            }
             _ => line.taken.map(|taken| taken.at),
         };
         let mut places: Vec<Time> =
@@ -148,16 +152,24 @@ proptest! {
     }
 
     #[test]
-    fn a_trim_forgets_only_what_nothing_but_the_wish_is_lost_with(
+    fn a_trim_forgets_only_what_nothing_but_the_wish_is_lost_with_and_the_oldest_stale(
         ledger in any_ledger(),
         most in 0usize..8,
+        most_stale in 0usize..8,
     ) {
         let mut trimmed = ledger.clone();
-        let forgotten = trimmed.trim_to(most);
+        let forgotten = trimmed.trim_to(most, most_stale);
         prop_assert_eq!(trimmed.forgotten() - ledger.forgotten(), forgotten.len() as u64);
         prop_assert_eq!(trimmed.len() + forgotten.len(), ledger.len());
         for target in forgotten {
             let line = &ledger[&target];
+            if line.state == IsolationState::Stale {
+                let kept: Vec<_> =
+                    trimmed.values().filter(|l| l.state == IsolationState::Stale).collect();
+                prop_assert_eq!(kept.len(), most_stale);
+                prop_assert!(kept.iter().all(|kept| kept.since.at >= line.since.at));
+                continue;
+            }
             prop_assert!(is_spare(line), "{line:?}");
             prop_assert!(trimmed.spare.iter().all(|kept| *kept <= turn(line)));
         }
@@ -181,8 +193,10 @@ fn the_urgent_go_first_then_those_with_errors_then_those_that_waited_longest() {
         asked: None,
         ue: None,
         together: Vec::new(),
+        bound: Vec::new(),
         urgency: Urgency { severity, seen },
         home: Home::Unknown,
+        restores: false,
         unreadable: false,
     };
     let mut ledger: Ledger = [
@@ -196,6 +210,6 @@ fn the_urgent_go_first_then_those_with_errors_then_those_that_waited_longest() {
     let turns = |ledger: &Ledger| -> Vec<Target> { ledger.waiting().map(|l| l.target).collect() };
     let expected = [4, 3, 2, 1].map(|pfn| Target::Page(Pfn(pfn)));
     assert_eq!(turns(&ledger), expected);
-    assert_eq!(ledger.trim_to(2), [expected[3], expected[2]]);
+    assert_eq!(ledger.trim_to(2, 0), [expected[3], expected[2]]);
     assert_eq!((turns(&ledger), ledger.forgotten()), (expected[..2].to_vec(), 2));
 }

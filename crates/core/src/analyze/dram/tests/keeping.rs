@@ -64,7 +64,7 @@ fn a_known_place_is_remembered_as_the_same_after_a_restart() {
 fn a_closed_row_fault_may_fire_anew_from_an_empty_window() {
     let mut dimms = dimms();
     let mode = faulty_row(&mut dimms, 0, 9, 0).remove(1).opened.remove(0);
-    dimms.closed(mode.id);
+    dimms.forget(mode.id);
     assert_eq!(fired(&[see(&mut dimms, at(0, 9, 8), 1)]), [""; 0]);
     assert_eq!(fired(&[see(&mut dimms, at(0, 9, 16), 1)]), ["row-ce"]);
 }
@@ -79,7 +79,7 @@ fn a_closed_bank_fault_forgets_the_rows_without_a_fault_of_their_own() {
         .last()
         .unwrap();
     assert_eq!(dimms.rows(), 4);
-    dimms.closed(bank.id);
+    dimms.forget(bank.id);
     assert_eq!(dimms.rows(), 3);
 }
 
@@ -87,7 +87,7 @@ fn a_closed_bank_fault_forgets_the_rows_without_a_fault_of_their_own() {
 fn a_closed_column_fault_forgets_its_cells() {
     let mut dimms = dimms();
     let found = all(&mut dimms, &[at(0, 1, 8), at(0, 2, 8), at(0, 3, 8)], 0);
-    dimms.closed(found[2].opened[0].id);
+    dimms.forget(found[2].opened[0].id);
     assert_eq!(fired(&all(&mut dimms, &[at(0, 1, 8), at(0, 2, 8)], 1)), [""; 0]);
     assert_eq!(fired(&all(&mut dimms, &[at(0, 3, 8)], 1)), ["column-ce"]);
 }

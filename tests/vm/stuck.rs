@@ -1,0 +1,87 @@
+//! Pages that do not come off: listed as such, and kept out of the next boot; and huge pages that a policy keeps.
+
+use anyhow::{ensure, Context, Result};
+
+use crate::bulkhead::{page_id, Bulkhead};
+use crate::harness::{Disk, Machine};
+
+on_each_kernel!(
+    a_page_that_does_not_come_off_is_masked_at_the_next_boot,
+    a_huge_page_goes_while_the_pool_keeps_enough_free,
+);
+
+fn a_page_that_does_not_come_off_is_masked_at_the_next_boot(machine: Machine) -> Result<()> {
+    let disk = Disk::new()?;
+    let machine = machine.arg("ras=cec_disable").disk(&disk);
+    let vm = machine.boot()?;
+    let it = Bulkhead::start(&vm, "")?;
+    let page = vm.find_pages("pgtable", 1)?[0];
+    vm.memory_ce(page)?;
+    vm.memory_ce(page)?;
+    let line = it.wait_page(page, "failed")?;
+    ensure!(line["failing_since"].is_string(), "{line}");
+    ensure!(line["why"].as_str().is_some_and(|why| why.contains("not come off since")), "{line}");
+    let none = vm.json("bulkhead bootmask --json")?;
+    ensure!(none["parameters"] == "", "it has not failed for a day: {none}");
+    let mask = vm.json("bulkhead bootmask --all-failed --json")?;
+    let parameters = mask["parameters"].as_str().context("parameters")?.to_owned();
+    ensure!(parameters == format!("memmap=4K${}", page_id(page)), "{mask}");
+    it.stop()?;
+    vm.run("umount /var/lib/bulkhead")?;
+    drop(vm);
+
+    let vm = machine.arg(&parameters).boot()?;
+    let it = Bulkhead::start(&vm, "")?;
+    let line = it.wait_page(page, "isolated")?;
+    ensure!(line["why"].as_str().is_some_and(|why| why.contains("masked at boot")), "{line}");
+    ensure!(!vm.is_poisoned(page)?, "the kernel was asked for a page that it does not have");
+    let status = it.status()?;
+    ensure!(status["failed"] == 0 && status["health"] == "degraded", "{status}");
+    ensure!(status["limits"]["memory_bytes"]["used"] == 0, "{status}");
+    // It stays masked until somebody wants it back.
+    let mask = vm.json("bulkhead bootmask --json")?;
+    ensure!(mask["parameters"] == parameters.as_str(), "{mask}");
+    vm.run(&format!("bulkhead release page {page:#x}"))?;
+    ensure!(it.wait_page(page, "isolated")?["release"] == "next boot");
+    let mask = vm.json("bulkhead bootmask --json")?;
+    ensure!(mask["parameters"] == "", "{mask}");
+    Ok(())
+}
+
+fn a_huge_page_goes_while_the_pool_keeps_enough_free(machine: Machine) -> Result<()> {
+    let vm = machine.arg("ras=cec_disable").boot()?;
+    vm.run("echo 4 > /proc/sys/vm/nr_hugepages")?;
+    vm.write_file("/tmp/keep.toml", "[page]\nhugetlb = 2\n")?;
+    let it = Bulkhead::start(&vm, "--config /tmp/keep.toml")?;
+    let pool = || {
+        vm.run("cd /sys/kernel/mm/hugepages/hugepages-2048kB && cat nr_hugepages free_hugepages | xargs")
+    };
+    let mut held = vm.hold_huge_page()?;
+    ensure!(pool()? == "4 3");
+    let page = held.addresses[0] + 0x5000;
+    vm.memory_ce(page)?;
+    vm.memory_ce(page)?;
+    it.wait_page(page, "isolated")?;
+    ensure!(held.intact()? != held.addresses, "the huge page did not move");
+    // The pool lost a huge page, the host 4 KiB.
+    ensure!(pool()? == "3 2", "{}", pool()?);
+    ensure!(vm.run("grep HardwareCorrupted /proc/meminfo")?.ends_with(" 4 kB"));
+
+    let next = held.intact()?[0] + 0x7000;
+    vm.memory_ce(next)?;
+    vm.memory_ce(next)?;
+    let line = it.wait_page(next, "refused")?;
+    ensure!(line["why"].as_str().is_some_and(|why| why.contains("page.hugetlb")), "{line}");
+    ensure!(line["next_try"].is_string() && !vm.is_poisoned(next)?, "{line}");
+    let attempts = it.attempts(&line["fault"])?;
+    ensure!(attempts.iter().all(|tried| tried.answered.contains("2 huge pages")), "{attempts:?}");
+    ensure!(it.log()?.contains("page.hugetlb"));
+    ensure!(pool()? == "3 2", "{}", pool()?);
+
+    // With more in the pool it goes.
+    vm.run("echo 5 > /proc/sys/vm/nr_hugepages")?;
+    vm.run(&format!("bulkhead isolate page {next:#x}"))?;
+    ensure!(vm.is_poisoned(next)? && pool()? == "4 3", "{}", pool()?);
+    held.intact()?;
+    held.release()
+}
