@@ -326,7 +326,7 @@ fn a_reboot_tells_of_a_row_only_what_did_not_come_off_again() {
     desk.enter(plan.clone());
     assert_eq!((plan.faults, plan.decisions), (vec![], vec![]));
     let batch = restore(0..24);
-    assert_eq!(plan.orders, [batch.clone()]);
+    assert_eq!(plan.orders, std::slice::from_ref(&batch));
     assert_eq!(desk.page(7).state, IsolationState::Wanted);
 
     let plan = desk.answer_batch(batch, &[(7, Answer::Unhandlable)]);
