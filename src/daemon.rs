@@ -145,6 +145,7 @@ impl Daemon {
                 self.read_machine();
             }
             self.cycle.outcome(&outcome, start);
+            self.requests.surveyed(&mut self.cycle, &outcome, start);
         }
         if ready.uevents {
             self.hotplug(start);
@@ -360,6 +361,7 @@ impl Daemon {
                 // Answers to what the old one was asked are lost; the
                 // comparison with what is finds out.
                 self.actor = actor;
+                self.requests.survey_again();
                 self.cycle.start(Boot::Same, now);
             }
             Err(error) => tracing::warn!("the mode stays as it was: {error}"),

@@ -3,7 +3,7 @@
 use super::lane::{Answered, CarryOut, Done, Job, Lane, Outbox};
 use super::page::How;
 use super::reply::Reply;
-use super::{cpu, page, restore};
+use super::{affinity, cpu, page, restore};
 use crate::host::{topology, Root};
 use bulkhead_core::decide::{Answer, Order, Outcome};
 use bulkhead_core::model::{PageSize, Stamp, Time};
@@ -52,7 +52,7 @@ struct Kernel {
 
 impl Actor {
     /// With `write` false, in mode observe or under `--root`, only
-    /// [`Order::Inspect`] is carried out; anything else is answered
+    /// looks are carried out; anything else is answered
     /// `NotAllowed`.
     ///
     /// # Errors
@@ -93,7 +93,7 @@ impl Actor {
     pub fn submit(&mut self, order: Order, now: Stamp) {
         self.last_ticket += 1;
         let job = Job { ticket: self.last_ticket, order, asked_at: now };
-        let refused = if self.write || matches!(job.order, Order::Inspect(_)) {
+        let refused = if self.write || job.order.is_look() {
             let lane = self.lane(&job.order);
             lane.submit(job, now.at)
         } else {
@@ -151,8 +151,8 @@ impl Actor {
             | Order::OfflineFree(_)
             | Order::HardOffline(_)
             | Order::Unpoison(_) => &mut self.pages,
-            Order::TakeCpus(_) | Order::GiveCpus(_) => &mut self.cpus,
-            Order::Inspect(_) => &mut self.looks,
+            Order::TakeCpus(_) | Order::GiveCpus(_) | Order::PutBack(..) => &mut self.cpus,
+            Order::Inspect(_) | Order::Survey(_) => &mut self.looks,
         }
     }
 
@@ -184,6 +184,8 @@ impl Kernel {
             Order::Unpoison(pfn) => page::unpoison(&self.root, *pfn),
             Order::TakeCpus(cpus) => cpu::take(&self.root, cpus),
             Order::GiveCpus(cpus) => cpu::give(&self.root, cpus),
+            Order::Survey(cpus) => cpu::look(&self.root, cpus),
+            Order::PutBack(_, tasks) => affinity::put_back(&self.root, tasks),
         }
     }
 
@@ -200,6 +202,8 @@ impl Kernel {
             Order::Unpoison(pfn) => page::asked_unpoison(root, *pfn),
             Order::TakeCpus(cpus) => cpu::asked(root, cpus, false),
             Order::GiveCpus(cpus) => cpu::asked(root, cpus, true),
+            Order::Survey(cpus) => cpu::asked_look(cpus),
+            Order::PutBack(_, tasks) => affinity::asked(tasks),
         };
         Outcome {
             order: job.order,
@@ -207,6 +211,8 @@ impl Kernel {
             time: job.asked_at,
             asked,
             answered: reply.answered,
+            survey: reply.survey,
+            left_off: reply.left_off,
             apart: reply.apart,
         }
     }

@@ -3,7 +3,7 @@
 
 use super::reply::Reply;
 use super::sysfs;
-use crate::host::{cpulist, HostError, Root};
+use crate::host::{cpulist, survey, HostError, Root};
 use bulkhead_core::decide::Answer;
 use bulkhead_core::model::CpuId;
 use std::collections::BTreeSet;
@@ -15,6 +15,19 @@ pub(super) fn asked(root: &Root, cpus: &[CpuId], on: bool) -> String {
     let files: Vec<String> =
         cpus.iter().map(|cpu| root.path(&file(*cpu)).display().to_string()).collect();
     format!("{} > {}", value(on), files.join(", "))
+}
+
+/// What [`look`] asks, for people.
+pub(super) fn asked_look(cpus: &[CpuId]) -> String {
+    let cpus: BTreeSet<CpuId> = cpus.iter().copied().collect();
+    format!("what is bound to {} alone", named(&cpus))
+}
+
+/// Looks what is bound to these CPUs alone. Writes nothing.
+pub(super) fn look(root: &Root, cpus: &[CpuId]) -> Reply {
+    let survey = survey::take(root, &cpus.iter().copied().collect());
+    let reply = Reply::new(Answer::On, survey.sentence());
+    Reply { survey: Some(Box::new(survey)), ..reply }
 }
 
 /// Takes these CPUs, or none of them: where one does not go, those that went
@@ -112,13 +125,20 @@ fn confirm(cpu: CpuId, on: bool, now: Result<bool, HostError>) -> Result<(), Rep
 /// Brings back what this order took, and says what came of it.
 fn roll_back(root: &Root, taken: &[CpuId], failed: Reply) -> Reply {
     let mut answered = failed.answered;
+    let mut left_off = Vec::new();
     for cpu in taken.iter().rev() {
         answered += &match set(root, *cpu, true) {
             Ok(()) => format!("; CPU {cpu} was brought back"),
-            Err(stuck) => format!("; not brought back: {}", stuck.answered),
+            Err(stuck) => {
+                // Brought back all the same, or by somebody else.
+                if !is_online(root, *cpu).unwrap_or(false) {
+                    left_off.push(*cpu);
+                }
+                format!("; not brought back: {}", stuck.answered)
+            }
         };
     }
-    Reply::new(failed.answer, answered)
+    Reply { left_off, ..Reply::new(failed.answer, answered) }
 }
 
 /// Which of these are on line. An error if one cannot be taken at all.
@@ -158,12 +178,14 @@ fn names(cpus: &BTreeSet<CpuId>) -> String {
     names.join(",")
 }
 
+/// "CPUs 1,5".
+fn named(cpus: &BTreeSet<CpuId>) -> String {
+    format!("CPU{} {}", if cpus.len() == 1 { "" } else { "s" }, names(cpus))
+}
+
 /// "CPUs 1,5 are".
 fn are(cpus: &BTreeSet<CpuId>) -> String {
-    match cpus.len() {
-        1 => format!("CPU {} is", names(cpus)),
-        _ => format!("CPUs {} are", names(cpus)),
-    }
+    format!("{} {}", named(cpus), if cpus.len() == 1 { "is" } else { "are" })
 }
 
 #[cfg(test)]
@@ -280,7 +302,8 @@ mod tests {
         let (_dir, root) = host();
         cpu3_stays(&root);
         let failed = Reply::new(Answer::Busy, "CPU 2: EBUSY: Device or resource busy");
-        let reply = roll_back(&root, &[CpuId(3)], failed);
+        let reply = roll_back(&root, &[CpuId(1), CpuId(3)], failed);
+        assert_eq!(reply.left_off, [CpuId(3)], "and known, not only told");
         assert!(reply.answered.contains("not brought back: CPU 3"), "{}", reply.answered);
     }
 

@@ -2,6 +2,7 @@
 //! answered with what *is*.
 
 mod actor;
+mod affinity;
 mod cpu;
 mod lane;
 mod page;

@@ -1,6 +1,7 @@
 //! Views for the tests of API and CLI: a host with a page and a core gone.
 
 use super::views::*;
+use bulkhead_core::model::{BoundInterrupt, BoundTask, Scheduling, Survey};
 use bulkhead_core::model::{
     By, Component, Cover, CoverBy, CpuId, DimmId, DramPlace, Evidence, Fault, FaultState, Home,
     Isolation, IsolationState, McEvent, PageSize, Pfn, Record, Rule, Severity, Source, Stamp,
@@ -41,6 +42,7 @@ pub fn page(pfn: u64, state: IsolationState) -> Isolation {
         asked: None,
         ue: None,
         together: Vec::new(),
+        bound: Vec::new(),
         urgency: Urgency::default(),
         home: Home::Unknown,
         restores: false,
@@ -55,6 +57,28 @@ pub fn cpu(id: u32, state: IsolationState) -> Isolation {
         fault: Some(CPU_FAULT),
         together: vec![CpuId(1), CpuId(5)],
         ..page(0, state)
+    }
+}
+
+/// What is bound to CPU 1.
+pub fn survey() -> Survey {
+    let task = BoundTask {
+        tid: 4712,
+        pid: 4711,
+        start: 90_000,
+        comm: "clock".to_owned(),
+        policy: Scheduling::Normal,
+        kernel: false,
+        allowed: "1".to_owned(),
+    };
+    let name = "nvme0q1".to_owned();
+    let interrupt = BoundInterrupt { irq: 24, name, allowed: "1".to_owned() };
+    Survey {
+        tasks: vec![task],
+        more_tasks: 2,
+        interrupts: vec![interrupt],
+        unknown: vec!["tasks beyond the first 9".to_owned()],
+        ..Survey::default()
     }
 }
 

@@ -1,9 +1,9 @@
 //! `bulkhead isolate` and `bulkhead release`.
 
 use super::exit::Exit;
-use super::output::{one_line, print, print_json};
+use super::output::{count, one_line, print, print_json};
 use super::Json;
-use crate::api::views::{ActReply, IsolationView};
+use crate::api::views::{ActReply, InterruptView, IsolationView, PlanView};
 use crate::api::{ActRequest, ActTarget, Client, ClientError, TargetKind};
 use bulkhead_core::model::{IsolationState, Undo};
 
@@ -66,9 +66,53 @@ pub(super) fn release(
 /// As a line of `list`, or in words.
 fn show(reply: &ActReply, json: Json) -> Result<(), Exit> {
     if json.json {
-        return print_json(&reply.isolation);
+        return match &reply.plan {
+            Some(plan) => print_json(&Planned { isolation: &reply.isolation, plan }),
+            None => print_json(&reply.isolation),
+        };
     }
-    print(&told(reply))
+    print(&(told(reply) + &reply.plan.as_deref().map(moves).unwrap_or_default()))
+}
+
+/// The line of a dry run, and beside its keys the plan.
+#[derive(serde::Serialize)]
+struct Planned<'a> {
+    #[serde(flatten)]
+    isolation: &'a IsolationView,
+    plan: &'a PlanView,
+}
+
+/// What has to move, a line each.
+fn moves(plan: &PlanView) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for task in &plan.tasks {
+        let thread = match task.tid == task.pid {
+            true => String::new(),
+            false => format!("thread {} of ", task.tid),
+        };
+        lines.push(format!(
+            "{thread}process {} ({}, {}) may run on CPU {} alone, and will be moved",
+            task.pid, task.name, task.policy, task.cpus
+        ));
+    }
+    for interrupt in &plan.interrupts {
+        let InterruptView { irq, name, cpus } = interrupt;
+        let name = if name.is_empty() { String::new() } else { format!(" ({name})") };
+        lines.push(format!(
+            "interrupt {irq}{name} goes to CPU {cpus} alone, and will be moved or shut down"
+        ));
+    }
+    for (more, what) in [(plan.more_tasks, "task"), (plan.more_interrupts, "interrupt")] {
+        if more > 0 {
+            lines.push(format!("and {} beyond those", count(more, what)));
+        }
+    }
+    lines.extend(plan.partitions.iter().map(|own| format!("cgroup {own} has it to itself")));
+    lines.extend(plan.unknown.iter().map(|unknown| format!("not known: {unknown}")));
+    if lines.is_empty() {
+        lines.push("no task and no interrupt is bound to it alone".to_owned());
+    }
+    lines.iter().map(|line| format!("  {}\n", one_line(line))).collect()
 }
 
 fn told(reply: &ActReply) -> String {
@@ -144,7 +188,7 @@ fn failed(line: &IsolationView) -> Exit {
 mod tests {
     use super::*;
     use crate::api::samples;
-    use bulkhead_core::model::PageSize;
+    use bulkhead_core::model::{CpuId, PageSize, Survey};
 
     fn reply(state: IsolationState, dry_run: bool) -> ActReply {
         ActReply::of(&samples::cpu(1, state), PageSize::KIB_4, dry_run)
@@ -175,6 +219,20 @@ mod tests {
         assert!(matches!(released(&reply), Err(Exit::Failed(_))));
         reply.isolation.release = Some(Undo::NextBoot);
         assert_eq!(released(&reply), Ok(()));
+    }
+
+    #[test]
+    fn a_dry_run_tells_what_has_to_move() {
+        let survey = samples::survey();
+        let text = moves(&PlanView::of(&survey, &[CpuId(1)]));
+        assert_eq!(
+            text,
+            "  thread 4712 of process 4711 (clock, SCHED_OTHER) may run on CPU 1 alone, and will be \
+             moved\n  interrupt 24 (nvme0q1) goes to CPU 1 alone, and will be moved or shut down\n  \
+             and 2 tasks beyond those\n  not known: tasks beyond the first 9\n"
+        );
+        let nothing = PlanView::of(&Survey::default(), &[CpuId(1)]);
+        assert_eq!(moves(&nothing), "  no task and no interrupt is bound to it alone\n");
     }
 
     #[test]

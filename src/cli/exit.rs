@@ -60,7 +60,7 @@ impl From<ClientError> for Exit {
                 "{error}; run this as root, or as a member of the group bulkhead"
             )),
             ClientError::Lost { .. } | ClientError::Io { .. } => {
-                Exit::Failed(format!("{error}; see `journalctl -u bulkheadd`, and try again"))
+                Exit::Failed(format!("{error}; see `journalctl -u bulkhead`, and try again"))
             }
             ClientError::Protocol { .. } => {
                 Exit::Failed(format!("{error}; see that bulkhead and bulkheadd are of one version"))
@@ -84,7 +84,7 @@ impl From<&ApiError> for Exit {
             ApiError::TooSlow => Exit::Failed(format!(
                 "{error}; go on with `bulkhead events --since` and the time of the last event"
             )),
-            ApiError::Failed(_) => Exit::Failed(format!("{error}; see `journalctl -u bulkheadd`")),
+            ApiError::Failed(_) => Exit::Failed(format!("{error}; see `journalctl -u bulkhead`")),
             _ => {
                 Exit::Failed(format!("{error}; see that bulkhead and bulkheadd are of one version"))
             }

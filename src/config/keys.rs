@@ -1,7 +1,7 @@
 //! Every key: its name, what it takes, and what it sets.
 
 use super::{units, Config, Device, Place, Problem, Text};
-use bulkhead_core::decide::{Amount, HugetlbPolicy, UePolicy};
+use bulkhead_core::decide::{Amount, DedicatedPolicy, HugetlbPolicy, UePolicy};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -123,6 +123,19 @@ const KEYS: &[Key] = &[
         },
     },
     Key {
+        section: "cpu",
+        name: "dedicated",
+        takes: "\"refuse\" or \"proceed\"",
+        set: |c, v| {
+            c.policy.cpu.dedicated = match v.as_str()? {
+                "refuse" => DedicatedPolicy::Refuse,
+                "proceed" => DedicatedPolicy::Proceed,
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+    Key {
         section: "limits",
         name: "memory",
         takes: "a share from \"0%\" to \"100%\" such as \"0.1%\", or a size such as \"64MiB\" \
@@ -154,6 +167,12 @@ const KEYS: &[Key] = &[
         name: "cpus_per_node",
         takes: COUNT_FROM_1,
         set: |c, v| put(&mut c.policy.limits.cpus_per_node, from_1(v)),
+    },
+    Key {
+        section: "limits",
+        name: "cpus_per_socket",
+        takes: COUNT_FROM_1,
+        set: |c, v| put(&mut c.policy.limits.cpus_per_socket, from_1(v)),
     },
     Key {
         section: "watchdog",

@@ -76,11 +76,13 @@ fn every_key_is_set_by_its_name() {
         limits.pages_per_day = 0
         limits.cpus = 0x10
         limits.cpus_per_node = 2
+        limits.cpus_per_socket = 3
         [cpu]
         errors = 5
         errors_unknown_level = 1_000
         window = "1d"
         max_cache_level = 3
+        dedicated = "proceed"
         [watchdog]
         device = "/dev/watchdog1"
         timeout = "2m"
@@ -134,12 +136,14 @@ window = "7 days"
 errors = "3"
 errors_unknown_level = 4294967296
 max_cache_level = 5
+dedicated = true
 window = 72
 [limits]
 memory = "64MB"
 pages_per_day = -1
 cpus = "101%"
 cpus_per_node = 0
+cpus_per_socket = 0
 "#;
     let fragment = r#"[watchdog]
 device = "watchdog0"

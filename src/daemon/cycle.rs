@@ -7,7 +7,7 @@ use crate::event::{timestamp, Body, Event};
 use crate::state::{Attempt, EvidenceName};
 use bulkhead_core::analyze::{Analyzer, Rules};
 use bulkhead_core::cycle::{self, Books};
-use bulkhead_core::decide::{self, Boot, Decision, Kept, Order, Outcome, Plan, Policy};
+use bulkhead_core::decide::{self, Answer, Boot, Decision, Kept, Order, Outcome, Plan, Policy};
 use bulkhead_core::model::{
     CpuId, FaultState, Group, Isolation, IsolationState, KnownMemory, Machine, Pfn, Report, Source,
     Stamp, Target, Time,
@@ -132,6 +132,9 @@ impl Cycle {
         if let Some(target) = target {
             self.attempted(target, outcome.time, &outcome.asked, &outcome.answered);
         }
+        if let (Order::PutBack(..), false) = (&outcome.order, outcome.answer == Answer::On) {
+            tracing::warn!("not all tasks have their CPUs back: {}", outcome.answered);
+        }
         self.core.answered(outcome, now);
         self.core.books.boot.restored = self.core.restoring().is_none();
     }
@@ -172,17 +175,22 @@ impl Cycle {
         self.core.next_due()
     }
 
-    /// An admin wants `target` taken. With `dry_run` only the plan is made.
+    /// An admin wants `target` taken, with what its survey came to, if it was
+    /// made. With `dry_run` only the plan is made, and the survey.
     pub fn isolate(
         &mut self,
         target: Target,
         reason: Option<&str>,
+        surveyed: Option<&Outcome>,
         dry_run: bool,
         now: Stamp,
     ) -> Result<Plan, decide::Refusal> {
         let ctx = self.core.context(now);
-        let plan = decide::isolate(&ctx, target, reason)?;
-        if !dry_run {
+        let plan = match surveyed {
+            None => decide::isolate(&ctx, target, reason)?,
+            Some(outcome) => decide::isolate_surveyed(&ctx, target, reason, outcome)?,
+        };
+        if !dry_run || plan.orders.iter().any(|order| matches!(order, Order::Survey(_))) {
             self.core.enter(plan.clone(), now);
         }
         Ok(plan)

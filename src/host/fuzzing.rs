@@ -2,7 +2,8 @@
 
 use super::mpidr::Madt;
 use super::{
-    cpuinfo, cpulist, isolators, last_boot, masked, memory_config, smbios, topology, uevents,
+    cpuinfo, cpulist, isolators, last_boot, masked, memory_config, smbios, survey, topology,
+    uevents,
 };
 use bulkhead_core::model::{Bytes, PageSize};
 
@@ -18,6 +19,7 @@ pub fn text(text: &str) {
     let _ = memory_config::number(text);
     let _ = topology::ppin(text);
     isolators::settings_of(text);
+    let _ = survey::tasks::parse(1, 1, text);
     let (command_line, iomem) = text.split_once('\n').unwrap_or((text, text));
     masked::masked(command_line, iomem, PageSize::KIB_4);
 }

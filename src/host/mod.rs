@@ -22,6 +22,7 @@ pub mod pageflags;
 pub mod processes;
 pub mod root;
 pub mod smbios;
+pub mod survey;
 #[cfg(test)]
 mod testing;
 pub mod topology;

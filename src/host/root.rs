@@ -1,6 +1,6 @@
 //! The one prefix that every path of the host goes under.
 
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -64,9 +64,26 @@ impl Root {
     /// # Errors
     /// When it is there and cannot be read.
     pub fn list(&self, relative: &str) -> Result<Vec<String>, HostError> {
+        self.entries(relative, |_| true)
+    }
+
+    /// Names of the directories in a directory, as [`Root::list`].
+    ///
+    /// # Errors
+    /// As [`Root::list`].
+    pub fn directories(&self, relative: &str) -> Result<Vec<String>, HostError> {
+        self.entries(relative, |entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+    }
+
+    fn entries(
+        &self,
+        relative: &str,
+        wanted: impl Fn(&DirEntry) -> bool,
+    ) -> Result<Vec<String>, HostError> {
         let path = self.path(relative);
         let names = std::fs::read_dir(&path).and_then(|entries| {
             entries
+                .filter(|entry| entry.as_ref().map_or(true, &wanted))
                 .filter_map(|entry| entry.map(|e| e.file_name().into_string().ok()).transpose())
                 .collect::<io::Result<Vec<_>>>()
         });

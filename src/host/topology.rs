@@ -45,6 +45,14 @@ pub fn machine(root: &Root, known: Option<&Machine>) -> Result<Machine, HostErro
     if let Some(known) = known {
         remember(&mut cpus, &known.cpus);
     }
+    for file in ["isolated", "nohz_full"] {
+        // Without nohz_full= the kernel prints what is no list.
+        for id in cpus_in(root, &format!("{CPUS}/{file}")).unwrap_or_default() {
+            if let Some(cpu) = cpus.get_mut(&id) {
+                cpu.isolated = true;
+            }
+        }
+    }
     Ok(Machine {
         dimms: dimms::read(root, info.vendor),
         vendor: info.vendor,
@@ -54,6 +62,7 @@ pub fn machine(root: &Root, known: Option<&Machine>) -> Result<Machine, HostErro
         memory_bytes: meminfo::bytes(root, "MemTotal").unwrap_or(0),
         masked: masked::read(root, page_size()),
         phys_bits: info.phys_bits,
+        memoryless_nodes: memoryless_nodes(root, &cpus),
         cpus,
         memory: memory(root, known),
     })
@@ -102,6 +111,7 @@ fn cpu(root: &Root, id: CpuId, online: Option<&BTreeSet<CpuId>>, apic: Option<Ap
         removable: root.path(&format!("{dir}/online")).exists(),
         threads,
         caches: caches(root, &dir, id),
+        ..Cpu::default()
     }
 }
 
@@ -170,6 +180,15 @@ fn present(root: &Root) -> Result<BTreeSet<CpuId>, HostError> {
 /// `nodeM/cpulist`.
 fn node(root: &Root, dir: &str) -> Option<u32> {
     root.list(dir).ok()?.iter().find_map(|name| numbered(name, "node"))
+}
+
+/// The nodes of `cpus` that have no memory. Where the kernel does not tell, none.
+fn memoryless_nodes(root: &Root, cpus: &BTreeMap<CpuId, Cpu>) -> BTreeSet<u32> {
+    let Some(with) = cpus_in(root, "sys/devices/system/node/has_memory") else {
+        return BTreeSet::new();
+    };
+    // Nodes are listed as CPUs are.
+    cpus.values().map(|cpu| cpu.node).filter(|node| !with.contains(&CpuId(*node))).collect()
 }
 
 /// The CPUs that share each level's data or unified cache.
@@ -353,6 +372,28 @@ mod tests {
     fn a_cpu_without_an_online_file_cannot_be_taken() {
         let machine = Host::new().machine(None);
         assert!(machine.cpus[&CpuId(0)].online && !machine.cpus[&CpuId(0)].removable);
+    }
+
+    #[test]
+    fn a_cpu_that_the_command_line_keeps_from_general_work_is_isolated() {
+        let host = Host::new();
+        host.tree.write("sys/devices/system/cpu/isolated", "2\n");
+        host.tree.write("sys/devices/system/cpu/nohz_full", "5-6\n");
+        let isolated = |machine: &Machine| -> Vec<u32> {
+            machine.cpus.values().filter(|cpu| cpu.isolated).map(|cpu| cpu.id.0).collect()
+        };
+        assert_eq!(isolated(&host.machine(None)), [2, 5, 6]);
+        host.tree.write("sys/devices/system/cpu/isolated", "\n");
+        host.tree.write("sys/devices/system/cpu/nohz_full", " (null)\n");
+        assert_eq!(isolated(&host.machine(None)), [0; 0]);
+    }
+
+    #[test]
+    fn a_node_without_memory_is_known() {
+        let host = Host::new();
+        assert_eq!(host.machine(None).memoryless_nodes, BTreeSet::new(), "nobody tells");
+        host.tree.write("sys/devices/system/node/has_memory", "1\n");
+        assert_eq!(host.machine(None).memoryless_nodes, BTreeSet::from([0]));
     }
 
     #[test]

@@ -154,8 +154,12 @@ impl<'w> Simulation<'w> {
             for order in orders {
                 let answer = self.answer(&order);
                 let (asked, answered) = (String::new(), String::new());
+                // Of the host that a log is of, nobody knows what was bound to which CPU.
+                let survey = Some(Box::default());
+                let (left_off, apart) = (Vec::new(), Vec::new());
+                let time = self.clock;
                 let outcome =
-                    Outcome { order, answer, time: self.clock, asked, answered, apart: Vec::new() };
+                    Outcome { order, answer, time, asked, answered, survey, left_off, apart };
                 self.cycle.answered(&outcome, self.clock);
             }
         }
@@ -195,6 +199,7 @@ impl<'w> Simulation<'w> {
                 self.set_online(cpus, true);
                 Answer::On
             }
+            Order::Survey(_) | Order::PutBack(..) => Answer::On,
         }
     }
 

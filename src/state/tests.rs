@@ -41,6 +41,7 @@ fn isolation(target: Target, state: IsolationState, since: u64) -> Isolation {
         asked: None,
         ue: None,
         together: vec![],
+        bound: vec![],
         urgency: Urgency::default(),
         home: Home::Unknown,
         restores: false,
@@ -621,6 +622,7 @@ prop_compose! {
         ),
     ) -> Isolation {
         Isolation {
+            bound: Vec::new(),
             target, state, by, since, taken, why, fault, release, next_try, failures,
             failing_since: next_try, asked, ue, together, urgency: Urgency { severity: Severity::Major, seen },
             home: Home::Unknown, unreadable: false, restores: seen,

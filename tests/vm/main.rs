@@ -37,3 +37,4 @@ mod smoke;
 mod soak;
 mod sources;
 mod stuck;
+mod survey;

@@ -52,6 +52,8 @@ impl Host {
         plan.record(&mut self.ledger);
         for order in plan.orders {
             let outcome = Outcome {
+                survey: None,
+                left_off: Vec::new(),
                 order,
                 answer: Answer::Off,
                 time: self.now,

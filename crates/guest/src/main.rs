@@ -1,6 +1,7 @@
 //! The one program that runs inside the virtual machines of the tests, besides what is tested and busybox.
 
 mod agent;
+mod bind;
 mod caps;
 mod debian;
 mod hold;
@@ -25,6 +26,7 @@ usage: bulkhead-guest hold-page [--huge] [--pages N]   hold pages, print where t
        bulkhead-guest mce-bank CPU BANK                the status register of a machine-check bank
        bulkhead-guest journal                          print what is sent to the journal, a field to a line
        bulkhead-guest without-bpf COMMAND...           run a command that may not load BPF programs
+       bulkhead-guest bind [--fifo] CPU,...            a process that may run on these CPUs alone
        bulkhead-guest kill-at N PID                    kill a process before its Nth call that outlives it
        bulkhead-guest agent                            serve the host (started by init)";
 
@@ -50,6 +52,8 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         ["hold-page", options @ ..] => return hold::run(options),
         ["without-bpf", command @ ..] => caps::without_bpf(command)?,
         ["journal"] => journal::print()?,
+        ["bind", "--fifo", cpus] => return bind::run(cpus, true),
+        ["bind", cpus] => return bind::run(cpus, false),
         ["kill-at", nth, pid] => return kill::run(nth.parse()?, pid.parse()?),
         ["page-flags", addresses @ ..] if !addresses.is_empty() => kpage::print_flags(addresses)?,
         ["find-pages", flag, count] => kpage::find(flag, count.parse()?)?,

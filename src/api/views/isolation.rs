@@ -1,5 +1,6 @@
 //! Lines of the ledger.
 
+use super::PlanView;
 use crate::event::timestamp;
 use bulkhead_core::model::{By, Isolation, IsolationState, PageSize, Undo};
 use jiff::{Timestamp, Unit};
@@ -44,6 +45,9 @@ pub struct ActReply {
     /// Ids of the components of the same kind that go or stay together with it,
     /// itself included; empty for pages.
     pub together: Vec<String>,
+    /// Of a CPU's dry run: what has to move before it goes.
+    #[serde(default)]
+    pub plan: Option<Box<PlanView>>,
 }
 
 impl IsolationView {
@@ -85,6 +89,7 @@ impl ActReply {
             isolation: IsolationView::of(isolation, page_size),
             dry_run,
             together: isolation.together.iter().map(|cpu| cpu.to_string()).collect(),
+            plan: None,
         }
     }
 }

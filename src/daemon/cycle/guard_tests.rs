@@ -90,6 +90,8 @@ fn a_page_that_is_pinned() {
                 time: now,
                 asked: said.clone(),
                 answered: said,
+                survey: None,
+                left_off: Vec::new(),
                 apart: Vec::new(),
             };
             cycle.outcome(&outcome, now);

@@ -58,7 +58,8 @@ fn found_row(cycle: &mut Cycle) -> Uuid {
 pub fn answer(cycle: &mut Cycle, order: Order, answer: Answer) {
     let told = String::new();
     let (asked, answered) = (told.clone(), told);
-    let outcome = Outcome { order, answer, time: NOW, asked, answered, apart: Vec::new() };
+    let (survey, left_off, apart) = (None, Vec::new(), Vec::new());
+    let outcome = Outcome { order, answer, time: NOW, asked, answered, survey, left_off, apart };
     cycle.outcome(&outcome, NOW);
 }
 
@@ -215,4 +216,14 @@ fn the_end_of_a_boot_with_other_memory_says_nothing_of_this_ones_pages() {
     }
     assert_eq!(cycle.core.books.faults.len(), 2);
     assert_eq!(cycle.core.books.ledger.count(false, IsolationState::Wanted), 1);
+}
+
+#[test]
+fn pages_that_the_kernel_was_booted_without_are_none_that_it_took() {
+    let mut cycle = cycle(&mut Saved::default());
+    found_row(&mut cycle);
+    take_all(&mut cycle);
+    assert_eq!(cycle.pages_out(), 2);
+    cycle.core.machine.masked = vec![Pfn(1)..Pfn(9), Pfn(20)..Pfn(30)];
+    assert_eq!(cycle.pages_out(), 1);
 }

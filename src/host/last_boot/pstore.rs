@@ -34,6 +34,13 @@ pub struct Part<'t> {
     pub text: &'t str,
 }
 
+/// A file, as it was when it was read.
+struct Saved {
+    path: PathBuf,
+    changed: Wall,
+    text: String,
+}
+
 /// The parts in a file: one in each of pstore's, several where systemd joined
 /// them. A text without a head is one part of a dump without a name.
 pub fn parts(text: &str) -> Vec<Part<'_>> {
@@ -63,7 +70,8 @@ fn head(line: &str) -> Option<(&str, u32)> {
 }
 
 pub fn read(root: &Root, from: Wall, found: &mut LastBoot) {
-    let mut texts: BTreeMap<(PathBuf, String), Vec<(PathBuf, Wall, String)>> = BTreeMap::new();
+    // By directory, and by what the names of a dump's parts have in common.
+    let mut texts: BTreeMap<(PathBuf, String), Vec<Saved>> = BTreeMap::new();
     let (kernels, systemds) = (root.path(KERNELS), root.path(SYSTEMDS));
     let mut left = MOST;
     // The kernel's first: systemd takes from there only what it has saved.
@@ -86,7 +94,7 @@ pub fn read(root: &Root, from: Wall, found: &mut LastBoot) {
                 Ok(text) => {
                     let directory = entry.path.parent().unwrap_or(Path::new("")).to_owned();
                     let dumps = texts.entry((directory, stem(&entry.name))).or_default();
-                    dumps.push((path, entry.changed, text));
+                    dumps.push(Saved { path, changed: entry.changed, text });
                 }
                 Err(error) => {
                     found.notes.push(format!("{} cannot be read: {error}", path.display()));
@@ -127,9 +135,9 @@ fn stem(name: &str) -> String {
 }
 
 /// Joins the parts of each dump, the oldest lines first, and reads its end.
-fn dumps(files: &[(PathBuf, Wall, String)], found: &mut LastBoot) {
+fn dumps(files: &[Saved], found: &mut LastBoot) {
     let mut dumps: BTreeMap<&str, Vec<(Part, &Path, Wall)>> = BTreeMap::new();
-    for (path, changed, text) in files {
+    for Saved { path, changed, text } in files {
         for part in parts(text) {
             dumps.entry(part.dump).or_default().push((part, path, *changed));
         }

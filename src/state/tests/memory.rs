@@ -28,7 +28,7 @@ fn evidence_of_memory_is_set_aside_with_its_configuration_and_comes_back_with_it
     let (a, b) = (config("a"), config("b"));
     errs(&mut store, "1", &a, "of a");
     let of_cpu = ("core:2".to_owned(), "core".to_owned());
-    assert_eq!(seen(&mut store, &b), [of_cpu.clone()]);
+    assert_eq!(seen(&mut store, &b), std::slice::from_ref(&of_cpu));
     errs(&mut store, "2", &b, "of b");
     let page = |value: &str| ("page:1".to_owned(), value.to_owned());
     assert_eq!(seen(&mut store, &a), [of_cpu.clone(), page("of a")]);

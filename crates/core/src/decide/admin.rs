@@ -3,9 +3,9 @@
 use super::budget::PageBudget;
 use super::{
     cpu, group, masked, page, retry, settle, ue, Cause, Context, Decision, DecisionKind, Order,
-    Plan,
+    Outcome, Plan,
 };
-use crate::model::{Asked, By, Isolation, IsolationState, Target, Undo};
+use crate::model::{Asked, By, Isolation, IsolationState, Survey, Target, Undo};
 use std::collections::BTreeSet;
 use thiserror::Error;
 
@@ -22,7 +22,33 @@ pub struct Refusal {
 /// taken already: an empty plan. What is off stays so until an admin releases
 /// it, whatever becomes of its fault. In mode observe the plan holds a line
 /// `observed` and no order.
+///
+/// A CPU is surveyed first: the plan then holds the order for that and no line,
+/// and its answer is for [`isolate_surveyed`].
 pub fn isolate(ctx: &Context, target: Target, reason: Option<&str>) -> Result<Plan, Refusal> {
+    let plan = decide(ctx, target, reason, None)?;
+    match plan.orders.iter().find(|order| matches!(order, Order::Survey(_))) {
+        Some(survey) => Ok(Plan { orders: vec![survey.clone()], ..Plan::default() }),
+        None => Ok(plan),
+    }
+}
+
+/// As [`isolate`], once the survey that it ordered was answered by `outcome`.
+pub fn isolate_surveyed(
+    ctx: &Context,
+    target: Target,
+    reason: Option<&str>,
+    outcome: &Outcome,
+) -> Result<Plan, Refusal> {
+    decide(ctx, target, reason, Some(&outcome.surveyed()))
+}
+
+fn decide(
+    ctx: &Context,
+    target: Target,
+    reason: Option<&str>,
+    survey: Option<&Survey>,
+) -> Result<Plan, Refusal> {
     let name = settle::targets_name(ctx, &[target]);
     let old = ctx.ledger.get(&target);
     let why = match reason.map(str::trim).filter(|reason| !reason.is_empty()) {
@@ -30,7 +56,7 @@ pub fn isolate(ctx: &Context, target: Target, reason: Option<&str>) -> Result<Pl
         None => format!("An admin asked to take {name}."),
     };
     if let Some(line) = old {
-        let take = line.asked.is_some_and(Asked::is_take);
+        let take = line.asked.is_some_and(|asked| asked.is_take() || asked.is_plan());
         match line.state {
             IsolationState::Isolated if line.asked != Some(Asked::Give) => {
                 return Ok(stays_off(ctx, line, why))
@@ -56,10 +82,12 @@ pub fn isolate(ctx: &Context, target: Target, reason: Option<&str>) -> Result<Pl
             let line = ctx.fresh(target, &cause);
             page::take(ctx, &mut PageBudget::of(ctx), &mut plan, line, pfn, cause.why);
         }
-        Target::Cpu(id) => cpu::take(ctx, &mut plan, &BTreeSet::from([id]), &cause),
+        Target::Cpu(id) => cpu::take(ctx, &mut plan, &BTreeSet::from([id]), &cause, survey),
     }
-    // Held back: the admin is told, and nothing is kept for later.
-    match plan.isolations.iter().find(|line| line.state == IsolationState::Refused) {
+    // Held back: the admin is told, and nothing is kept for later. A line that
+    // was held back before stays so while it is surveyed.
+    let held = |line: &&Isolation| line.state == IsolationState::Refused;
+    match plan.isolations.iter().find(held).filter(|_| plan.orders.is_empty()) {
         Some(line) => Err(Refusal { why: line.why.clone() }),
         None => Ok(group::told(ctx, plan)),
     }

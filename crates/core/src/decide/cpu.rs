@@ -1,13 +1,18 @@
 //! CPUs: taken by whole cores, given back, brought back.
 
 use super::retry::{self, not_taken};
-use super::settle::{settle, targets_name, Verdict};
+use super::settle::{cpus_name, settle, targets_name, Verdict};
 use super::steps::{already_off, being_taken, hold, observe, order};
 use super::{
-    guard, guard::Held, Answer, Cause, Checks, Context, DecisionKind, Order, Outcome, Plan,
+    affinity, cpu_guard, guard, guard::Held, survey, Answer, Cause, Checks, Context, DecisionKind,
+    Order, Outcome, Plan,
 };
-use crate::model::{Asked, By, CpuId, FaultState, Isolation, IsolationState, Target, Undo};
+use crate::model::{Asked, By, CpuId, FaultState, Isolation, IsolationState, Survey, Target, Undo};
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Half a core that does not come back is asked for again so often.
+const HALF_AGAIN: Duration = Duration::from_secs(300);
 
 /// A fault calls for these CPUs: with all hardware threads of their cores, or
 /// not at all.
@@ -32,7 +37,7 @@ pub(super) fn found(ctx: &Context, cpus: &[CpuId], cause: &Cause) -> Plan {
         // that order comes first.
         hold_rest(ctx, &mut plan, &set, cause);
     } else {
-        take(ctx, &mut plan, &set, cause);
+        take(ctx, &mut plan, &set, cause, None);
     }
     plan
 }
@@ -77,6 +82,10 @@ fn is_being_taken(line: &Isolation) -> bool {
     matches!(line.state, IsolationState::Wanted | IsolationState::Failed)
 }
 
+fn is_refused(line: &Isolation) -> bool {
+    line.state == IsolationState::Refused
+}
+
 /// A core fault belongs to all its hardware threads, whatever the finding
 /// lists.
 pub(super) fn whole_cores(ctx: &Context, cpus: &[CpuId]) -> BTreeSet<CpuId> {
@@ -84,20 +93,34 @@ pub(super) fn whole_cores(ctx: &Context, cpus: &[CpuId]) -> BTreeSet<CpuId> {
     cpus.iter().chain(threads).copied().collect()
 }
 
-/// Orders the set off if the guards allow it. Members that are off line by
-/// somebody else's doing are listed as such, and nothing is asked for them.
-pub(super) fn take(ctx: &Context, plan: &mut Plan, set: &BTreeSet<CpuId>, cause: &Cause) {
-    let members: Vec<Isolation> = set
+/// Orders the set off if the guards allow it; without a survey, orders that
+/// first. Members that are off line by somebody else's doing are listed as such,
+/// and nothing is asked for them.
+pub(super) fn take(
+    ctx: &Context,
+    plan: &mut Plan,
+    set: &BTreeSet<CpuId>,
+    cause: &Cause,
+    survey: Option<&Survey>,
+) {
+    let mut members: Vec<Isolation> = set
         .iter()
         .filter(|cpu| !is_isolated(ctx, **cpu))
         .map(|cpu| member(ctx, *cpu, set, cause))
         .collect();
-    let (off, on): (Vec<_>, Vec<_>) =
+    if survey.is_some() {
+        members.iter_mut().for_each(|line| line.asked = line.asked.and_then(Asked::unplanned));
+    }
+    let (off, mut on): (Vec<_>, Vec<_>) =
         members.iter().cloned().partition(|line| is_off_by_others(ctx, line));
     let cpus = numbers(&on);
     // What is off since an earlier boot goes again with others like it.
     let anew = members.iter().any(|line| !line.restores);
-    if let Err(held) = guard::cpus(ctx, set, &cpus, cause.by != By::Admin && anew) {
+    let rate = cause.by != By::Admin && anew;
+    let allowed = cpu_guard::cpus(ctx, set, &cpus, rate).and_then(|()| {
+        survey.map_or(Ok(()), |survey| cpu_guard::surveyed(ctx, set, &cpus, survey))
+    });
+    if let Err(held) = allowed {
         // What an admin wants by itself goes on by itself.
         let held_lines: Vec<Isolation> =
             members.into_iter().filter(|line| !is_another_sets(ctx, line)).collect();
@@ -110,11 +133,14 @@ pub(super) fn take(ctx: &Context, plan: &mut Plan, set: &BTreeSet<CpuId>, cause:
     if on.is_empty() {
         return;
     }
-    if ctx.policy.observe {
-        observe(ctx, plan, on, cause.why.clone());
-    } else {
-        order(ctx, plan, on, cause.why.clone());
-        plan.orders.push(Order::TakeCpus(cpus));
+    match survey {
+        None => survey::order(ctx, plan, on, cause),
+        Some(_) if ctx.policy.observe => observe(ctx, plan, on, cause.why.clone()),
+        Some(survey) => {
+            survey::remember(&mut on, survey);
+            order(ctx, plan, on, cause.why.clone());
+            plan.orders.push(Order::TakeCpus(cpus));
+        }
     }
 }
 
@@ -132,12 +158,14 @@ fn member(ctx: &Context, cpu: CpuId, set: &BTreeSet<CpuId>, cause: &Cause) -> Is
     if let Some(old) = ctx.ledger.get(&target).filter(|old| is_being_taken(old)) {
         line.failures = old.failures;
         line.why.clone_from(&old.why);
+    } else if let Some(old) = ctx.ledger.get(&target).filter(|old| is_refused(old)) {
+        line.why.clone_from(&old.why);
     }
     line.together = set.iter().copied().collect();
     line
 }
 
-fn numbers<'a>(lines: impl IntoIterator<Item = &'a Isolation>) -> Vec<CpuId> {
+pub(super) fn numbers<'a>(lines: impl IntoIterator<Item = &'a Isolation>) -> Vec<CpuId> {
     lines
         .into_iter()
         .filter_map(|line| match line.target {
@@ -169,6 +197,7 @@ pub(super) fn off_by_others(
 ) {
     for line in &mut lines {
         line.by = By::Admin;
+        line.bound.clear();
         retry::clear(line);
     }
     let targets: Vec<Target> = lines.iter().map(|line| line.target).collect();
@@ -200,6 +229,11 @@ pub(super) fn again(ctx: &Context, plan: &mut Plan, line: &Isolation) {
         set = whole_cores(ctx, &set.into_iter().collect::<Vec<_>>());
     }
     match line.state {
+        IsolationState::Isolated if is_left_half(ctx, line) && !ctx.policy.observe => {
+            let name = targets_name(ctx, &[line.target]);
+            let why = format!("{name} is off line, and its siblings stay in service.");
+            bring_half_back(ctx, plan, vec![line.clone()], why);
+        }
         IsolationState::Isolated | IsolationState::Released | IsolationState::Stale => {
             plan.isolations.push(Isolation { next_try: None, ..line.clone() });
         }
@@ -215,14 +249,26 @@ pub(super) fn again(ctx: &Context, plan: &mut Plan, line: &Isolation) {
             let why = retry::there_is_room(&targets_name(ctx, &targets));
             let mut trial = Plan::default();
             let cause = Cause { by: line.by, fault: line.fault, why, urgency: line.urgency };
-            take(ctx, &mut trial, &set, &cause);
-            let still_held = trial.isolations.iter().all(guard::waits_for_an_event);
+            take(ctx, &mut trial, &set, &cause, None);
+            let still_held =
+                trial.orders.is_empty() && trial.isolations.iter().all(guard::waits_for_an_event);
             // Still held back is no news, and no line to write.
             if !(guard::waits_for_an_event(line) && still_held) {
                 plan.extend(trial);
             }
         }
     }
+}
+
+/// Off by an order of ours that did not take its siblings, which nobody is going
+/// to take now: a half-done set, to be rolled back.
+fn is_left_half(ctx: &Context, line: &Isolation) -> bool {
+    let is_in_service = |cpu: &CpuId| {
+        let online = ctx.machine.cpus.get(cpu).is_some_and(|known| known.online);
+        let line = ctx.ledger.get(&Target::Cpu(*cpu));
+        online && line.is_some_and(|line| line.state == IsolationState::Refused)
+    };
+    line.asked.is_none() && line.taken.is_some() && line.together.iter().any(is_in_service)
 }
 
 /// An order to take CPUs was answered: for all of them.
@@ -261,10 +307,62 @@ pub(super) fn taken(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
     } else {
         is_not_off(ctx, &mut plan, lines, outcome);
     }
+    affinity::follow(ctx, &mut plan);
     plan
 }
 
+/// Half of a set that act took, and could not bring back when the other half
+/// did not go: it is tried again to bring it back, and the set goes whole if it
+/// is still wanted.
+fn is_half_done(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, outcome: &Outcome) {
+    lines.iter_mut().for_each(|line| line.taken = Some(ctx.now));
+    let name = cpus_name(ctx, &numbers(&lines));
+    let (lines, mut released): (Vec<_>, Vec<_>) = lines.into_iter().partition(is_being_taken);
+    if !released.is_empty() {
+        released.iter_mut().for_each(|line| line.asked = Some(Asked::Give));
+        plan.orders.push(Order::GiveCpus(numbers(&released)));
+        settle(ctx, plan, released, retry::went_after_release());
+    }
+    if !lines.is_empty() {
+        let why = format!(
+            "{name} went, its siblings did not, and it did not come back: {}.",
+            outcome.answered
+        );
+        bring_half_back(ctx, plan, lines, why);
+    }
+}
+
+fn bring_half_back(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, why: String) {
+    for line in &mut lines {
+        line.failures = line.failures.saturating_add(1);
+        line.next_try = Some(ctx.now.after(HALF_AGAIN));
+        line.asked = Some(Asked::Give);
+    }
+    plan.orders.push(Order::GiveCpus(numbers(&lines)));
+    settle(
+        ctx,
+        plan,
+        lines,
+        Verdict {
+            state: IsolationState::Failed,
+            kind: DecisionKind::Failed,
+            why,
+            done: "It is being brought back; then all are tried again.".to_owned(),
+            next: "Look at the kernel log, and whether the CPU comes back.".to_owned(),
+            human: true,
+            fault: FaultState::Open,
+        },
+    );
+}
+
 fn is_not_off(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, outcome: &Outcome) {
+    let half: Vec<Isolation>;
+    (half, lines) = lines.into_iter().partition(
+        |line| matches!(line.target, Target::Cpu(cpu) if outcome.left_off.contains(&cpu)),
+    );
+    if !half.is_empty() {
+        is_half_done(ctx, plan, half, outcome);
+    }
     if !matches!(outcome.answer, Answer::TimedOut | Answer::Unconfirmed) {
         // act brought back what it took itself. Who took these meanwhile is not
         // fought; where an earlier order of ours may have, they count as ours.
@@ -324,29 +422,36 @@ pub(super) fn given(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
         halves.into_iter().partition(|line| !back && is_offline(ctx, line));
     plan.isolations.extend(halves.into_iter().map(|line| Isolation { asked: None, ..line }));
     is_ours(ctx, &mut plan, stuck);
-    if lines.is_empty() {
-        return plan;
+    // Where the rest does not follow, it is tried again to bring it back.
+    for line in plan.isolations.iter_mut().filter(|l| l.state == IsolationState::Isolated) {
+        line.next_try = Some(ctx.now.after(HALF_AGAIN));
     }
     for line in &mut lines {
         retry::clear(line);
         line.release = None;
     }
-    if back {
+    if back && !lines.is_empty() {
         retry::released(ctx, &mut plan, lines);
-        return plan;
+    } else if !lines.is_empty() {
+        not_given(ctx, &mut plan, lines, outcome);
     }
+    affinity::follow(ctx, &mut plan);
+    plan
+}
+
+fn not_given(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>, outcome: &Outcome) {
     // What somebody brought back meanwhile was taken for our own doing.
     let (back, lines): (Vec<_>, Vec<_>) = lines.into_iter().partition(|l| !is_offline(ctx, l));
     for line in back {
-        retry::came_back(ctx, &mut plan, line);
+        retry::came_back(ctx, plan, line);
     }
     if lines.is_empty() {
-        return plan;
+        return;
     }
     let targets: Vec<Target> = lines.iter().map(|line| line.target).collect();
     settle(
         ctx,
-        &mut plan,
+        plan,
         lines,
         Verdict {
             state: IsolationState::Isolated,
@@ -362,7 +467,6 @@ pub(super) fn given(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
             fault: FaultState::Isolated,
         },
     );
-    plan
 }
 
 /// The kernel told that a CPU went on or off line. `online` is what is read
@@ -383,5 +487,6 @@ pub fn cpu_changed(ctx: &Context, cpu: CpuId, online: bool) -> Plan {
         }
         _ => {}
     }
+    affinity::follow(ctx, &mut plan);
     plan
 }

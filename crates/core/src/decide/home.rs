@@ -7,7 +7,7 @@
 
 use super::budget::PageBudget;
 use super::settle::targets_name;
-use super::{page, retry, Context, Decision, DecisionKind, FaultNote, Plan};
+use super::{page, restore, retry, Context, Decision, DecisionKind, FaultNote, Plan};
 use crate::model::{
     Asked, Fault, FaultState, Home, Isolation, IsolationState, KnownMemory, MemoryConfigId, Pfn,
     Target, Undo,
@@ -65,9 +65,11 @@ fn gone(ctx: &Context, memory: &KnownMemory, line: &Isolation) -> Option<String>
 }
 
 fn stale(ctx: &Context, line: &Isolation, why: String) -> Isolation {
+    // What was out of service is so again when its memory is back.
+    let restores = restore::is_due(line);
     let mut line = line.clone();
     retry::clear(&mut line);
-    Isolation { state: IsolationState::Stale, since: ctx.now, why, ..line }
+    Isolation { state: IsolationState::Stale, since: ctx.now, why, restores, ..line }
 }
 
 fn wanted_again(ctx: &Context, line: &Isolation) -> Isolation {
@@ -75,8 +77,12 @@ fn wanted_again(ctx: &Context, line: &Isolation) -> Isolation {
         Target::Page(_) => "The memory that it failed in is back.",
         Target::Cpu(_) => "The processor core that failed is back.",
     };
-    // What was out of service has its place of the day from then.
-    let restores = line.taken.is_some();
+    // What was out of service has its place of the day from then; what of it
+    // reads as such is not before it is taken again.
+    let restores = match line.target {
+        Target::Page(_) => line.restores,
+        Target::Cpu(_) => line.taken.is_some(),
+    };
     Isolation {
         state: IsolationState::Wanted,
         since: ctx.now,

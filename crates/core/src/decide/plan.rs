@@ -1,7 +1,9 @@
 //! What decide hands to act, and what act answers.
 
 use super::HugetlbPolicy;
-use crate::model::{CpuId, FaultState, Group, Isolation, Ledger, Pfn, Stamp, Target};
+use crate::model::{
+    BoundTask, CpuId, FaultState, Group, Isolation, Ledger, Pfn, Stamp, Survey, Target,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -31,6 +33,10 @@ pub enum Order {
     TakeCpus(Vec<CpuId>),
     /// Bring these CPUs on line.
     GiveCpus(Vec<CpuId>),
+    /// Only look what is bound to these CPUs alone.
+    Survey(Vec<CpuId>),
+    /// Bind these tasks, which were bound to these CPUs, as they were.
+    PutBack(Vec<CpuId>, Vec<BoundTask>),
 }
 
 impl Order {
@@ -57,16 +63,28 @@ impl Order {
             | Order::HardOffline(pfn)
             | Order::Inspect(pfn)
             | Order::Unpoison(pfn) => Some(*pfn),
-            Order::Restore(..) | Order::TakeCpus(_) | Order::GiveCpus(_) => None,
+            Order::Restore(..)
+            | Order::TakeCpus(_)
+            | Order::GiveCpus(_)
+            | Order::Survey(_)
+            | Order::PutBack(..) => None,
         }
     }
 
     /// The CPUs it is about; none for pages.
     pub fn cpus(&self) -> &[CpuId] {
         match self {
-            Order::TakeCpus(cpus) | Order::GiveCpus(cpus) => cpus,
+            Order::TakeCpus(cpus)
+            | Order::GiveCpus(cpus)
+            | Order::Survey(cpus)
+            | Order::PutBack(cpus, _) => cpus,
             _ => &[],
         }
+    }
+
+    /// Nothing is written for it.
+    pub fn is_look(&self) -> bool {
+        matches!(self, Order::Inspect(_) | Order::Survey(_))
     }
 
     /// The pages it is about; none for CPUs.
@@ -79,7 +97,7 @@ impl Order {
             | Order::Inspect(pfn)
             | Order::Unpoison(pfn) => std::slice::from_ref(pfn),
             Order::Restore(pages, _) => pages,
-            Order::TakeCpus(_) | Order::GiveCpus(_) => &[],
+            Order::TakeCpus(_) | Order::GiveCpus(_) | Order::Survey(_) | Order::PutBack(..) => &[],
         }
     }
 
@@ -134,6 +152,13 @@ pub struct Outcome {
     pub asked: String,
     /// What came back, for people: path, errno, read-back.
     pub answered: String,
+    /// What a survey found.
+    #[serde(default)]
+    pub survey: Option<Box<Survey>>,
+    /// CPUs that an order to take several took, and could not bring back when
+    /// another did not go.
+    #[serde(default)]
+    pub left_off: Vec<CpuId>,
     /// Of the pages of [`Order::Restore`] those with an answer of their own:
     /// what is said above is of all the others.
     #[serde(default)]
@@ -154,6 +179,15 @@ pub struct Apart {
 }
 
 impl Outcome {
+    /// What an answered survey found; where it came to nothing, that nothing is
+    /// known.
+    pub fn surveyed(&self) -> Survey {
+        self.survey.as_deref().cloned().unwrap_or_else(|| Survey {
+            unknown: vec![format!("the survey came to nothing ({})", self.answered)],
+            ..Survey::default()
+        })
+    }
+
     /// What came of each page of [`Order::Restore`], as if each had been an
     /// order of its own.
     pub fn each(&self) -> impl Iterator<Item = Outcome> + '_ {
@@ -168,7 +202,8 @@ impl Outcome {
                 None => (self.answer, self.asked.clone(), self.answered.clone()),
             };
             let order = Order::soft_offline(*pfn, hugetlb);
-            Outcome { order, answer, time: self.time, asked, answered, apart: Vec::new() }
+            let (survey, left_off, apart) = (None, Vec::new(), Vec::new());
+            Outcome { order, answer, time: self.time, asked, answered, survey, left_off, apart }
         })
     }
 }

@@ -99,6 +99,20 @@ pub struct CpuPolicy {
     pub window: Duration,
     /// The highest cache level whose faults may take CPUs; default 2.
     pub max_cache_level: u8,
+    /// CPUs that somebody keeps for himself; default refuse.
+    pub dedicated: DedicatedPolicy,
+}
+
+/// What to do about CPUs that are a cpuset partition's, or the only ones that a
+/// real-time task may run on, or of which nobody can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DedicatedPolicy {
+    /// They stay.
+    #[default]
+    Refuse,
+    /// They go like any other.
+    Proceed,
 }
 
 /// A share of something, or an amount.
@@ -120,8 +134,10 @@ pub struct Limits {
     pub pages_per_day: u32,
     /// CPUs taken at most, of those present; a share is rounded down.
     pub cpus: Amount,
-    /// CPUs that stay on line on every NUMA node that has any.
+    /// CPUs that stay on line on every NUMA node that has any, and memory.
     pub cpus_per_node: u32,
+    /// CPUs that stay on line in every socket that has any.
+    pub cpus_per_socket: u32,
 }
 
 impl Limits {
@@ -166,12 +182,14 @@ impl Default for Policy {
                 errors_unknown_level: 12,
                 window: DAY * 3,
                 max_cache_level: 2,
+                dedicated: DedicatedPolicy::Refuse,
             },
             limits: Limits {
                 memory: Amount::Share(0.001),
                 pages_per_day: 1024,
                 cpus: Amount::Share(0.5),
                 cpus_per_node: 1,
+                cpus_per_socket: 1,
             },
         }
     }

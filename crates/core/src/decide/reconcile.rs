@@ -4,8 +4,8 @@ use super::belongs::belongs;
 use super::budget::PageBudget;
 use super::settle::{settle, targets_name, Verdict};
 use super::{
-    cpu, group, guard, masked, page, restore, restore_cpus, retry, Checks, Context, Decision,
-    DecisionKind, FaultNote, Order, Plan,
+    affinity, cpu, group, guard, masked, page, restore, restore_cpus, retry, Checks, Context,
+    Decision, DecisionKind, FaultNote, Order, Plan,
 };
 use crate::model::{Asked, By, CpuId, FaultState, Isolation, IsolationState, Pfn, Target, Undo};
 use std::cmp::Reverse;
@@ -34,7 +34,9 @@ pub enum Boot {
 /// in the kernel any more. So of a CPU it is enough to look at it.
 pub fn start(ctx: &Context, checks: &mut Checks, boot: Boot) -> Plan {
     if boot == Boot::New {
-        return new_boot(ctx);
+        let mut plan = new_boot(ctx);
+        affinity::forget(ctx, &mut plan);
+        return plan;
     }
     let mut plan = Plan::default();
     let (mut back, mut restore) = (Vec::new(), Vec::new());
@@ -58,6 +60,7 @@ pub fn start(ctx: &Context, checks: &mut Checks, boot: Boot) -> Plan {
     if !back.is_empty() {
         plan.orders.push(Order::GiveCpus(back));
     }
+    affinity::follow(ctx, &mut plan);
     restore::pages(ctx, &mut plan, restore);
     group::told(ctx, plan)
 }
@@ -111,7 +114,9 @@ fn resume_cpu(ctx: &Context, plan: &mut Plan, line: &Isolation, id: CpuId) -> Op
         return None;
     };
     let settled = Isolation { asked: None, ..line.clone() };
-    match (line.state, line.asked) {
+    // A look, and what is done to tasks, leaves no CPU off line.
+    let asked = line.asked.filter(|asked| *asked != Asked::PutBack).and_then(Asked::unplanned);
+    match (line.state, asked) {
         (IsolationState::Isolated, Some(_)) if known.online => {
             retry::released(ctx, plan, vec![settled]);
         }

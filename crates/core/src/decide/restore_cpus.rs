@@ -4,8 +4,8 @@
 use super::belongs::belongs;
 use super::settle::targets_name;
 use super::steps::{hold, observe, order};
-use super::{cpu, guard, retry, Context, Order, Plan};
-use crate::model::{By, CpuId, Isolation, IsolationState, Ledger, Target};
+use super::{cpu, cpu_guard, retry, survey, Cause, Context, Order, Plan};
+use crate::model::{By, CpuId, Isolation, IsolationState, Ledger, Target, Urgency};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Lines under the numbers that their CPUs have now, and the numbers that
@@ -47,7 +47,7 @@ pub(super) fn cpus(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>) {
         let by_admin = on.iter().all(|line| line.by == By::Admin);
         let so_far = Context { ledger: &known, ..*ctx };
         let mut step = Plan::default();
-        let held = guard::cpus(&so_far, &set, &numbers, !restores && !by_admin);
+        let held = cpu_guard::cpus(&so_far, &set, &numbers, !restores && !by_admin);
         let why = on.iter().find_map(why).unwrap_or_else(|| {
             let targets: Vec<Target> = on.iter().map(|line| line.target).collect();
             retry::there_is_room(&targets_name(ctx, &targets))
@@ -58,6 +58,12 @@ pub(super) fn cpus(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>) {
             // An admin had one of its threads by itself.
             _ if others => hold(ctx, &mut step, on, cpu::after_other_order(ctx)),
             Err(held) => hold(ctx, &mut step, on, held),
+            Ok(()) if !restores => {
+                let first = on.first().map(|line| (line.by, line.fault, line.urgency));
+                let (by, fault, urgency) =
+                    first.unwrap_or((By::Bulkhead, None, Urgency::default()));
+                survey::order(ctx, &mut step, on, &Cause { by, fault, why, urgency });
+            }
             Ok(()) if ctx.policy.observe => observe(ctx, &mut step, on, why),
             Ok(()) => {
                 order(ctx, &mut step, on, why);

@@ -212,7 +212,6 @@ pub(super) fn released(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>
 pub(super) fn came_back(ctx: &Context, plan: &mut Plan, mut line: Isolation) {
     line.by = By::Admin;
     line.release = None;
-    line.unreadable = false;
     clear(&mut line);
     let name = targets_name(ctx, &[line.target]);
     settle(

@@ -3,7 +3,7 @@
 
 use super::{Context, Decision, DecisionKind, FaultNote, Plan};
 use crate::model::component::CpuSet;
-use crate::model::{CpuId, FaultState, Isolation, IsolationState, Target};
+use crate::model::{Asked, CpuId, FaultState, Isolation, IsolationState, Target};
 
 /// Where lines come to, and the words for it.
 pub(super) struct Verdict {
@@ -61,6 +61,14 @@ pub(super) fn settle(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>, verd
 fn told_differs(old: &Isolation, new: &Isolation) -> bool {
     (old.state, old.by, old.fault, old.release, &old.why)
         != (new.state, new.by, new.fault, new.release, &new.why)
+        || is_untold(old)
+}
+
+/// New, and so far only looked at.
+fn is_untold(line: &Isolation) -> bool {
+    line.asked.is_some_and(Asked::is_plan)
+        && matches!(line.state, IsolationState::Wanted | IsolationState::Observed)
+        && line.failures == 0
 }
 
 /// `page 0x8000000`, `24 pages`, `CPU 3` or `CPUs 1,3 (one core)`.

@@ -108,7 +108,7 @@ impl Host {
         policy.limits.pages_per_day = PER_DAY as u32;
         policy.page.hugetlb = HugetlbPolicy::KeepFree(1);
         Host {
-            desk: Desk::new(policy, machine(nodes, 4)),
+            desk: Desk { survey: None, ..Desk::new(policy, machine(nodes, 4)) },
             queue: Vec::new(),
             stuck: Vec::new(),
             pages_off: BTreeSet::new(),
@@ -335,6 +335,7 @@ impl Host {
                 }
                 Answer::On
             }
+            Order::Survey(_) | Order::PutBack(..) => Answer::On,
         }
     }
 
@@ -393,7 +394,15 @@ impl Host {
             return;
         }
         let (order, asked) = self.queue.remove(0);
-        let look = matches!(order, Order::Inspect(_));
+        let look = order.is_look();
+        if let (Order::Survey(cpus), false) = (&order, matches!(how, 3 | 4 | 5 | 7)) {
+            let survey = found_by_survey(cpus, how);
+            let survey = Some(Box::new(survey));
+            return self.conclude(Outcome { survey, ..outcome(order, Answer::On, asked) });
+        }
+        if let (Order::TakeCpus(cpus), 8) = (&order, how) {
+            return self.half_done(cpus.clone(), asked);
+        }
         let takes = order.is_soft_offline()
             || matches!(order, Order::OfflineFree(_) | Order::HardOffline(_));
         let off_already = takes && order.page().is_some_and(|p| self.pages_off.contains(&p));
@@ -479,8 +488,26 @@ impl Host {
                 self.forget_unseen_page(*pfn);
             }
         }
-        let not_off = !matches!(answer, Answer::Off | Answer::WasOff);
-        let outcome = outcome(order, answer, asked);
+        self.conclude(outcome(order, answer, asked));
+    }
+
+    /// Of several that were to go only the first did, and act could not bring
+    /// it back.
+    fn half_done(&mut self, cpus: Vec<CpuId>, asked: Stamp) {
+        let first = cpus[0];
+        let online = self.desk.machine.online().filter(|cpu| cpu.id != first).count();
+        let stuck = self.is_stuck(&Order::TakeCpus(cpus.clone()));
+        if cpus.len() < 2 || !self.is_online(first) || online == 0 || stuck {
+            return self.tell(Order::TakeCpus(cpus), Answer::Busy, asked);
+        }
+        self.take_off(first);
+        let outcome = outcome(Order::TakeCpus(cpus), Answer::Busy, asked);
+        let plan = answered(&self.desk.ctx(), &Outcome { left_off: vec![first], ..outcome });
+        self.follow(plan);
+    }
+
+    fn conclude(&mut self, outcome: Outcome) {
+        let not_off = !matches!(outcome.answer, Answer::Off | Answer::WasOff);
         let plan = answered(&self.desk.ctx(), &outcome);
         if self.restoring.as_mut().is_some_and(|restoring| restoring.answered(&outcome)) {
             self.restoring = None;
@@ -583,7 +610,15 @@ impl Host {
             Step::FindCore(c) => self.find(Response::TakeCpus(vec![CpuId(c % cpus)])),
             Step::AskPage(p) => self.ask(isolate(&self.desk.ctx(), Target::Page(Pfn(p)), None)),
             Step::AskCpu(c) => {
-                self.ask(isolate(&self.desk.ctx(), Target::Cpu(CpuId(c % cpus)), Some("x")));
+                let target = Target::Cpu(CpuId(c % cpus));
+                let mut plan = isolate(&self.desk.ctx(), target, Some("x"));
+                if let Ok([order @ Order::Survey(cpus)]) = plan.as_ref().map(|p| &p.orders[..]) {
+                    let survey = Some(Box::new(found_by_survey(cpus, (c % 3) as u8)));
+                    let outcome = outcome(order.clone(), Answer::On, self.desk.now);
+                    let outcome = Outcome { survey, ..outcome };
+                    plan = isolate_surveyed(&self.desk.ctx(), target, Some("x"), &outcome);
+                }
+                self.ask(plan);
             }
             Step::GiveBackPage(p) => self.ask(release(&self.desk.ctx(), Target::Page(Pfn(p)))),
             Step::GiveBackCpu(c) => {
@@ -713,7 +748,10 @@ impl Host {
         for _ in 0..200 {
             let (ctx, checks) = self.desk.split();
             let plan = due(&ctx, checks);
-            assert!(!gives_cpus(&plan), "{plan:?}");
+            // Half a core of ours is rolled back, and nothing else.
+            let given = plan.orders.iter().filter(|order| matches!(order, Order::GiveCpus(_)));
+            let ours = given.flat_map(Order::cpus).all(|cpu| self.our_cpus.contains(cpu));
+            assert!(ours, "{plan:?}");
             self.follow(plan);
             let next = next_due(&self.desk.ledger, &self.desk.checks);
             if next.is_none_or(|next| next > self.now()) {
@@ -739,11 +777,23 @@ impl Host {
                     Order::Unpoison(q) => (*q == p).then_some(true),
                     _ => None,
                 }),
-                Target::Cpu(c) => orders.find_map(|order| match order {
-                    Order::TakeCpus(cpus) => cpus.contains(&c).then_some(false),
-                    Order::GiveCpus(cpus) => cpus.contains(&c).then_some(true),
-                    _ => None,
-                }),
+                Target::Cpu(c) => {
+                    let (looks, writes): (Vec<_>, Vec<_>) = orders
+                        .filter(|order| order.cpus().contains(&c))
+                        .partition(|order| order.is_look());
+                    let known = line.asked.filter(|asked| asked.is_under_way());
+                    let order = writes.first();
+                    let same = match order {
+                        None if known.is_some_and(Asked::is_plan) => !looks.is_empty(),
+                        // A late answer may have come before that of a look.
+                        None => known.is_none(),
+                        Some(Order::TakeCpus(_)) => known.is_some_and(Asked::is_take),
+                        Some(Order::PutBack(..)) => known == Some(Asked::PutBack),
+                        Some(_) => known == Some(Asked::Give),
+                    };
+                    assert!(same, "{order:?} is out, but {line:?}");
+                    known.map(|asked| asked == Asked::Give)
+                }
             };
             let known = line.asked.filter(|asked| asked.is_under_way());
             assert_eq!(known.map(|asked| asked == Asked::Give), out, "{line:?}");
@@ -775,6 +825,8 @@ impl Host {
     fn agrees(&self) {
         for line in self.desk.ledger.values() {
             assert!(!line.asked.is_some_and(Asked::is_under_way), "all is answered, but {line:?}");
+            let is_off = line.state == IsolationState::Isolated;
+            assert!(is_off || line.bound.is_empty(), "never put back: {line:?}");
             match line.state {
                 IsolationState::Isolated => {
                     assert!(self.is_off(line.target), "not off: {line:?}");
@@ -796,8 +848,25 @@ fn gives_cpus(plan: &Plan) -> bool {
     plan.orders.iter().any(|order| matches!(order, Order::GiveCpus(_)))
 }
 
+/// What a survey of `cpus` finds, of the kind `how`.
+fn found_by_survey(cpus: &[CpuId], how: u8) -> Survey {
+    let task = BoundTask {
+        tid: 7,
+        pid: 7,
+        start: 1,
+        comm: "clock".into(),
+        policy: if how == 1 { Scheduling::Fifo } else { Scheduling::Normal },
+        kernel: false,
+        allowed: cpus[0].to_string(),
+    };
+    let cgroup = "/own".to_owned();
+    let own = Partition { cgroup, isolated: true, cpus: cpus.iter().copied().collect() };
+    let partitions = if how == 2 { vec![own] } else { Vec::new() };
+    Survey { tasks: vec![task], partitions, ..Survey::default() }
+}
+
 fn is_write(order: &Order) -> bool {
-    !matches!(order, Order::Inspect(_))
+    !order.is_look()
 }
 
 /// About the same page or CPU.

@@ -3,7 +3,7 @@
 
 use super::guard::Held;
 use super::settle::{settle, Verdict};
-use super::{Cause, Context, DecisionKind, Plan};
+use super::{Cause, Context, DecisionKind, FaultNote, Plan};
 use crate::model::{Asked, By, FaultState, Isolation, IsolationState};
 
 /// The fault covers what is out of service already.
@@ -97,6 +97,34 @@ pub(super) fn observe(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>,
             fault: FaultState::Open,
         },
     );
+}
+
+/// First it is looked at what is bound to it. What was decided on before stays
+/// as it is until the answer; of what is new, only the fault tells so far.
+pub(super) fn planned(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>, cause: &Cause) {
+    use IsolationState::{Failed, Observed, Refused, Wanted};
+    let first = if ctx.policy.observe { Observed } else { Wanted };
+    let mut new = false;
+    for mut line in lines {
+        line.next_try = None;
+        if line.state != first && !matches!(line.state, Failed | Refused) {
+            line.state = first;
+            line.since = ctx.now;
+        }
+        if line.why.is_empty() {
+            line.why.clone_from(&cause.why);
+        }
+        new |= line.state == first && line.failures == 0;
+        plan.isolations.push(line);
+    }
+    if let (true, Some(fault)) = (new, cause.fault) {
+        plan.faults.push(FaultNote {
+            fault,
+            state: FaultState::Open,
+            decision: format!("What is bound to it is looked at before it goes. {}", cause.why),
+            advice: None,
+        });
+    }
 }
 
 /// To be asked of the kernel now. What is tried again after a failure is not

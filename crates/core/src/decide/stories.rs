@@ -400,7 +400,7 @@ fn a_second_core_waits_until_10_minutes_after_the_first() {
 fn an_admin_does_not_wait_10_minutes_and_gets_exactly_the_cpu_named() {
     let mut desk = desk();
     taken_core(&mut desk, 1);
-    let plan = isolate(&desk.ctx(), Target::Cpu(CpuId(2)), Some("noise")).unwrap();
+    let plan = desk.ask(Target::Cpu(CpuId(2)), Some("noise")).unwrap();
     assert_eq!(plan.orders, [take(&[2])]);
     desk.enter(plan);
     assert_eq!((desk.cpu(2).by, desk.cpu(2).together.len()), (By::Admin, 1));
@@ -620,7 +620,7 @@ fn a_thread_that_a_human_took_while_our_order_failed_is_left_alone() {
 #[test]
 fn an_admins_order_is_not_touched_by_a_fault_of_its_core() {
     let mut desk = desk();
-    let plan = isolate(&desk.ctx(), Target::Cpu(CpuId(4)), None).unwrap();
+    let plan = desk.ask(Target::Cpu(CpuId(4)), None).unwrap();
     desk.enter(plan);
     desk.find(core(4));
     assert_eq!(desk.cpu(0).state, IsolationState::Refused);
@@ -633,7 +633,7 @@ fn an_admins_order_is_not_touched_by_a_fault_of_its_core() {
 #[test]
 fn a_released_order_is_not_wanted_again_with_a_core_that_cannot_go() {
     let mut desk = desk();
-    let plan = isolate(&desk.ctx(), Target::Cpu(CpuId(4)), None).unwrap();
+    let plan = desk.ask(Target::Cpu(CpuId(4)), None).unwrap();
     desk.enter(plan);
     let plan = release(&desk.ctx(), Target::Cpu(CpuId(4))).unwrap();
     desk.enter(plan);

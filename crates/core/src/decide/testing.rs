@@ -1,8 +1,8 @@
 //! Common ground of the stories: a desk with a ledger on it.
 
 use super::{
-    answered, closed, due, found, Answer, Apart, Checks, Closing, Context, HugetlbPolicy, Order,
-    Outcome, Plan, Policy,
+    answered, closed, due, found, isolate, isolate_surveyed, Answer, Apart, Checks, Closing,
+    Context, HugetlbPolicy, Order, Outcome, Plan, Policy, Refusal,
 };
 use crate::analyze::{Finding, Response};
 use crate::model::*;
@@ -52,6 +52,8 @@ pub struct Desk {
     pub ledger: Ledger,
     pub checks: Checks,
     pub now: Stamp,
+    /// What every survey finds at once; `None`: the story answers it itself.
+    pub survey: Option<Survey>,
     /// What became of each fault.
     pub states: BTreeMap<Uuid, FaultState>,
 }
@@ -60,7 +62,8 @@ impl Desk {
     pub fn new(policy: Policy, machine: Machine) -> Desk {
         let now = stamp(Time(0).after(Duration::from_secs(1_000_000)));
         let (ledger, checks) = (Ledger::new(), Checks::default());
-        Desk { policy, machine, ledger, checks, now, states: BTreeMap::new() }
+        let survey = Some(Survey::default());
+        Desk { policy, machine, ledger, checks, now, survey, states: BTreeMap::new() }
     }
 
     pub fn ctx(&self) -> Context<'_> {
@@ -78,10 +81,40 @@ impl Desk {
         (Context { policy, machine, ledger, now: *now }, checks)
     }
 
-    pub fn enter(&mut self, plan: Plan) -> Plan {
+    /// Enters it, and what surveys that it orders come to.
+    pub fn enter(&mut self, mut plan: Plan) -> Plan {
         plan.record(&mut self.ledger);
         self.states.extend(plan.faults.iter().map(|note| (note.fault, note.state)));
+        if let Some(survey) = self.survey.clone() {
+            let (surveys, orders): (Vec<_>, Vec<_>) =
+                plan.orders.into_iter().partition(|order| matches!(order, Order::Survey(_)));
+            plan.orders = orders;
+            for order in surveys {
+                plan.extend(self.surveyed(order, survey.clone()));
+            }
+        }
         plan
+    }
+
+    /// A survey was answered.
+    pub fn surveyed(&mut self, order: Order, survey: Survey) -> Plan {
+        let outcome =
+            Outcome { survey: Some(Box::new(survey)), ..outcome(order, Answer::On, self.now) };
+        let plan = answered(&self.ctx(), &outcome);
+        self.enter(plan)
+    }
+
+    /// An admin asks for a target, and its survey finds what all do.
+    pub fn ask(&mut self, target: Target, reason: Option<&str>) -> Result<Plan, Refusal> {
+        let mut plan = isolate(&self.ctx(), target, reason)?;
+        if let [order @ Order::Survey(_)] = plan.orders.as_slice() {
+            let outcome = Outcome {
+                survey: self.survey.clone().map(Box::new),
+                ..outcome(order.clone(), Answer::On, self.now)
+            };
+            plan = isolate_surveyed(&self.ctx(), target, reason, &outcome)?;
+        }
+        Ok(self.enter(plan))
     }
 
     pub fn pass(&mut self, seconds: u64) {
@@ -152,7 +185,8 @@ impl Desk {
 
 pub fn outcome(order: Order, answer: Answer, time: Stamp) -> Outcome {
     let (asked, answered) = ("asked".into(), format!("{answer:?}"));
-    Outcome { order, answer, time, asked, answered, apart: Vec::new() }
+    let (survey, left_off, apart) = (None, Vec::new(), Vec::new());
+    Outcome { order, answer, time, asked, answered, survey, left_off, apart }
 }
 
 /// The order that restores these pages.

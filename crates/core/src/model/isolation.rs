@@ -1,6 +1,6 @@
 //! What is out of service, or should be.
 
-use super::{CpuId, CpuIdentity, MemoryConfigId, PageSize, Pfn, Severity, Stamp, Time};
+use super::{BoundTask, CpuId, CpuIdentity, MemoryConfigId, PageSize, Pfn, Severity, Stamp, Time};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use uuid::Uuid;
@@ -32,10 +32,12 @@ impl Target {
 ///             ┌──────────── retry (EBUSY) ────────────┐
 ///             ▼                                       │
 ///  decided ─▶ wanted ─── asked, read back ─▶ isolated │
+///    │          │  (a CPU: first surveyed, what is bound to it)
 ///    │          ├────── EBUSY ─▶ wanted, next_try ────┘
 ///    │          ├────── EBUSY for a day ─▶ failed
 ///    │          ├────── EIO, time-out ─▶ failed ─── asked again hourly ─▶ isolated
 ///    │          └────── EOPNOTSUPP, ENXIO ─▶ refused ─── at a start ─▶ wanted
+///    │          ├────── the survey tells of a guard ─▶ refused ─── surveyed again
 ///    ├─ a limit or guard ─▶ refused ─── when there is room ─▶ wanted
 ///    └─ mode observe ─▶ observed ─── at a start in mode isolate ─▶ wanted
 ///  the kernel took a page, somebody else a CPU (any state) ─▶ isolated
@@ -89,11 +91,15 @@ pub enum By {
 ///                   ▲                 │ │
 ///                   └── no answer ────┘ └── off ──────▶ nothing
 ///   nothing, unsure ── give back ──▶ give ── any answer ──▶ nothing
+///   nothing ── put back ──▶ put back ── any answer ──▶ nothing
 /// ```
 ///
+/// A CPU passes through `plan` on its way from nothing to take, and through
+/// `replan` from unsure to retake: what is bound to it is looked at, and nothing
+/// is asked of the kernel yet. Held back then, it is where it came from.
+///
 /// Only the answer to an order, or a restart, ends one that is under way:
-/// whatever else happens to the line meanwhile, `take`, `retake` and `give`
-/// stay.
+/// whatever else happens to the line meanwhile, it stays, all but `unsure`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Asked {
@@ -106,12 +112,33 @@ pub enum Asked {
     Retake,
     /// To give it back: the order is under way.
     Give,
+    /// What is bound to it: the look is under way, and nothing is asked yet.
+    Plan,
+    /// The same after an order of unknown effect.
+    Replan,
+    /// To bind tasks to it again that the kernel drove off: under way.
+    #[serde(rename = "put back")]
+    PutBack,
 }
 
 impl Asked {
     /// An order to take it is under way.
     pub fn is_take(self) -> bool {
         matches!(self, Asked::Take | Asked::Retake)
+    }
+
+    /// What is bound to it is looked at.
+    pub fn is_plan(self) -> bool {
+        matches!(self, Asked::Plan | Asked::Replan)
+    }
+
+    /// What is left of it where it was only looked at.
+    pub fn unplanned(self) -> Option<Asked> {
+        match self {
+            Asked::Plan => None,
+            Asked::Replan => Some(Asked::Unsure),
+            other => Some(other),
+        }
     }
 
     /// An order, whatever for, is under way.
@@ -211,14 +238,18 @@ pub struct Isolation {
     /// soft-offlined; listed as isolated, it may have come back unseen.
     #[serde(default)]
     pub ue: Option<Stamp>,
-    /// An uncorrected error came from this page, in this boot or an earlier
-    /// one, and no human has given it back since. In a boot that has seen none
-    /// (`ue`) it is taken while it is free: moving its content would read it.
+    /// An uncorrected error came from this page of this memory, in this boot or
+    /// an earlier one. Unless `ue` makes it memory_failure()'s, it is taken while
+    /// it is free: moving its content would read it.
     #[serde(default)]
     pub unreadable: bool,
     /// CPUs that go or stay together with this one, itself included; empty for
     /// pages.
     pub together: Vec<CpuId>,
+    /// Tasks that were bound to CPUs that went with it, this one among them, and
+    /// to no other: their affinity is put back when it is on line again.
+    #[serde(default)]
+    pub bound: Vec<BoundTask>,
     /// How soon it should go when there is not room for all.
     #[serde(default)]
     pub urgency: Urgency,
@@ -257,7 +288,9 @@ impl Isolation {
     /// An order to take it may have an effect yet, or is about to go out.
     pub fn may_go(&self) -> bool {
         self.state == IsolationState::Wanted
-            || self.asked.is_some_and(|asked| asked.is_take() || asked == Asked::Unsure)
+            || self
+                .asked
+                .is_some_and(|asked| asked.is_take() || asked.is_plan() || asked == Asked::Unsure)
     }
 
     /// An order for it is out.

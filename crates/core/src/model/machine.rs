@@ -42,6 +42,10 @@ pub struct Cpu {
     pub online: bool,
     /// `cpuN/online` exists: the kernel lets it be taken.
     pub removable: bool,
+    /// The kernel command line keeps it from general work: it is in `isolcpus`
+    /// or `nohz_full`.
+    #[serde(default)]
+    pub isolated: bool,
     /// All hardware threads of its core, itself included.
     pub threads: BTreeSet<CpuId>,
     /// Per cache level (1, 2, 3, …): the CPUs that share the data or unified
@@ -67,6 +71,9 @@ pub struct Machine {
     pub phys_bits: u8,
     /// All present CPUs.
     pub cpus: BTreeMap<CpuId, Cpu>,
+    /// NUMA nodes without memory of their own.
+    #[serde(default)]
+    pub memoryless_nodes: BTreeSet<u32>,
     /// All DIMMs that EDAC or SMBIOS tell of.
     #[serde(default)]
     pub dimms: Vec<Dimm>,
@@ -90,6 +97,7 @@ impl Default for Machine {
             memory_bytes: 0,
             phys_bits: 52,
             cpus: BTreeMap::new(),
+            memoryless_nodes: BTreeSet::new(),
             dimms: Vec::new(),
             memory: MemoryConfigId::default(),
             masked: Vec::new(),

@@ -16,6 +16,7 @@ pub mod machine;
 pub mod memory_config;
 pub mod record;
 pub mod report;
+pub mod survey;
 pub mod time;
 
 pub use address::{PageSize, Pfn, PhysAddr};
@@ -32,4 +33,5 @@ pub use machine::{Cpu, Machine, Vendor};
 pub use memory_config::{KnownMemory, MemoryConfig, MemoryConfigId, MemoryRange, Module};
 pub use record::{McEvent, MceRecord, MemoryFailure, Record};
 pub use report::{Report, Source};
+pub use survey::{BoundInterrupt, BoundTask, Partition, Scheduling, Survey};
 pub use time::{Stamp, Time, Wall};

@@ -87,9 +87,23 @@ fn it_is_wanted_again_when_the_memory_is_back() {
     let plan = host.boot(config("1"));
     assert_eq!(host.state(7), IsolationState::Wanted);
     assert_eq!(host.desk.page(7).home, host.desk.machine.memory_home());
+    assert!(host.desk.page(7).restores, "it has its place of the day from then");
     assert!(plan.decisions[0].done.contains("1 isolation wanted again"), "{plan:?}");
     let [note] = plan.faults.as_slice() else { panic!("{plan:?}") };
     assert!(note.fault == fault && note.decision.contains("is back"), "{note:?}");
+}
+
+#[test]
+fn what_was_only_held_back_comes_back_as_such_and_spends_what_it_did_not() {
+    let mut host = Host::new("1");
+    host.fails(7);
+    let held =
+        Isolation { state: IsolationState::Refused, taken: None, ..host.desk.page(7).clone() };
+    host.desk.ledger.insert(held);
+    host.boot(config("2"));
+    host.boot(config("1"));
+    let line = host.desk.page(7);
+    assert_eq!((line.state, line.restores), (IsolationState::Wanted, false));
 }
 
 #[test]

@@ -38,7 +38,7 @@ prop_compose! {
         };
         Isolation {
             target, state, by, since, taken, why: String::new(), fault, release: None, next_try,
-            failures, failing_since: None, asked, ue, together: Vec::new(),
+            failures, failing_since: None, asked, ue, together: Vec::new(), bound: Vec::new(),
             urgency: Urgency { severity: Severity::Minor, seen },
             home: Home::Unknown,
             restores,
@@ -193,6 +193,7 @@ fn the_urgent_go_first_then_those_with_errors_then_those_that_waited_longest() {
         asked: None,
         ue: None,
         together: Vec::new(),
+        bound: Vec::new(),
         urgency: Urgency { severity, seen },
         home: Home::Unknown,
         restores: false,
