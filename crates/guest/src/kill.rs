@@ -1,4 +1,5 @@
-//! A kill at a moment of choice: at a system call that changes what outlives the process.
+//! A kill at a moment of choice: at a system call that changes what outlives the process. And a stop at the first page
+//! that goes.
 
 use std::process::ExitCode;
 use std::thread;
@@ -57,6 +58,21 @@ pub fn run(nth: u32, pid: i32) -> Result<ExitCode> {
     }
     // The end of the tracer lets it go.
     Ok(ExitCode::FAILURE)
+}
+
+/// Stops a process, all its threads, as soon as any memory is out of service; prints how much is by then, in KiB.
+pub fn stop_at_poison(pid: i32) -> Result<()> {
+    while poisoned_kib()? == 0 {}
+    nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGSTOP).context("stop")?;
+    println!("stopped {}", poisoned_kib()?);
+    Ok(())
+}
+
+fn poisoned_kib() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").context("/proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("HardwareCorrupted:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()).context("HardwareCorrupted")?;
+    Ok(kib.parse()?)
 }
 
 fn matters(pid: Pid) -> Result<bool> {

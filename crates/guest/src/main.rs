@@ -28,6 +28,7 @@ usage: bulkhead-guest hold-page [--huge] [--pages N]   hold pages, print where t
        bulkhead-guest without-bpf COMMAND...           run a command that may not load BPF programs
        bulkhead-guest bind [--fifo] CPU,...            a process that may run on these CPUs alone
        bulkhead-guest kill-at N PID                    kill a process before its Nth call that outlives it
+       bulkhead-guest stop-at-poison PID               stop a process as soon as any page is out of service
        bulkhead-guest agent                            serve the host (started by init)";
 
 fn main() -> ExitCode {
@@ -55,6 +56,7 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         ["bind", "--fifo", cpus] => return bind::run(cpus, true),
         ["bind", cpus] => return bind::run(cpus, false),
         ["kill-at", nth, pid] => return kill::run(nth.parse()?, pid.parse()?),
+        ["stop-at-poison", pid] => kill::stop_at_poison(pid.parse()?)?,
         ["page-flags", addresses @ ..] if !addresses.is_empty() => kpage::print_flags(addresses)?,
         ["find-pages", flag, count] => kpage::find(flag, count.parse()?)?,
         ["take-pages"] => kpage::take()?,

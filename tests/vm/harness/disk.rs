@@ -15,8 +15,13 @@ pub struct Disk {
 
 impl Disk {
     pub fn new() -> Result<Self> {
+        Self::of(SIZE)
+    }
+
+    /// Of so many bytes, which cost room only as they are written.
+    pub fn of(size: u64) -> Result<Self> {
         let image = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).context("disk image")?;
-        image.as_file().set_len(SIZE).context("disk image")?;
+        image.as_file().set_len(size).context("disk image")?;
         // Debian has it in a directory that is not on everybody's path.
         let mkfs = Command::new("/sbin/mkfs.ext4")
             .args(["-q", "-F"])

@@ -210,7 +210,9 @@ fn raise(error: Error, vm: &Vm, pages: &mut Pages, known: &mut Known) -> Result<
         Error::Uncorrected => {
             let address = pages.uncorrected.pop().context("a page for each")?;
             known.uncorrected(address);
-            vm.memory_ue(address)
+            vm.memory_ue(address)?;
+            // The next machine check, while this one is still being handled, would reset the machine.
+            wait_until("the kernel has dealt with it", LIMIT, || vm.is_poisoned(address))
         }
         Error::Cpu { cpu, of } => {
             let (bank, status) = match of {
