@@ -3,7 +3,7 @@
 use super::settle::targets_name;
 use super::steps::planned;
 use super::{cpu, retry, Cause, Checks, Context, Order, Outcome, Plan};
-use crate::model::{Asked, CpuId, Isolation, IsolationState, Survey, Target};
+use crate::model::{Asked, By, CpuId, Isolation, IsolationState, Survey, Target};
 use std::collections::BTreeSet;
 
 /// Tasks remembered with a line, to be put back: each some 100 bytes.
@@ -36,7 +36,14 @@ pub(super) fn surveyed(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan
         let line = ctx.ledger.get(&Target::Cpu(*cpu));
         line.is_some_and(|l| l.asked.is_some_and(|a| a.is_under_way() && !a.is_plan()))
     };
-    let busy = planned.iter().flat_map(|line| &line.together).any(is_busy);
+    // What an admin wanted by itself became a fault's meanwhile: with that goes
+    // the whole core, and is surveyed as a whole.
+    let is_part = |line: &Isolation| {
+        let whole = cpu::whole_cores(ctx, &line.together);
+        line.by != By::Admin && whole.iter().any(|cpu| !line.together.contains(cpu))
+    };
+    let busy =
+        planned.iter().flat_map(|line| &line.together).any(is_busy) || planned.iter().any(is_part);
     // Whatever becomes of them, no survey is under way any more.
     plan.isolations.extend(planned.iter().cloned().map(|mut line| {
         line.asked = line.asked.and_then(Asked::unplanned);
