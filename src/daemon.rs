@@ -116,6 +116,9 @@ struct Ready {
 
 impl Daemon {
     fn run(&mut self, signals: &Signals) -> anyhow::Result<()> {
+        // What is to be out of service again goes first: reading the sources for
+        // the first time takes longer than the orders.
+        self.turn(&Ready::default());
         // There may be something from before we started.
         let mut ready = Ready { monitor: true, ..Ready::default() };
         loop {
