@@ -5,7 +5,6 @@ use crate::model::{
     BoundTask, CpuId, FaultState, Group, Isolation, Ledger, Pfn, Stamp, Survey, Target,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// One thing to ask of the kernel.
@@ -57,17 +56,8 @@ impl Order {
     /// The page it is about, if it is about one alone.
     pub fn page(&self) -> Option<Pfn> {
         match self {
-            Order::SoftOffline(pfn)
-            | Order::SoftOfflineSparing(pfn, _)
-            | Order::OfflineFree(pfn)
-            | Order::HardOffline(pfn)
-            | Order::Inspect(pfn)
-            | Order::Unpoison(pfn) => Some(*pfn),
-            Order::Restore(..)
-            | Order::TakeCpus(_)
-            | Order::GiveCpus(_)
-            | Order::Survey(_)
-            | Order::PutBack(..) => None,
+            Order::Restore(..) => None,
+            order => order.pages().first().copied(),
         }
     }
 
@@ -188,23 +178,36 @@ impl Outcome {
         })
     }
 
-    /// What came of each page of [`Order::Restore`], as if each had been an
-    /// order of its own.
-    pub fn each(&self) -> impl Iterator<Item = Outcome> + '_ {
+    /// What came of a page of [`Order::Restore`].
+    pub fn answer_of(&self, pfn: Pfn) -> Answer {
+        self.apart(pfn).map_or(self.answer, |apart| apart.answer)
+    }
+
+    /// What came of a page of [`Order::Restore`], as if it had been an order of
+    /// its own.
+    pub fn single(&self, pfn: Pfn) -> Outcome {
         let hugetlb = match self.order {
             Order::Restore(_, hugetlb) => hugetlb,
             _ => HugetlbPolicy::Always,
         };
-        let apart: BTreeMap<Pfn, &Apart> = self.apart.iter().map(|a| (a.pfn, a)).collect();
-        self.order.pages().iter().map(move |pfn| {
-            let (answer, asked, answered) = match apart.get(pfn) {
-                Some(apart) => (apart.answer, apart.asked.clone(), apart.answered.clone()),
-                None => (self.answer, self.asked.clone(), self.answered.clone()),
-            };
-            let order = Order::soft_offline(*pfn, hugetlb);
-            let (survey, left_off, apart) = (None, Vec::new(), Vec::new());
-            Outcome { order, answer, time: self.time, asked, answered, survey, left_off, apart }
-        })
+        let (asked, answered) = match self.apart(pfn) {
+            Some(apart) => (apart.asked.clone(), apart.answered.clone()),
+            None => (self.asked.clone(), self.answered.clone()),
+        };
+        Outcome {
+            order: Order::soft_offline(pfn, hugetlb),
+            answer: self.answer_of(pfn),
+            time: self.time,
+            asked,
+            answered,
+            survey: None,
+            left_off: Vec::new(),
+            apart: Vec::new(),
+        }
+    }
+
+    fn apart(&self, pfn: Pfn) -> Option<&Apart> {
+        self.apart.iter().find(|apart| apart.pfn == pfn)
     }
 }
 

@@ -167,11 +167,11 @@ fn faults(ctx: &Context, lines: &[Isolation]) -> BTreeSet<uuid::Uuid> {
 /// A batch was answered.
 pub(super) fn answered(ctx: &Context, outcome: &Outcome) -> Plan {
     let mut plan = Plan::default();
-    for single in outcome.each() {
-        let Some(&pfn) = single.order.pages().first() else { continue };
+    for pfn in outcome.order.pages().iter().copied() {
         let line = ctx.ledger.get(&Target::Page(pfn));
+        let answer = outcome.answer_of(pfn);
         match line {
-            Some(line) if is_off(single.answer) && line.is_restoring() && line.ue.is_none() => {
+            Some(line) if is_off(answer) && line.is_restoring() && line.ue.is_none() => {
                 plan.restoring.push(Isolation {
                     state: IsolationState::Isolated,
                     asked: None,
@@ -182,8 +182,8 @@ pub(super) fn answered(ctx: &Context, outcome: &Outcome) -> Plan {
             // Seen off since the batch timed out.
             Some(line) if line.state == IsolationState::Isolated => {}
             _ => {
-                plan.extend(page::taken(ctx, pfn, &single));
-                if single.answer == Answer::TimedOut {
+                plan.extend(page::taken(ctx, pfn, &outcome.single(pfn)));
+                if answer == Answer::TimedOut {
                     // One of the batch keeps the others waiting: what is off
                     // by now is to be known at once.
                     plan.orders.push(Order::Inspect(pfn));
