@@ -347,3 +347,19 @@ fn a_half_whose_rest_may_not_follow_is_brought_back_as_soon_as_it_can_be() {
     assert_eq!(desk.cpu(1).state, IsolationState::Refused, "with its sibling");
     assert_eq!(desk.cpu(1).by, By::Bulkhead);
 }
+
+#[test]
+fn tasks_of_a_core_that_is_held_back_at_last_are_put_back() {
+    let mut desk = surveying();
+    desk.find(core(1));
+    desk.surveyed(look(&[1, 5]), tasks(&[normal(7, "1")]));
+    desk.policy.observe = true;
+    restarted(&mut desk, Boot::Same);
+    assert_eq!(desk.due().orders, [look(&[1, 5])]);
+    desk.policy.observe = false;
+    let plan = mode_changed(&desk.ctx());
+    desk.enter(plan);
+    desk.policy.limits.cpus = Amount::Count(0);
+    let plan = desk.surveyed(look(&[1, 5]), Survey::default());
+    assert_eq!(plan.orders, [Order::PutBack(cpus(&[1]), vec![normal(7, "1")])]);
+}
