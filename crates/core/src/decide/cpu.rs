@@ -324,21 +324,31 @@ fn went_after_release(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>,
 /// Half of a set that act took, and could not bring back when the other half
 /// did not go: it is tried again to bring it back, and the set goes whole if it
 /// is still wanted.
+///
+/// Where somebody else took the other half meanwhile, there is none.
 fn is_half_done(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, outcome: &Outcome) {
     lines.iter_mut().for_each(|line| line.taken = Some(ctx.now));
     let name = cpus_name(ctx, &numbers(&lines));
+    let is_whole = lines.iter().all(|line| all_off(ctx, line));
     let (lines, released): (Vec<_>, Vec<_>) = lines.into_iter().partition(is_being_taken);
     if !released.is_empty() {
         // Rolling back its own half is the end of an order.
-        went_after_release(ctx, plan, released, true);
+        went_after_release(ctx, plan, released, !(is_whole && ctx.policy.observe));
     }
-    if !lines.is_empty() {
+    if is_whole {
+        is_ours(ctx, plan, lines);
+    } else if !lines.is_empty() {
         let why = format!(
             "{name} went, its siblings did not, and it did not come back: {}.",
             outcome.answered
         );
         bring_half_back(ctx, plan, lines, why);
     }
+}
+
+/// All that go with it are off line.
+pub(super) fn all_off(ctx: &Context, line: &Isolation) -> bool {
+    line.together.iter().all(|c| ctx.machine.cpus.get(c).is_some_and(|cpu| !cpu.online))
 }
 
 fn bring_half_back(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, why: String) {

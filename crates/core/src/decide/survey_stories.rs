@@ -363,3 +363,21 @@ fn tasks_of_a_core_that_is_held_back_at_last_are_put_back() {
     let plan = desk.surveyed(look(&[1, 5]), Survey::default());
     assert_eq!(plan.orders, [Order::PutBack(cpus(&[1]), vec![normal(7, "1")])]);
 }
+
+#[test]
+fn half_a_core_whose_other_half_somebody_else_took_is_left_off() {
+    for observe in [false, true] {
+        let mut desk = desk();
+        let plan = desk.find(core(1));
+        assert_eq!(plan.orders, [take(&[1, 5])]);
+        desk.policy.observe = observe;
+        desk.set_online(5, false);
+        desk.set_online(1, false);
+        let busy = outcome(take(&[1, 5]), Answer::Busy, desk.now);
+        let plan = answered(&desk.ctx(), &Outcome { left_off: cpus(&[1]), ..busy });
+        assert_eq!(plan.orders, []);
+        desk.enter(plan);
+        assert_eq!((desk.cpu(1).state, desk.cpu(1).by), (IsolationState::Isolated, By::Bulkhead));
+        assert_eq!((desk.cpu(5).state, desk.cpu(5).by), (IsolationState::Isolated, By::Admin));
+    }
+}
