@@ -234,6 +234,11 @@ pub(super) fn again(ctx: &Context, plan: &mut Plan, line: &Isolation) {
             let why = format!("{name} is off line, and its siblings stay in service.");
             bring_half_back(ctx, plan, vec![line.clone()], why);
         }
+        // What becomes of its siblings is not decided yet.
+        IsolationState::Isolated if is_half(ctx, line) => {
+            let next_try = Some(ctx.now.after(HALF_AGAIN));
+            plan.isolations.push(Isolation { next_try, ..line.clone() });
+        }
         IsolationState::Isolated | IsolationState::Released | IsolationState::Stale => {
             plan.isolations.push(Isolation { next_try: None, ..line.clone() });
         }
@@ -263,10 +268,25 @@ pub(super) fn again(ctx: &Context, plan: &mut Plan, line: &Isolation) {
 /// Off by an order of ours that did not take its siblings, which nobody is going
 /// to take now: a half-done set, to be rolled back.
 fn is_left_half(ctx: &Context, line: &Isolation) -> bool {
+    is_half_beside(ctx, line, |state| state == IsolationState::Refused)
+}
+
+/// Off by an order of ours that did not take its siblings, which may go yet.
+fn is_half(ctx: &Context, line: &Isolation) -> bool {
+    use IsolationState::{Failed, Observed, Refused, Wanted};
+    is_half_beside(ctx, line, |state| matches!(state, Wanted | Failed | Refused | Observed))
+}
+
+/// Off by an order of ours, with a sibling in service that stands so.
+fn is_half_beside(
+    ctx: &Context,
+    line: &Isolation,
+    stands_so: impl Fn(IsolationState) -> bool,
+) -> bool {
     let is_in_service = |cpu: &CpuId| {
         let online = ctx.machine.cpus.get(cpu).is_some_and(|known| known.online);
         let line = ctx.ledger.get(&Target::Cpu(*cpu));
-        online && line.is_some_and(|line| line.state == IsolationState::Refused)
+        online && line.is_some_and(|line| stands_so(line.state))
     };
     line.asked.is_none() && line.taken.is_some() && line.together.iter().any(is_in_service)
 }
@@ -427,6 +447,17 @@ pub(super) fn is_ours(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>)
     settle(ctx, plan, lines, Verdict { fault, ..retry::is_out(why) });
 }
 
+/// The CPUs that `plan` lists as off are looked at again: whether they are half
+/// of a core that is left.
+pub(super) fn look_again(ctx: &Context, plan: &mut Plan) {
+    let is_off = |line: &&mut Isolation| {
+        matches!(line.target, Target::Cpu(_)) && line.state == IsolationState::Isolated
+    };
+    for line in plan.isolations.iter_mut().filter(is_off) {
+        line.next_try = Some(ctx.now.after(HALF_AGAIN));
+    }
+}
+
 /// An order to give CPUs back was answered.
 pub(super) fn given(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
     let mut plan = Plan::default();
@@ -442,9 +473,7 @@ pub(super) fn given(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
     plan.isolations.extend(halves.into_iter().map(|line| Isolation { asked: None, ..line }));
     is_ours(ctx, &mut plan, stuck);
     // Where the rest does not follow, it is tried again to bring it back.
-    for line in plan.isolations.iter_mut().filter(|l| l.state == IsolationState::Isolated) {
-        line.next_try = Some(ctx.now.after(HALF_AGAIN));
-    }
+    look_again(ctx, &mut plan);
     lines.iter_mut().for_each(retry::clear);
     if back && !lines.is_empty() {
         retry::released(ctx, &mut plan, lines);

@@ -152,7 +152,10 @@ fn resume_cpu(ctx: &Context, plan: &mut Plan, line: &Isolation, id: CpuId) -> Op
 fn left_off(ctx: &Context, plan: &mut Plan, line: Isolation, id: CpuId) -> Option<CpuId> {
     let on_its_way = Isolation { asked: Some(Asked::Give), taken: Some(ctx.now), ..line.clone() };
     if ctx.policy.observe || (line.state != IsolationState::Released && cpu::all_off(ctx, &line)) {
-        cpu::is_ours(ctx, plan, vec![line]);
+        let mut ours = Plan::default();
+        cpu::is_ours(ctx, &mut ours, vec![line]);
+        cpu::look_again(ctx, &mut ours);
+        plan.extend(ours);
         return None;
     }
     if line.state == IsolationState::Released {

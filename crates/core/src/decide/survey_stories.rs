@@ -381,3 +381,27 @@ fn half_a_core_whose_other_half_somebody_else_took_is_left_off() {
         assert_eq!((desk.cpu(5).state, desk.cpu(5).by), (IsolationState::Isolated, By::Admin));
     }
 }
+
+#[test]
+fn half_a_core_that_mode_observe_left_off_comes_back_after_it() {
+    let mut desk = desk();
+    desk.find(core(1));
+    desk.policy.observe = true;
+    desk.set_online(1, false);
+    restarted(&mut desk, Boot::Same);
+    assert_eq!(desk.cpu(1).state, IsolationState::Isolated);
+    for _ in 0..3 {
+        desk.pass(300);
+        assert_eq!(desk.due().orders, []);
+    }
+    desk.policy.observe = false;
+    desk.policy.limits.cpus = Amount::Count(0);
+    let plan = mode_changed(&desk.ctx());
+    desk.enter(plan);
+    let mut orders = Vec::new();
+    for _ in 0..3 {
+        desk.pass(300);
+        orders.extend(desk.due().orders);
+    }
+    assert_eq!(orders, [give(&[1])]);
+}
