@@ -92,7 +92,9 @@ impl PageBudget {
         }
         if line.asked.is_none() {
             self.memory_used = self.memory_used.saturating_sub(self.page_bytes);
-            let places = usize::from(!line.restores);
+            // What was taken within the day has its place for that, too.
+            let stays = line.restores || line.taken.is_some_and(|at| !is_over(ctx, at.at));
+            let places = usize::from(!stays);
             self.today = self.today.saturating_sub(places);
             self.going = self.going.saturating_sub(if line.may_go() { places } else { 0 });
         }

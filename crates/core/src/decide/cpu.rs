@@ -234,6 +234,11 @@ pub(super) fn again(ctx: &Context, plan: &mut Plan, line: &Isolation) {
             let why = format!("{name} is off line, and its siblings stay in service.");
             bring_half_back(ctx, plan, vec![line.clone()], why);
         }
+        // What becomes of its siblings is not decided yet.
+        IsolationState::Isolated if is_half(ctx, line) => {
+            let next_try = Some(ctx.now.after(HALF_AGAIN));
+            plan.isolations.push(Isolation { next_try, ..line.clone() });
+        }
         IsolationState::Isolated | IsolationState::Released | IsolationState::Stale => {
             plan.isolations.push(Isolation { next_try: None, ..line.clone() });
         }
@@ -263,10 +268,25 @@ pub(super) fn again(ctx: &Context, plan: &mut Plan, line: &Isolation) {
 /// Off by an order of ours that did not take its siblings, which nobody is going
 /// to take now: a half-done set, to be rolled back.
 fn is_left_half(ctx: &Context, line: &Isolation) -> bool {
+    is_half_beside(ctx, line, |state| state == IsolationState::Refused)
+}
+
+/// Off by an order of ours that did not take its siblings, which may go yet.
+fn is_half(ctx: &Context, line: &Isolation) -> bool {
+    use IsolationState::{Failed, Observed, Refused, Wanted};
+    is_half_beside(ctx, line, |state| matches!(state, Wanted | Failed | Refused | Observed))
+}
+
+/// Off by an order of ours, with a sibling in service that stands so.
+fn is_half_beside(
+    ctx: &Context,
+    line: &Isolation,
+    stands_so: impl Fn(IsolationState) -> bool,
+) -> bool {
     let is_in_service = |cpu: &CpuId| {
         let online = ctx.machine.cpus.get(cpu).is_some_and(|known| known.online);
         let line = ctx.ledger.get(&Target::Cpu(*cpu));
-        online && line.is_some_and(|line| line.state == IsolationState::Refused)
+        online && line.is_some_and(|line| stands_so(line.state))
     };
     line.asked.is_none() && line.taken.is_some() && line.together.iter().any(is_in_service)
 }
@@ -324,21 +344,31 @@ fn went_after_release(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>,
 /// Half of a set that act took, and could not bring back when the other half
 /// did not go: it is tried again to bring it back, and the set goes whole if it
 /// is still wanted.
+///
+/// Where somebody else took the other half meanwhile, there is none.
 fn is_half_done(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, outcome: &Outcome) {
     lines.iter_mut().for_each(|line| line.taken = Some(ctx.now));
     let name = cpus_name(ctx, &numbers(&lines));
+    let is_whole = lines.iter().all(|line| all_off(ctx, line));
     let (lines, released): (Vec<_>, Vec<_>) = lines.into_iter().partition(is_being_taken);
     if !released.is_empty() {
         // Rolling back its own half is the end of an order.
-        went_after_release(ctx, plan, released, true);
+        went_after_release(ctx, plan, released, !(is_whole && ctx.policy.observe));
     }
-    if !lines.is_empty() {
+    if is_whole {
+        is_ours(ctx, plan, lines);
+    } else if !lines.is_empty() {
         let why = format!(
             "{name} went, its siblings did not, and it did not come back: {}.",
             outcome.answered
         );
         bring_half_back(ctx, plan, lines, why);
     }
+}
+
+/// All that go with it are off line.
+pub(super) fn all_off(ctx: &Context, line: &Isolation) -> bool {
+    line.together.iter().all(|c| ctx.machine.cpus.get(c).is_some_and(|cpu| !cpu.online))
 }
 
 fn bring_half_back(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, why: String) {
@@ -417,6 +447,17 @@ pub(super) fn is_ours(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>)
     settle(ctx, plan, lines, Verdict { fault, ..retry::is_out(why) });
 }
 
+/// The CPUs that `plan` lists as off are looked at again: whether they are half
+/// of a core that is left.
+pub(super) fn look_again(ctx: &Context, plan: &mut Plan) {
+    let is_off = |line: &&mut Isolation| {
+        matches!(line.target, Target::Cpu(_)) && line.state == IsolationState::Isolated
+    };
+    for line in plan.isolations.iter_mut().filter(is_off) {
+        line.next_try = Some(ctx.now.after(HALF_AGAIN));
+    }
+}
+
 /// An order to give CPUs back was answered.
 pub(super) fn given(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
     let mut plan = Plan::default();
@@ -432,9 +473,7 @@ pub(super) fn given(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan {
     plan.isolations.extend(halves.into_iter().map(|line| Isolation { asked: None, ..line }));
     is_ours(ctx, &mut plan, stuck);
     // Where the rest does not follow, it is tried again to bring it back.
-    for line in plan.isolations.iter_mut().filter(|l| l.state == IsolationState::Isolated) {
-        line.next_try = Some(ctx.now.after(HALF_AGAIN));
-    }
+    look_again(ctx, &mut plan);
     lines.iter_mut().for_each(retry::clear);
     if back && !lines.is_empty() {
         retry::released(ctx, &mut plan, lines);

@@ -208,7 +208,12 @@ pub fn answered(ctx: &Context, outcome: &Outcome) -> Plan {
         Order::Unpoison(pfn) => page::given(ctx, *pfn, outcome),
         Order::TakeCpus(cpus) => cpu::taken(ctx, cpus, outcome),
         Order::GiveCpus(cpus) => cpu::given(ctx, cpus, outcome),
-        Order::Survey(cpus) => survey::surveyed(ctx, cpus, outcome),
+        Order::Survey(cpus) => {
+            let mut plan = survey::surveyed(ctx, cpus, outcome);
+            // Held back, it keeps the tasks that an earlier order drove off.
+            affinity::follow(ctx, &mut plan);
+            plan
+        }
         Order::PutBack(cpus, _) => affinity::put_back(ctx, cpus),
     };
     group::told(ctx, plan)

@@ -149,3 +149,20 @@ fn a_page_that_is_waited_for_until_it_is_free_is_stuck_and_not_pinned() {
     assert!(desk.page(P).is_stuck(desk.now.at));
     assert_eq!(desk.ledger.pages().stuck(desk.now.at), 1);
 }
+
+#[test]
+fn a_page_that_a_lowered_limit_stops_keeps_the_place_of_its_first_going() {
+    let mut desk = Desk::new(Policy::default(), machine(1, 4));
+    desk.find(Response::TakePage(Pfn(2)));
+    desk.answer(Order::SoftOffline(Pfn(2)), Answer::Off);
+    let plan = release(&desk.ctx(), Target::Page(Pfn(2))).unwrap();
+    desk.enter(plan);
+    desk.answer(Order::Unpoison(Pfn(2)), Answer::On);
+    for pfn in [2, 3] {
+        desk.find(Response::TakePage(Pfn(pfn)));
+        desk.answer(Order::SoftOffline(Pfn(pfn)), Answer::Busy);
+    }
+    desk.policy.limits.pages_per_day = 1;
+    desk.pass(1);
+    assert_eq!(desk.due().orders, []);
+}

@@ -141,7 +141,7 @@ fn resume_cpu(ctx: &Context, plan: &mut Plan, line: &Isolation, id: CpuId) -> Op
         (IsolationState::Wanted | IsolationState::Failed | IsolationState::Refused, None)
             if !known.online =>
         {
-            cpu::off_by_others(ctx, plan, vec![settled], all_off(ctx, line));
+            cpu::off_by_others(ctx, plan, vec![settled], cpu::all_off(ctx, line));
         }
         _ => resume(ctx, plan, line, settled),
     }
@@ -151,8 +151,11 @@ fn resume_cpu(ctx: &Context, plan: &mut Plan, line: &Isolation, id: CpuId) -> Op
 /// An order whose answer was lost took it, as far as anybody can tell.
 fn left_off(ctx: &Context, plan: &mut Plan, line: Isolation, id: CpuId) -> Option<CpuId> {
     let on_its_way = Isolation { asked: Some(Asked::Give), taken: Some(ctx.now), ..line.clone() };
-    if ctx.policy.observe || (line.state != IsolationState::Released && all_off(ctx, &line)) {
-        cpu::is_ours(ctx, plan, vec![line]);
+    if ctx.policy.observe || (line.state != IsolationState::Released && cpu::all_off(ctx, &line)) {
+        let mut ours = Plan::default();
+        cpu::is_ours(ctx, &mut ours, vec![line]);
+        cpu::look_again(ctx, &mut ours);
+        plan.extend(ours);
         return None;
     }
     if line.state == IsolationState::Released {
@@ -162,10 +165,6 @@ fn left_off(ctx: &Context, plan: &mut Plan, line: Isolation, id: CpuId) -> Optio
         resume(ctx, plan, &line, on_its_way);
     }
     Some(id)
-}
-
-fn all_off(ctx: &Context, line: &Isolation) -> bool {
-    line.together.iter().all(|c| ctx.machine.cpus.get(c).is_some_and(|cpu| !cpu.online))
 }
 
 fn is_gone(ctx: &Context, plan: &mut Plan, line: &Isolation, id: CpuId) {

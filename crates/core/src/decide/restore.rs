@@ -51,9 +51,11 @@ pub(super) fn pages(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, m
     let rest = lines.split_off(room.min(lines.len()));
     for line in lines.iter_mut() {
         line.restores = true;
-        line.asked = None;
+        // Off already by that run's order, it is still our doing.
+        line.asked = may_be_off.then_some(Asked::Unsure);
     }
     if ctx.policy.observe {
+        look(plan, &lines);
         would_be(ctx, plan, lines);
     } else {
         take(ctx, plan, lines);
@@ -87,7 +89,10 @@ fn take(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>) {
     for mut line in lines {
         if line.state == IsolationState::Isolated {
             line.state = IsolationState::Wanted;
-            line.asked = Some(Asked::Take);
+            line.asked = Some(match line.asked {
+                Some(Asked::Unsure) => Asked::Retake,
+                _ => Asked::Take,
+            });
             line.failures = 0;
             line.next_try = None;
             plan.restoring.push(line);
@@ -128,6 +133,15 @@ fn would_be(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>) {
     }));
 }
 
+/// Has those looked at that may be off.
+fn look(plan: &mut Plan, lines: &[Isolation]) {
+    let unsure = lines.iter().filter(|line| line.asked == Some(Asked::Unsure));
+    plan.orders.extend(unsure.filter_map(|line| match line.target {
+        Target::Page(pfn) => Some(Order::Inspect(pfn)),
+        Target::Cpu(_) => None,
+    }));
+}
+
 /// Told once for all. What may be off counts until a look has told.
 fn no_room(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, may_be_off: bool) {
     if lines.is_empty() {
@@ -136,10 +150,8 @@ fn no_room(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, may_be_off
     for line in &mut lines {
         line.restores = true;
         line.asked = may_be_off.then_some(Asked::Unsure);
-        if let (Target::Page(pfn), true) = (line.target, may_be_off) {
-            plan.orders.push(Order::Inspect(pfn));
-        }
     }
+    look(plan, &lines);
     let faults = faults(ctx, &lines);
     let mut full = PageBudget::of(ctx);
     full.memory_used = full.memory_max;

@@ -519,3 +519,25 @@ proptest! {
         prop_assert_eq!(host.saved, BTreeMap::new());
     }
 }
+
+#[test]
+fn what_a_run_before_may_have_restored_stays_ours_until_it_is_seen() {
+    for observe in [false, true] {
+        let mut desk = desk();
+        isolate_pages(&mut desk, [7]);
+        let stored = desk.ledger.clone();
+        rebooted(&mut desk);
+        // Killed before the answer: the store has the line as it was.
+        desk.ledger = stored;
+        desk.policy.observe = observe;
+        booted(&mut desk, Boot::Unfinished);
+        if !observe {
+            desk.answer_batch(restore(7..8), &[(7, Answer::Busy)]);
+        }
+        assert_eq!(desk.page(7).asked, Some(Asked::Unsure));
+        assert_eq!(usage(&desk.ctx()).memory_used, 4096);
+        desk.pass(1);
+        desk.answer(Order::Inspect(Pfn(7)), Answer::Off);
+        assert_eq!((desk.page(7).state, desk.page(7).by), (ISOLATED, By::Bulkhead));
+    }
+}

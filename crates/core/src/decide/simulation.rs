@@ -36,6 +36,9 @@ struct Host {
     our_pages: BTreeSet<Pfn>,
     pages_taken: BTreeMap<Pfn, Time>,
     our_cpus: BTreeSet<CpuId>,
+    /// CPUs that a human took before an order of ours to take them was lost with
+    /// the daemon: nobody can tell whose doing it was.
+    unclear_cpus: BTreeSet<CpuId>,
     cores_taken: BTreeMap<CpuId, Time>,
     /// With an uncorrected error, as far as anybody can tell.
     ue: BTreeSet<Pfn>,
@@ -66,6 +69,7 @@ impl Host {
             our_pages: BTreeSet::new(),
             pages_taken: BTreeMap::new(),
             our_cpus: BTreeSet::new(),
+            unclear_cpus: BTreeSet::new(),
             cores_taken: BTreeMap::new(),
             ue: BTreeSet::new(),
             had_ue: BTreeSet::new(),
@@ -271,6 +275,7 @@ impl Host {
         if !self.is_online(cpu) && self.desk.machine.cpus.contains_key(&cpu) {
             self.desk.set_online(cpu.0, true);
             self.our_cpus.remove(&cpu);
+            self.unclear_cpus.remove(&cpu);
             let plan = cpu_changed(&self.desk.ctx(), cpu, true);
             self.follow(plan);
         }
@@ -538,6 +543,7 @@ impl Host {
                 self.stuck.clear();
                 self.pages_off.clear();
                 self.our_cpus.clear();
+                self.unclear_cpus.clear();
                 self.stayed_off.clear();
                 self.ue.clear();
                 self.unpoisoned.clear();
@@ -562,6 +568,10 @@ impl Host {
 
     /// An order whose answer dies with the daemon, which sees no hotplug.
     fn lose(&mut self, order: &Order, effect: u8) {
+        if let Order::TakeCpus(cpus) = order {
+            let off: Vec<CpuId> = cpus.iter().copied().filter(|c| !self.is_online(*c)).collect();
+            self.unclear_cpus.extend(off);
+        }
         if effect & 1 == 0 {
             return;
         }
@@ -585,6 +595,7 @@ impl Host {
                 for cpu in cpus {
                     self.desk.set_online(cpu.0, true);
                     self.our_cpus.remove(cpu);
+                    self.unclear_cpus.remove(cpu);
                 }
             }
             Order::Restore(pages, _) if effect & 2 != 0 => {
@@ -642,9 +653,12 @@ impl Host {
         for _ in 0..200 {
             let (ctx, checks) = self.desk.split();
             let plan = due(&ctx, checks);
-            // Half a core of ours is rolled back, and nothing else.
+            // Half a core of ours is rolled back, as far as anybody can tell, and
+            // nothing else.
             let given = plan.orders.iter().filter(|order| matches!(order, Order::GiveCpus(_)));
-            let ours = given.flat_map(Order::cpus).all(|cpu| self.our_cpus.contains(cpu));
+            let mut given = given.flat_map(Order::cpus);
+            let ours =
+                given.all(|cpu| self.our_cpus.contains(cpu) || self.unclear_cpus.contains(cpu));
             assert!(ours, "{plan:?}");
             self.follow(plan);
             let next = next_due(&self.desk.ledger, &self.desk.checks);

@@ -347,3 +347,61 @@ fn a_half_whose_rest_may_not_follow_is_brought_back_as_soon_as_it_can_be() {
     assert_eq!(desk.cpu(1).state, IsolationState::Refused, "with its sibling");
     assert_eq!(desk.cpu(1).by, By::Bulkhead);
 }
+
+#[test]
+fn tasks_of_a_core_that_is_held_back_at_last_are_put_back() {
+    let mut desk = surveying();
+    desk.find(core(1));
+    desk.surveyed(look(&[1, 5]), tasks(&[normal(7, "1")]));
+    desk.policy.observe = true;
+    restarted(&mut desk, Boot::Same);
+    assert_eq!(desk.due().orders, [look(&[1, 5])]);
+    desk.policy.observe = false;
+    let plan = mode_changed(&desk.ctx());
+    desk.enter(plan);
+    desk.policy.limits.cpus = Amount::Count(0);
+    let plan = desk.surveyed(look(&[1, 5]), Survey::default());
+    assert_eq!(plan.orders, [Order::PutBack(cpus(&[1]), vec![normal(7, "1")])]);
+}
+
+#[test]
+fn half_a_core_whose_other_half_somebody_else_took_is_left_off() {
+    for observe in [false, true] {
+        let mut desk = desk();
+        let plan = desk.find(core(1));
+        assert_eq!(plan.orders, [take(&[1, 5])]);
+        desk.policy.observe = observe;
+        desk.set_online(5, false);
+        desk.set_online(1, false);
+        let busy = outcome(take(&[1, 5]), Answer::Busy, desk.now);
+        let plan = answered(&desk.ctx(), &Outcome { left_off: cpus(&[1]), ..busy });
+        assert_eq!(plan.orders, []);
+        desk.enter(plan);
+        assert_eq!((desk.cpu(1).state, desk.cpu(1).by), (IsolationState::Isolated, By::Bulkhead));
+        assert_eq!((desk.cpu(5).state, desk.cpu(5).by), (IsolationState::Isolated, By::Admin));
+    }
+}
+
+#[test]
+fn half_a_core_that_mode_observe_left_off_comes_back_after_it() {
+    let mut desk = desk();
+    desk.find(core(1));
+    desk.policy.observe = true;
+    desk.set_online(1, false);
+    restarted(&mut desk, Boot::Same);
+    assert_eq!(desk.cpu(1).state, IsolationState::Isolated);
+    for _ in 0..3 {
+        desk.pass(300);
+        assert_eq!(desk.due().orders, []);
+    }
+    desk.policy.observe = false;
+    desk.policy.limits.cpus = Amount::Count(0);
+    let plan = mode_changed(&desk.ctx());
+    desk.enter(plan);
+    let mut orders = Vec::new();
+    for _ in 0..3 {
+        desk.pass(300);
+        orders.extend(desk.due().orders);
+    }
+    assert_eq!(orders, [give(&[1])]);
+}
