@@ -98,7 +98,8 @@ pub(super) fn take(
         _ if line.is_under_way() && line.may_go() => Ok(()),
         // What can take the host down is not capped.
         _ if line.unreadable => Ok(()),
-        Some(old) if guard::is_spoken_for(ctx, old) => budget.keep(ctx, old),
+        // A page that no limit bound has no room of its own.
+        Some(old) if guard::is_spoken_for(ctx, old) && !old.unreadable => budget.keep(ctx, old),
         _ if line.restores => budget.take_memory(),
         _ => budget.take(ctx),
     };
