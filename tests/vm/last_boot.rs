@@ -83,7 +83,7 @@ fn a_page_that_killed_the_host_is_taken_at_the_next_boot(machine: Machine) -> Re
 fn a_page_that_killed_the_host_is_waited_for_while_it_is_in_use(machine: Machine) -> Result<()> {
     let disk = Disk::new()?;
     let storage = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let machine = with_platform_storage(machine, &storage).disk(&disk).arg("nokaslr");
+    let machine = with_platform_storage(machine, &storage).disk(&disk);
     let mut vm = machine.boot()?;
     // The second page of the kernel's own code.
     let page = 0x100_1000;

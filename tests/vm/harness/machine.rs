@@ -25,10 +25,9 @@ const BOOT_LIMIT: Duration = Duration::from_secs(90);
 /// `tsc=unstable`: without it one boot in 25 of 6.12 dies in sched_clock_cpu. `panic=-1`: a panic ends the machine.
 const ARGUMENTS: &str = "tsc=unstable console=ttyS0 panic=-1";
 
-/// For Debian: what its daemons log as errors goes to the console too; more would slow them down. `nokaslr`: at the next boot the kernel must not happen to
-/// put itself where a page was taken, which would then rightly not come off.
+/// For Debian: what its daemons log as errors goes to the console too; more would slow them down.
 const DEBIAN_ARGUMENTS: &str =
-    "bulkhead.debian nokaslr systemd.show_status=0 systemd.journald.forward_to_console=1 \
+    "bulkhead.debian systemd.show_status=0 systemd.journald.forward_to_console=1 \
      systemd.journald.max_level_console=err";
 
 /// What to boot. Four hardware threads in two cores, 1 GiB, an Intel processor, and five minutes to live.
@@ -98,10 +97,11 @@ impl Machine {
         self
     }
 
-    /// Mounts a disk on /var/lib/bulkhead, which otherwise is forgotten with the machine.
+    /// Mounts a disk on /var/lib/bulkhead, which otherwise is forgotten with the machine. With it goes a kernel that
+    /// lies at the same place at each boot: it must not happen to lie on a page that is remembered.
     pub fn disk(mut self, disk: &Disk) -> Self {
         self.disk = Some(disk.path().to_owned());
-        self
+        self.arg("nokaslr")
     }
 
     /// A small Debian with systemd as process 1, which starts bulkheadd by its unit. What it writes is forgotten at the
