@@ -21,7 +21,7 @@ pub(super) fn belongs(ctx: &Context, line: &Isolation) -> Result<Target, String>
              same."
         )),
         (Target::Cpu(_), Home::Thread(identity)) => {
-            let found = ctx.machine.cpus.values().find(|cpu| cpu.identity() == Some(identity));
+            let found = ctx.machine.by_identity(&identity);
             let gone = || {
                 format!("The processor core that was {name} is no longer present, or not on line.")
             };

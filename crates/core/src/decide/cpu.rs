@@ -166,13 +166,7 @@ fn member(ctx: &Context, cpu: CpuId, set: &BTreeSet<CpuId>, cause: &Cause) -> Is
 }
 
 pub(super) fn numbers<'a>(lines: impl IntoIterator<Item = &'a Isolation>) -> Vec<CpuId> {
-    lines
-        .into_iter()
-        .filter_map(|line| match line.target {
-            Target::Cpu(cpu) => Some(cpu),
-            Target::Page(_) => None,
-        })
-        .collect()
+    lines.into_iter().filter_map(|line| line.target.cpu()).collect()
 }
 
 fn is_isolated(ctx: &Context, cpu: CpuId) -> bool {
@@ -220,11 +214,7 @@ pub(super) fn off_by_others(
 
 /// A line's time has come, or there may be room for it.
 pub(super) fn again(ctx: &Context, plan: &mut Plan, line: &Isolation) {
-    let named = match line.target {
-        Target::Cpu(cpu) => Some(cpu),
-        Target::Page(_) => None,
-    };
-    let mut set: BTreeSet<CpuId> = line.together.iter().copied().chain(named).collect();
+    let mut set: BTreeSet<CpuId> = line.together.iter().copied().chain(line.target.cpu()).collect();
     if line.by != By::Admin {
         set = whole_cores(ctx, &set.into_iter().collect::<Vec<_>>());
     }

@@ -87,7 +87,7 @@ fn elsewhere(ctx: &Context, target: Target, home: Home, cause: &Cause) -> Plan {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{machine, Desk};
-    use super::super::{start, Answer, Boot, Order, Policy};
+    use super::super::{Answer, Boot, Order, Policy};
     use super::*;
     use crate::analyze::Response;
     use crate::model::{Asked, Machine, MemoryConfigId};
@@ -114,9 +114,7 @@ mod tests {
     /// The host boots, and finds that the boot before died of `P`.
     fn boots(desk: &mut Desk) -> Plan {
         desk.find(died_of_it(Home::Memory(memory(1))));
-        let (ctx, checks) = desk.split();
-        let plan = start(&ctx, checks, Boot::New);
-        desk.enter(plan);
+        desk.start(Boot::New);
         desk.due()
     }
 

@@ -77,11 +77,7 @@ pub(super) fn told(ctx: &Context, mut plan: Plan) -> Plan {
 
 /// The last line of each page in `plan`, which is the one that counts.
 fn last_lines(plan: &Plan) -> BTreeMap<Pfn, &Isolation> {
-    let page = |line: &Isolation| match line.target {
-        Target::Page(pfn) => Some(pfn),
-        Target::Cpu(_) => None,
-    };
-    plan.isolations.iter().filter_map(|line| Some((page(line)?, line))).collect()
+    plan.isolations.iter().filter_map(|line| Some((line.target.page()?, line))).collect()
 }
 
 fn groups_told_of(plan: &Plan) -> BTreeSet<Uuid> {

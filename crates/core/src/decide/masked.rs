@@ -88,14 +88,8 @@ mod tests {
         desk.find(Response::TakePage(Pfn(P)));
         desk.answer(Order::SoftOffline(Pfn(P)), Answer::Unhandlable);
         desk.machine = masked().machine;
-        started(&mut desk, Boot::New);
+        desk.start(Boot::New);
         desk
-    }
-
-    fn started(desk: &mut Desk, boot: Boot) -> Plan {
-        let (ctx, checks) = desk.split();
-        let plan = start(&ctx, checks, boot);
-        desk.enter(plan)
     }
 
     fn is_out(desk: &Desk) {
@@ -117,7 +111,7 @@ mod tests {
     fn a_masked_page_stays_isolated_over_restarts_and_looks_and_nothing_is_asked() {
         let mut desk = rebooted();
         for _ in 0..3 {
-            let plan = started(&mut desk, Boot::Same);
+            let plan = desk.start(Boot::Same);
             assert_eq!((plan.orders.len(), plan.decisions.len()), (0, 0), "{plan:?}");
             assert_eq!(desk.due().orders, []);
             desk.answer(Order::Inspect(Pfn(P)), Answer::On);
@@ -143,11 +137,11 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(desk.page(P).release, Some(Undo::NextBoot));
             assert!(desk.page(P).why.contains("memmap="), "{}", desk.page(P).why);
-            started(&mut desk, Boot::New);
+            desk.start(Boot::New);
             assert_eq!(desk.page(P).state, IsolationState::Isolated);
         }
         desk.machine.masked.clear();
-        started(&mut desk, Boot::New);
+        desk.start(Boot::New);
         assert_eq!(desk.page(P).state, IsolationState::Released);
     }
 
@@ -158,7 +152,7 @@ mod tests {
         desk.find(Response::TakePage(Pfn(P)));
         desk.machine =
             Machine { memory: MemoryConfigId(uuid::Uuid::from_u128(2)), ..masked().machine };
-        started(&mut desk, Boot::New);
+        desk.start(Boot::New);
         assert_ne!(desk.page(P).state, IsolationState::Isolated);
     }
 }

@@ -220,13 +220,7 @@ fn these<'t>(ctx: &Context, targets: impl Iterator<Item = &'t Target>) -> String
     let targets: BTreeSet<Target> = targets.copied().collect();
     let is_cpu = |target: &Target| matches!(target, Target::Cpu(_));
     let (cpus, pages): (Vec<Target>, Vec<Target>) = targets.into_iter().partition(is_cpu);
-    let numbers: Vec<CpuId> = cpus
-        .iter()
-        .filter_map(|target| match target {
-            Target::Cpu(cpu) => Some(*cpu),
-            Target::Page(_) => None,
-        })
-        .collect();
+    let numbers: Vec<CpuId> = cpus.iter().filter_map(|target| target.cpu()).collect();
     let names = [
         (!cpus.is_empty()).then(|| cpus_name(ctx, &numbers)),
         (!pages.is_empty()).then(|| targets_name(ctx, &pages)),

@@ -85,9 +85,7 @@ fn a_page_of_a_closed_fault_waits_for_the_reboot_where_the_kernel_cannot_give_it
     assert_eq!((plan.decisions, plan.faults), (Vec::new(), Vec::new()), "told with the closing");
     assert_eq!(state(&desk, target(P)), (IsolationState::Isolated, Some(Undo::NextBoot), None));
     assert!(desk.page(P).why.contains("waits for a reboot"), "{}", desk.page(P).why);
-    let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, Boot::New);
-    desk.enter(plan);
+    desk.start(Boot::New);
     assert_eq!(state(&desk, target(P)), (IsolationState::Released, None, None));
 }
 
@@ -98,9 +96,7 @@ fn a_reboot_before_the_answer_gives_back_as_well() {
     desk.close(&fault, &[]);
     let core = taken_core(&mut desk, 1);
     desk.close(&core, &[]);
-    let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, Boot::New);
-    desk.enter(plan);
+    desk.start(Boot::New);
     for target in [target(P), cpu(1), cpu(9)] {
         assert_eq!(state(&desk, target), (IsolationState::Released, None, None));
     }

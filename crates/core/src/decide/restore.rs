@@ -78,11 +78,7 @@ fn room(ctx: &Context, lines: &[Isolation]) -> usize {
 }
 
 fn take(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>) {
-    let page = |line: &Isolation| match line.target {
-        Target::Page(pfn) => Some(pfn),
-        Target::Cpu(_) => None,
-    };
-    let pages: Vec<Pfn> = lines.iter().filter_map(page).collect();
+    let pages: Vec<Pfn> = lines.iter().filter_map(|line| line.target.page()).collect();
     let hugetlb = ctx.policy.page.hugetlb;
     plan.orders.extend(pages.chunks(BATCH).map(|batch| Order::Restore(batch.to_vec(), hugetlb)));
     let mut anew = Vec::new();
@@ -136,10 +132,7 @@ fn would_be(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>) {
 /// Has those looked at that may be off.
 fn look(plan: &mut Plan, lines: &[Isolation]) {
     let unsure = lines.iter().filter(|line| line.asked == Some(Asked::Unsure));
-    plan.orders.extend(unsure.filter_map(|line| match line.target {
-        Target::Page(pfn) => Some(Order::Inspect(pfn)),
-        Target::Cpu(_) => None,
-    }));
+    plan.orders.extend(unsure.filter_map(|line| line.target.page()).map(Order::Inspect));
 }
 
 /// Told once for all. What may be off counts until a look has told.
@@ -168,11 +161,8 @@ fn no_room(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, may_be_off
 
 /// The faults behind `lines`, and those whose rows they lie in.
 fn faults(ctx: &Context, lines: &[Isolation]) -> BTreeSet<uuid::Uuid> {
-    let rows = lines.iter().filter_map(|line| match line.target {
-        Target::Page(pfn) => Some(pfn),
-        Target::Cpu(_) => None,
-    });
-    let rows = rows.flat_map(|pfn| ctx.ledger.covering(pfn));
+    let pages = lines.iter().filter_map(|line| line.target.page());
+    let rows = pages.flat_map(|pfn| ctx.ledger.covering(pfn));
     lines.iter().filter_map(|line| line.fault).chain(rows).collect()
 }
 

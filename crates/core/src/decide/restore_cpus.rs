@@ -36,14 +36,14 @@ pub(super) fn cpus(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>) {
     // What was off comes before what never was.
     sets.sort_by_key(|(_, lines)| !lines.iter().all(|line| line.restores));
     let all: BTreeSet<CpuId> =
-        sets.iter().flat_map(|(_, lines)| lines).filter_map(number).collect();
+        sets.iter().flat_map(|(_, lines)| lines).filter_map(|line| line.target.cpu()).collect();
     for (set, lines) in sets {
-        let own: BTreeSet<CpuId> = lines.iter().filter_map(number).collect();
+        let own: BTreeSet<CpuId> = lines.iter().filter_map(|line| line.target.cpu()).collect();
         let others = set.iter().any(|cpu| all.contains(cpu) && !own.contains(cpu));
         let restores = lines.iter().all(|line| line.restores);
         let (off, on): (Vec<Isolation>, Vec<Isolation>) =
             lines.into_iter().partition(|line| !is_online(ctx, line));
-        let numbers: Vec<CpuId> = on.iter().filter_map(number).collect();
+        let numbers: Vec<CpuId> = on.iter().filter_map(|line| line.target.cpu()).collect();
         let by_admin = on.iter().all(|line| line.by == By::Admin);
         let so_far = Context { ledger: &known, ..*ctx };
         let mut step = Plan::default();
@@ -104,7 +104,8 @@ fn moved(ctx: &Context, lines: Vec<Isolation>) -> Moved {
             ..line
         });
     }
-    let all: BTreeSet<CpuId> = sets.values().flatten().filter_map(number).collect();
+    let all: BTreeSet<CpuId> =
+        sets.values().flatten().filter_map(|line| line.target.cpu()).collect();
     // A core goes whole, whichever of its threads were listed.
     for (set, lines) in &mut sets {
         let Some(first) = lines.first().cloned() else { continue };
@@ -127,27 +128,19 @@ fn moved(ctx: &Context, lines: Vec<Isolation>) -> Moved {
 fn set(
     ctx: &Context,
     line: &Isolation,
-    cpu: CpuId,
+    own: CpuId,
     now: &BTreeMap<Target, CpuId>,
 ) -> BTreeSet<CpuId> {
     let others = line.together.iter().filter_map(|other| now.get(&Target::Cpu(*other)));
-    let named: BTreeSet<CpuId> = others.copied().chain([cpu]).collect();
+    let named: BTreeSet<CpuId> = others.copied().chain([own]).collect();
     if line.by == By::Admin && line.together.len() <= 1 {
         return named;
     }
-    let threads = named.iter().filter_map(|cpu| ctx.machine.cpus.get(cpu)).flat_map(|c| &c.threads);
-    named.iter().chain(threads).copied().collect()
+    cpu::whole_cores(ctx, &named.into_iter().collect::<Vec<_>>())
 }
 
 fn is_online(ctx: &Context, line: &Isolation) -> bool {
-    number(line).and_then(|cpu| ctx.machine.cpus.get(&cpu)).is_some_and(|cpu| cpu.online)
-}
-
-fn number(line: &Isolation) -> Option<CpuId> {
-    match line.target {
-        Target::Cpu(cpu) => Some(cpu),
-        Target::Page(_) => None,
-    }
+    line.target.cpu().and_then(|cpu| ctx.machine.cpus.get(&cpu)).is_some_and(|cpu| cpu.online)
 }
 
 /// Why it is to be off line, where its words tell that and not what kept it on.

@@ -43,9 +43,7 @@ fn booted(desk: &mut Desk, boot: Boot) -> Plan {
         desk.machine.cpus.values_mut().for_each(|cpu| cpu.online = true);
     }
     desk.checks = Checks::default();
-    let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, boot);
-    desk.enter(plan)
+    desk.start(boot)
 }
 
 fn rebooted(desk: &mut Desk) -> Plan {

@@ -61,8 +61,5 @@ fn take(ctx: &Context, budget: &mut PageBudget, plan: &mut Plan, line: &Isolatio
 fn pages<'a>(
     lines: impl Iterator<Item = &'a Isolation>,
 ) -> impl Iterator<Item = (&'a Isolation, Pfn)> {
-    lines.filter_map(|line| match line.target {
-        Target::Page(pfn) => Some((line, pfn)),
-        Target::Cpu(_) => None,
-    })
+    lines.filter_map(|line| Some((line, line.target.page()?)))
 }

@@ -307,9 +307,7 @@ fn a_restart_knows_the_rows_of_before() {
     desk.answer(soft(0), Answer::Off);
     desk.ledger = desk.ledger.values().cloned().collect();
     desk.ledger.put_group(Group::of(&fault, PageSize::KIB_4).unwrap());
-    let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, Boot::Same);
-    desk.enter(plan);
+    desk.start(Boot::Same);
     assert_eq!(desk.due().orders.last(), Some(&soft(1)));
     let plan = desk.answer(soft(1), Answer::Off);
     assert_eq!(state_of(&plan, &fault), Some(FaultState::Isolated));
@@ -347,9 +345,7 @@ fn a_row_that_grows_while_it_is_restored_takes_its_new_page_alone() {
     let fault = row(1, 0..2);
     desk.find_row(&fault);
     all_off(&mut desk, 0..2);
-    let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, Boot::New);
-    desk.enter(plan);
+    desk.start(Boot::New);
     let plan = grown(&desk.ctx(), &row(1, 0..3));
     desk.enter(plan.clone());
     assert_eq!(plan.orders, [soft(2)]);

@@ -79,13 +79,7 @@ pub(super) fn targets_name(ctx: &Context, targets: &[Target]) -> String {
     if matches!(targets, [Target::Page(_), ..]) {
         return format!("{} pages", targets.len());
     }
-    let cpus: Vec<CpuId> = targets
-        .iter()
-        .filter_map(|target| match target {
-            Target::Cpu(cpu) => Some(*cpu),
-            Target::Page(_) => None,
-        })
-        .collect();
+    let cpus: Vec<CpuId> = targets.iter().filter_map(|target| target.cpu()).collect();
     cpus_name(ctx, &cpus)
 }
 

@@ -58,9 +58,7 @@ fn isolated_page(desk: &mut Desk, pfn: u64) {
 }
 
 fn restarted(desk: &mut Desk) -> Plan {
-    let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, Boot::Same);
-    desk.enter(plan)
+    desk.start(Boot::Same)
 }
 
 #[test]
@@ -125,9 +123,7 @@ fn the_kernels_policy_refuses_a_page_until_the_next_start() {
     assert_eq!(desk.page(P).state, IsolationState::Refused);
     desk.pass(100 * HOUR);
     assert_eq!(desk.due().orders, []);
-    let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, Boot::Same);
-    desk.enter(plan);
+    desk.start(Boot::Same);
     assert_eq!(desk.due().orders, [soft(P)]);
 }
 
@@ -240,9 +236,7 @@ fn what_was_observed_goes_when_the_daemon_starts_in_earnest() {
     let mut desk = observing();
     desk.find(page(P));
     desk.policy.observe = false;
-    let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, Boot::Same);
-    desk.enter(plan);
+    desk.start(Boot::Same);
     assert_eq!(desk.due().orders, [soft(P)]);
 }
 
@@ -558,9 +552,7 @@ fn a_page_that_only_a_reboot_brings_back_stays_isolated_until_then() {
     assert!(plan.decisions[0].next.contains("reboot"));
     let line = desk.page(P);
     assert_eq!((line.state, line.release), (IsolationState::Isolated, Some(Undo::NextBoot)));
-    let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, Boot::New);
-    desk.enter(plan);
+    desk.start(Boot::New);
     assert_eq!(desk.page(P).state, IsolationState::Released);
 }
 
@@ -604,9 +596,7 @@ fn a_restart_asks_again_and_looks_at_what_is_listed() {
     taken_core(&mut desk, 1);
     desk.set_online(5, true);
     desk.set_online(1, false);
-    let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, Boot::Same);
-    desk.enter(plan);
+    desk.start(Boot::Same);
     assert_eq!(desk.cpu(5).state, IsolationState::Released);
     assert_eq!(desk.cpu(1).state, IsolationState::Isolated);
     let orders = desk.due().orders;
@@ -621,9 +611,7 @@ fn a_core_that_went_while_the_daemon_was_killed_is_isolated_and_ours() {
     desk.find(core(1));
     desk.set_online(1, false);
     desk.set_online(5, false);
-    let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, Boot::Same);
-    desk.enter(plan);
+    desk.start(Boot::Same);
     assert_eq!((desk.cpu(1).state, desk.cpu(1).by), (IsolationState::Isolated, By::Bulkhead));
     assert_eq!(usage(&desk.ctx()).cpus_used, 2);
 }

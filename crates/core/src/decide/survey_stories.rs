@@ -50,12 +50,6 @@ fn tasks(tasks: &[BoundTask]) -> Survey {
     Survey { tasks: tasks.to_vec(), ..Survey::default() }
 }
 
-fn restarted(desk: &mut Desk, boot: Boot) -> Plan {
-    let (ctx, checks) = desk.split();
-    let plan = start(&ctx, checks, boot);
-    desk.enter(plan)
-}
-
 fn kinds(plan: &Plan) -> Vec<DecisionKind> {
     plan.decisions.iter().map(|decision| decision.kind).collect()
 }
@@ -98,7 +92,7 @@ fn what_was_released_while_it_was_surveyed_stays() {
 fn a_survey_that_a_restart_lost_is_made_again() {
     let mut desk = surveying();
     desk.find(core(1));
-    restarted(&mut desk, Boot::Same);
+    desk.start(Boot::Same);
     assert_eq!(desk.cpu(1).asked, None);
     assert_eq!(desk.due().orders, [look(&[1, 5])]);
 }
@@ -251,7 +245,7 @@ fn tasks_are_bound_again_once_all_their_cpus_are_back() {
     for cpu in [1, 5] {
         desk.set_online(cpu, false);
     }
-    assert_eq!(restarted(&mut desk, Boot::Same).orders, [], "they are still off");
+    assert_eq!(desk.start(Boot::Same).orders, [], "they are still off");
     let plan = release(&desk.ctx(), Target::Cpu(CpuId(1))).unwrap();
     desk.enter(plan);
     let plan = desk.answer(give(&[1, 5]), Answer::On);
@@ -275,7 +269,7 @@ fn tasks_are_bound_again_when_a_restart_came_between_or_somebody_brought_the_cpu
     let plan = cpu_changed(&desk.ctx(), CpuId(5), true);
     let back = Order::PutBack(cpus(&[5]), vec![normal(7, "5")]);
     assert_eq!(desk.enter(plan).orders, std::slice::from_ref(&back));
-    assert_eq!(restarted(&mut desk, Boot::Same).orders, [back]);
+    assert_eq!(desk.start(Boot::Same).orders, [back]);
 }
 
 #[test]
@@ -284,7 +278,7 @@ fn a_boot_has_ended_all_tasks() {
     desk.survey = Some(tasks(&[normal(7, "5")]));
     desk.find(core(1));
     desk.answer(take(&[1, 5]), Answer::Off);
-    restarted(&mut desk, Boot::New);
+    desk.start(Boot::New);
     assert!(desk.ledger.values().all(|line| line.bound.is_empty()));
 }
 
@@ -354,7 +348,7 @@ fn tasks_of_a_core_that_is_held_back_at_last_are_put_back() {
     desk.find(core(1));
     desk.surveyed(look(&[1, 5]), tasks(&[normal(7, "1")]));
     desk.policy.observe = true;
-    restarted(&mut desk, Boot::Same);
+    desk.start(Boot::Same);
     assert_eq!(desk.due().orders, [look(&[1, 5])]);
     desk.policy.observe = false;
     let plan = mode_changed(&desk.ctx());
@@ -388,7 +382,7 @@ fn half_a_core_that_mode_observe_left_off_comes_back_after_it() {
     desk.find(core(1));
     desk.policy.observe = true;
     desk.set_online(1, false);
-    restarted(&mut desk, Boot::Same);
+    desk.start(Boot::Same);
     assert_eq!(desk.cpu(1).state, IsolationState::Isolated);
     for _ in 0..3 {
         desk.pass(300);

@@ -1,8 +1,8 @@
 //! Common ground of the stories: a desk with a ledger on it.
 
 use super::{
-    answered, closed, due, found, isolate, isolate_surveyed, Answer, Apart, Checks, Closing,
-    Context, HugetlbPolicy, Order, Outcome, Plan, Policy, Refusal,
+    answered, closed, due, found, isolate, isolate_surveyed, start, Answer, Apart, Boot, Checks,
+    Closing, Context, HugetlbPolicy, Order, Outcome, Plan, Policy, Refusal,
 };
 use crate::analyze::{Finding, Response};
 use crate::model::*;
@@ -79,6 +79,13 @@ impl Desk {
     pub fn split(&mut self) -> (Context<'_>, &mut Checks) {
         let Desk { policy, machine, ledger, checks, now, .. } = self;
         (Context { policy, machine, ledger, now: *now }, checks)
+    }
+
+    /// The daemon starts.
+    pub fn start(&mut self, boot: Boot) -> Plan {
+        let (ctx, checks) = self.split();
+        let plan = start(&ctx, checks, boot);
+        self.enter(plan)
     }
 
     /// Enters it, and what surveys that it orders come to.

@@ -16,6 +16,22 @@ pub enum Target {
 }
 
 impl Target {
+    /// The page, if it is one.
+    pub fn page(self) -> Option<Pfn> {
+        match self {
+            Target::Page(pfn) => Some(pfn),
+            Target::Cpu(_) => None,
+        }
+    }
+
+    /// The CPU, if it is one.
+    pub fn cpu(self) -> Option<CpuId> {
+        match self {
+            Target::Cpu(cpu) => Some(cpu),
+            Target::Page(_) => None,
+        }
+    }
+
     /// `kind` and `id` as in `list`: a CPU by its logical number, a page by its
     /// physical address.
     pub fn kind_and_id(self, page_size: PageSize) -> (&'static str, String) {
