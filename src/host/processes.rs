@@ -25,8 +25,7 @@ impl Process {
     }
 }
 
-/// Those with one of `names`, in the order of /proc. Takes some 10 µs for each
-/// process of the host.
+/// Those with one of `names`, in the order of /proc.
 pub fn named(root: &Root, names: &[&str]) -> Vec<Process> {
     let Ok(entries) = fs::read_dir(root.path("proc")) else { return Vec::new() };
     let pids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
