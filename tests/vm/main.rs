@@ -39,3 +39,4 @@ mod sources;
 mod state;
 mod stuck;
 mod survey;
+mod watchdog;
