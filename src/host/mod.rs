@@ -12,6 +12,7 @@ pub mod edac;
 pub mod fuzzing;
 pub mod hugetlb;
 pub mod isolators;
+pub mod kdump;
 pub mod last_boot;
 pub mod masked;
 pub mod meminfo;
@@ -23,10 +24,12 @@ pub mod processes;
 pub mod root;
 pub mod smbios;
 pub mod survey;
+pub mod systemd_conf;
 #[cfg(test)]
 mod testing;
 pub mod topology;
 pub mod uevents;
+pub mod watchdogs;
 
 pub use pageflags::PageFlags;
 pub use root::{HostError, Root};
