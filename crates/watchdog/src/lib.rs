@@ -2,3 +2,4 @@
 
 pub mod heartbeat;
 pub mod last_words;
+pub mod shutdown;
