@@ -11,6 +11,7 @@ pub mod edac;
 pub mod fuzzing;
 pub mod hugetlb;
 pub mod isolators;
+pub mod kdump;
 pub mod last_boot;
 pub mod masked;
 pub mod meminfo;
@@ -22,10 +23,12 @@ pub mod processes;
 pub mod root;
 pub mod smbios;
 pub mod survey;
+pub mod systemd_conf;
 #[cfg(test)]
 mod testing;
 pub mod topology;
 pub mod uevents;
+pub mod watchdogs;
 
 pub use bulkhead_core::model::cpulist;
 pub use pageflags::PageFlags;
