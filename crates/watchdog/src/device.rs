@@ -38,6 +38,8 @@ pub struct Armed {
     pub timeout_s: u32,
     /// So many seconds before that it raises the alarm; 0 for never.
     pub pretimeout_s: u32,
+    /// The most that can be set, in seconds; 0 without a limit.
+    pub max_timeout_s: u32,
     /// It cannot be disarmed.
     pub nowayout: bool,
     /// What did not go as configured, for the admin.
@@ -61,6 +63,9 @@ impl Armed {
     ) -> io::Result<Armed> {
         let mut remarks = Vec::new();
         let can = |device: &Device| device.governors.iter().any(|known| known == GOVERNOR);
+        if device.is_some_and(|device| pretimeout_s > 0 && !can(device)) {
+            remarks.push(format!("its pretimeout cannot panic: no governor {GOVERNOR:?}"));
+        }
         if let Some(device) = device.filter(|device| pretimeout_s > 0 && can(device)) {
             // Before it is armed, so that its first alarm is the right one.
             let file = format!("/sys/class/watchdog/watchdog{}/pretimeout_governor", device.number);
@@ -108,6 +113,7 @@ impl Armed {
             identity: identity.unwrap_or_else(|| "unknown".to_owned()),
             timeout_s: timeout,
             pretimeout_s: pretimeout,
+            max_timeout_s: device.map_or(0, |device| device.max_timeout_s),
             nowayout: device.map_or_else(ipmi_nowayout, |device| device.nowayout),
             remarks,
         };
@@ -118,6 +124,14 @@ impl Armed {
     /// For [`feed`].
     pub fn fd(&self) -> RawFd {
         self.node.as_raw_fd()
+    }
+
+    /// Goes, and leaves it armed: it resets the host in `timeout_s` seconds.
+    pub fn leave(self, timeout_s: u32) {
+        // One that does not take it keeps the timeout that it has.
+        // SAFETY: the call writes the one int.
+        let _ = unsafe { ioctl::set_timeout(self.fd(), &mut int(timeout_s)) };
+        let _ = feed(self.fd());
     }
 
     /// The magic close.

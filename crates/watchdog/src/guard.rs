@@ -183,9 +183,6 @@ impl Guard {
     /// Something is not: the host is not held up any more, and goes down.
     pub fn not_well(&self, note: Note, now: u64) {
         self.held.store(true, Ordering::SeqCst);
-        if self.mode() != Mode::Systemd {
-            self.tell_systemd(now, 0);
-        }
         self.bring_down(note, now);
     }
 
@@ -201,22 +198,20 @@ impl Guard {
     }
 
     fn feed(&self, now: u64, late: u64) {
-        let mode = self.mode();
-        if mode == Mode::Armed {
-            if let Some(errno) = self.hardware.feed(now, late, device::feed) {
-                self.errno.store(errno, Ordering::SeqCst);
+        match self.mode() {
+            Mode::Armed => {
+                if let Some(errno) = self.hardware.feed(now, late, device::feed) {
+                    self.errno.store(errno, Ordering::SeqCst);
+                }
             }
+            Mode::Systemd => {
+                self.systemd.feed(now, late, |fd| {
+                    notify::say(fd, b"WATCHDOG=1");
+                    Ok(())
+                });
+            }
+            Mode::Off | Mode::Watching => {}
         }
-        self.tell_systemd(now, late);
-    }
-
-    /// With hardware of our own systemd hears from us whatever the checks say:
-    /// killed and started again, we would feed anew.
-    fn tell_systemd(&self, now: u64, late: u64) {
-        self.systemd.feed(now, late, |fd| {
-            notify::say(fd, b"WATCHDOG=1");
-            Ok(())
-        });
     }
 
     /// A probe ran, at `counted`: if the loop does not, it is stood in for.
@@ -349,4 +344,3 @@ pub fn feed_every(timeout_s: u32, pretimeout_s: u32) -> u64 {
     let alarm = u64::from(timeout_s.saturating_sub(pretimeout_s)).max(1) * 1_000 * MS;
     (alarm / 4).min(5_000 * MS)
 }
-

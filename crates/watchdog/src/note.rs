@@ -24,6 +24,8 @@ pub enum Check {
     Itself = 6,
     /// The device takes what it is fed; [`Note::id`] is the errno.
     Device = 7,
+    /// A shutdown ends.
+    Shutdown = 8,
 }
 
 impl Check {
@@ -38,6 +40,7 @@ impl Check {
             Check::Command => "command",
             Check::Itself => "self",
             Check::Device => "device",
+            Check::Shutdown => "shutdown",
         }
     }
 
@@ -56,6 +59,7 @@ impl Check {
             Check::Command,
             Check::Itself,
             Check::Device,
+            Check::Shutdown,
         ]
         .into_iter()
         .find(|check| *check as u8 == code)
@@ -161,6 +165,7 @@ impl fmt::Display for Sentence<'_> {
             (Change::Well, Check::Heartbeat) => f.write_str("bulkheadd answers again"),
             (Change::Well, Check::Device) => f.write_str("the device can be fed again"),
             (Change::Well, Check::Itself) => write!(f, "the watchdog runs again, after {time}"),
+            (Change::Well, Check::Shutdown) => f.write_str("the shutdown was called off"),
             (Change::Well, _) => write!(f, "{name} is well again"),
             (_, Check::Cpu) => write!(f, "no task of the highest priority ran for {time}"),
             (_, Check::Starved) => {
@@ -171,6 +176,7 @@ impl fmt::Display for Sentence<'_> {
             (_, Check::Unit) => write!(f, "{name} was last found active {time} ago"),
             (_, Check::Command) => write!(f, "{name} last succeeded {time} ago"),
             (_, Check::Device) => write!(f, "the device cannot be fed (errno {})", note.id),
+            (_, Check::Shutdown) => write!(f, "the shutdown has taken {time}"),
             (_, Check::Itself) => write!(f, "the watchdog itself did not run for {time}"),
         }
     }
@@ -211,7 +217,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_goes_through_the_pipe_comes_out_as_it_was(
-            check in 0u8..8, change in 0u8..4, action in 0u8..4, rest: [u8; 20],
+            check in 0u8..9, change in 0u8..4, action in 0u8..4, rest: [u8; 20],
         ) {
             let mut bytes = [0; BYTES];
             bytes[..3].copy_from_slice(&[check, change, action]);

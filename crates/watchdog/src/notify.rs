@@ -8,11 +8,7 @@ use std::time::Duration;
 
 /// A socket to process 1.
 #[derive(Debug)]
-pub struct Notify {
-    socket: UnixDatagram,
-    /// `WatchdogSec=`: it wants to hear from us so often.
-    pub limit: Option<Duration>,
-}
+pub struct Notify(UnixDatagram);
 
 impl Notify {
     /// None when nobody wants to hear, or the socket cannot be had.
@@ -25,15 +21,18 @@ impl Notify {
         let socket = UnixDatagram::unbound().ok()?;
         socket.set_nonblocking(true).ok()?;
         socket.connect_addr(&address).ok()?;
-        let number = |name: &str| env::var(name).ok()?.parse::<u64>().ok();
-        let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
-        let limit = number("WATCHDOG_USEC").filter(|usec| ours && *usec > 0);
-        Some(Notify { socket, limit: limit.map(Duration::from_micros) })
+        Some(Notify(socket))
+    }
+
+    /// So often it must hear from us from now on, whatever the unit's
+    /// `WatchdogSec=`; never with zero.
+    pub fn expect(&self, every: Duration) {
+        say(self.fd(), format!("WATCHDOG_USEC={}", every.as_micros()).as_bytes());
     }
 
     /// For [`say`].
     pub fn fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
+        self.0.as_raw_fd()
     }
 }
 

@@ -7,6 +7,7 @@ use crate::link::Link;
 use bulkhead_watchdog::heartbeat::{Heartbeat, Probe, State, Suspect, PERIOD, SUSPECTS};
 use bulkhead_watchdog::last_words::Action;
 use bulkhead_watchdog::note::{Change, Check, Note};
+use bulkhead_watchdog::shutdown::{self, Shutdown};
 use bulkhead_watchdog::watch::{Seen, Watch};
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
@@ -20,6 +21,7 @@ pub struct Round {
     guard: &'static Guard,
     link: Link,
     watch: Watch,
+    shutdown: Shutdown,
     seen: Vec<Seen>,
     checks: usize,
     silent: [u64; CHECKS],
@@ -44,13 +46,13 @@ struct Told {
 }
 
 impl Round {
-    /// Looks by `watch`, whose checks are so many, each for `feed_every` ns at
-    /// most.
+    /// Looks by `watch`, whose checks are so many, at least every `feed_every`
+    /// ns.
     pub fn new(
         guard: &'static Guard,
         link: Link,
-        watch: Watch,
-        checks: usize,
+        (watch, checks): (Watch, usize),
+        shutdown: Shutdown,
         mut heartbeat: Heartbeat,
         feed_every: u64,
     ) -> Round {
@@ -59,6 +61,7 @@ impl Round {
             guard,
             link,
             watch,
+            shutdown,
             seen: Vec::with_capacity(guard.slots.len()),
             checks: checks.min(CHECKS),
             silent: [0; CHECKS],
@@ -128,14 +131,28 @@ impl Round {
         }
         let elapsed = counted.saturating_sub(std::mem::replace(&mut self.before, counted)) / MS;
         let daemon = self.link.silent(counted).map(|ns| ns / MS);
+        let late = self.shutdown.step(elapsed, shutdown::is_stopping());
         let checks = self.silent.get(..self.checks).unwrap_or_default();
         self.notes = [None; NOTES];
         let mut room = self.notes.iter_mut();
-        self.watch.step(elapsed, &self.seen, daemon, checks, |note| {
+        let stop = self.watch.step(elapsed, &self.seen, daemon, checks, |note| {
             if let Some(place) = room.next() {
                 *place = Some(note);
             }
-        })
+        });
+        stop.or(late.map(|silent_ms| Note {
+            check: Check::Shutdown,
+            id: 0,
+            change: Change::Failed,
+            action: Action::Event,
+            silent_ms,
+            limit_ms: self.shutdown.limit(),
+        }))
+    }
+
+    /// What is left of the time that a shutdown may take, in ms.
+    pub fn shutdown_left(&self) -> u64 {
+        self.shutdown.left()
     }
 
     /// Notes when the device begins to refuse what it is fed, and when it stops

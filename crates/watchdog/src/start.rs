@@ -15,6 +15,7 @@ use bulkhead_watchdog::choose::{choose, Choice, Used};
 use bulkhead_watchdog::exit;
 use bulkhead_watchdog::heartbeat::{self, Heartbeat};
 use bulkhead_watchdog::look::look;
+use bulkhead_watchdog::shutdown::{self, Parting, Shutdown};
 use bulkhead_watchdog::watch::{Rules, Watch};
 use std::borrow::Cow;
 use std::ffi::{CString, OsString};
@@ -59,11 +60,15 @@ fn begin(config: &Watchdog, state_dir: &Path) -> Result<i32, String> {
     realtime::be_ordinary().map_err(failed("ordinary scheduling"))?;
     let again = command_line();
     if config.device == Wanted::Softdog {
-        load_softdog();
+        load("softdog");
+    }
+    if !config.pretimeout.is_zero() {
+        // Without it the kernel has nothing to do at a pretimeout.
+        load("pretimeout_panic");
     }
     let found = look(Path::new("/"));
     let mut choice = choose(&found, &config.device, config.timeout.as_secs());
-    let mut notify = Notify::from_environment();
+    let notify = Notify::from_environment();
 
     let shared = Shared::map().map_err(failed("shared memory"))?;
     shared.clock.begin(clock::now());
@@ -92,19 +97,24 @@ fn begin(config: &Watchdog, state_dir: &Path) -> Result<i32, String> {
     probe::start(guard).map_err(failed("the probes"))?;
     realtime::lock_memory().map_err(failed("memory cannot be locked (mlockall)"))?;
 
-    let (mode, armed) = arm(config, &mut choice, notify.as_mut(), &mut words);
-    let every = armed.as_ref().map_or(u64::MAX, |a| feed_every(a.timeout_s, a.pretimeout_s));
+    let (mode, armed) = arm(config, &mut choice, notify.as_ref(), &mut words);
+    let every = armed
+        .as_ref()
+        .map_or(ns(config.timeout) / 2, |armed| feed_every(armed.timeout_s, armed.pretimeout_s));
     if let Some(armed) = &armed {
         guard.feeds(armed.fd(), every);
     }
-    let hears = notify.as_ref().and_then(|notify| Some((notify.fd(), ns(notify.limit?) / 2)));
-    if let Some((fd, every)) = hears {
-        guard.tells_systemd(fd, every);
+    if let Some(notify) = &notify {
+        guard.tells_systemd(notify.fd(), every);
+        // With hardware of our own it must not kill us, whatever happens:
+        // started again, we would feed anew.
+        let systemd = mode == Mode::Systemd;
+        notify.expect(if systemd { config.timeout } else { Duration::ZERO });
     }
     let heartbeat = heartbeat_of(config, &choice, armed.as_ref());
-    let every = every.min(hears.map_or(u64::MAX, |(_, every)| every));
     let kinds = checks.kinds().len().min(CHECKS);
-    let mut round = Round::new(guard, link, watch, kinds, heartbeat, every);
+    let shutdown = Shutdown::new(ms(config.shutdown_limit));
+    let mut round = Round::new(guard, link, (watch, kinds), shutdown, heartbeat, every);
     words.insert(0, describe(mode, &choice, armed.as_ref()));
     words.push(format!("{} CPUs are probed, {}", cpus.len(), crash_words()));
     for line in &words {
@@ -130,7 +140,9 @@ fn begin(config: &Watchdog, state_dir: &Path) -> Result<i32, String> {
     }
     round.last();
     guard.set_free();
-    disarm(armed);
+    if let Some(armed) = armed {
+        part(armed, round.shutdown_left());
+    }
     match end {
         End::Asked => Ok(exit::STOPPED),
         End::Helpless => {
@@ -207,7 +219,7 @@ impl Signals {
 fn arm(
     config: &Watchdog,
     choice: &mut Choice,
-    notify: Option<&mut Notify>,
+    notify: Option<&Notify>,
     words: &mut Vec<String>,
 ) -> (Mode, Option<Armed>) {
     let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
@@ -226,16 +238,7 @@ fn arm(
             }
         }
         Used::Systemd { .. } => match notify {
-            Some(notify) => {
-                if notify.limit.is_none() {
-                    // The unit has no WatchdogSec=: systemd takes ours
-                    // (sd_notify(3)).
-                    let usec = config.timeout.as_micros();
-                    say(notify.fd(), format!("WATCHDOG_USEC={usec}").as_bytes());
-                    notify.limit = Some(config.timeout);
-                }
-                return (Mode::Systemd, None);
-            }
+            Some(_) => return (Mode::Systemd, None),
             None => choice.why.push_str(", and it did not start us with NOTIFY_SOCKET"),
         },
         Used::Nothing => {}
@@ -244,7 +247,6 @@ fn arm(
 }
 
 fn rules(config: &Watchdog) -> Rules {
-    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     Rules {
         cpu: ms(config.cpu_limit),
         starved: ms(config.starved_limit),
@@ -308,8 +310,21 @@ fn crash_words() -> &'static str {
     }
 }
 
-fn disarm(armed: Option<Armed>) {
-    let Some(armed) = armed else { return };
+/// In a shutdown the hardware watches what is left of it, in ms; else it is
+/// disarmed.
+fn part(armed: Armed, left: u64) {
+    let process_1 = std::fs::read(shutdown::PROCESS_1).unwrap_or_default();
+    let timeout = match shutdown::parting(&process_1) {
+        Parting::Leave => shutdown::timeout(left, armed.max_timeout_s),
+        Parting::Disarm => None,
+    };
+    match timeout {
+        Some(timeout) => armed.leave(timeout),
+        None => disarm(armed),
+    }
+}
+
+fn disarm(armed: Armed) {
     let (nowayout, timeout) = (armed.nowayout, armed.timeout_s);
     match armed.disarm() {
         Ok(()) if !nowayout => eprintln!("bulkhead-watchdog: disarmed"),
@@ -326,12 +341,11 @@ fn disarm(armed: Option<Armed>) {
     }
 }
 
-/// Without it there is no softdog, which is told then.
-fn load_softdog() {
-    let modprobe = Command::new("modprobe").arg("softdog").stdin(Stdio::null()).status();
-    if !modprobe.is_ok_and(|status| status.success()) {
-        eprintln!("bulkhead-watchdog: the module softdog cannot be loaded");
-    }
+/// Loads a module. One that is built in, or is not there, is found out by what
+/// it is for.
+fn load(module: &str) {
+    let mut modprobe = Command::new("modprobe");
+    let _ = modprobe.args(["-q", module]).stdin(Stdio::null()).stderr(Stdio::null()).status();
 }
 
 /// The command line, for [`start_again`].
@@ -347,6 +361,10 @@ fn start_again(words: &[CString]) -> String {
     // outlive the call.
     unsafe { libc::execv(c"/proc/self/exe".as_ptr(), pointers.as_ptr()) };
     format!("it cannot start again: {}", std::io::Error::last_os_error())
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn ns(time: Duration) -> u64 {
