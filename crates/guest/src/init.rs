@@ -1,5 +1,5 @@
-//! Process 1 of the guest: mounts what user space expects, loads modules, starts the agent and buries the dead; or
-//! hands over to a Debian with systemd.
+//! Process 1 of the guest: mounts what user space expects, loads modules and a crash kernel, starts the agent and buries
+//! the dead; or hands over to a Debian with systemd.
 
 use std::ffi::CStr;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use nix::mount::{mount, MsFlags};
 use nix::sys::reboot::{reboot, RebootMode};
 use nix::sys::wait::{wait, WaitStatus};
 
-use crate::debian;
+use crate::{crash, debian};
 
 /// File system, where, and its options.
 const MOUNTS: &[(&str, &str, Option<&str>)] = &[
@@ -70,6 +70,9 @@ fn prepare() {
     }
     if let Err(error) = fs::write(CHECK_INTERVAL, "1") {
         eprintln!("init: {CHECK_INTERVAL}: {error}");
+    }
+    if let Err(error) = crash::load_if_there() {
+        eprintln!("init: {error:#}");
     }
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 
-use super::disk::Disk;
+use super::crash;
+use super::disk::{Disk, Storage};
 use super::initramfs;
 use super::kernel::{cache, Kernel};
 use super::logs::Logs;
@@ -21,6 +22,9 @@ const ATTEMPTS: u32 = 3;
 
 /// From the start of QEMU to the guest's first word; several times what two machines side by side need.
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
+
+/// What a crash kernel of Debian's, with the modules of the tests, boots and dumps in.
+const CRASH_MEMORY_MIB: u32 = 256;
 
 /// `tsc=unstable`: without it one boot in 25 of 6.12 dies in sched_clock_cpu. `panic=-1`: a panic ends the machine.
 const ARGUMENTS: &str = "tsc=unstable console=ttyS0 panic=-1";
@@ -41,6 +45,7 @@ pub struct Machine {
     arguments: String,
     qemu: Vec<String>,
     disk: Option<PathBuf>,
+    crash_kernel: bool,
     debian: bool,
     reboots: bool,
     limit: Duration,
@@ -57,6 +62,7 @@ impl Machine {
             arguments: ARGUMENTS.to_owned(),
             qemu: Vec::new(),
             disk: None,
+            crash_kernel: false,
             debian: false,
             reboots: false,
             limit: Duration::from_secs(300),
@@ -102,6 +108,22 @@ impl Machine {
     pub fn disk(mut self, disk: &Disk) -> Self {
         self.disk = Some(disk.path().to_owned());
         self.arg("nokaslr")
+    }
+
+    /// Loads a crash kernel at each boot, which saves what it finds on the disk and reboots; and the guest finds it in
+    /// /var/crash, as kdump-tools would have put it there. `bulkhead.dump=SECONDS` makes that take long.
+    pub fn crash_kernel(mut self) -> Self {
+        self.crash_kernel = true;
+        self.memory_mib += CRASH_MEMORY_MIB;
+        self.arg(&format!("crashkernel={CRASH_MEMORY_MIB}M"))
+    }
+
+    /// Has the platform keep the kernel's last words, in pstore: ACPI's error record serialization.
+    pub fn storage(self, storage: &Storage) -> Self {
+        let path = storage.path().display();
+        let size = Storage::SIZE;
+        let object = format!("memory-backend-file,id=erst,mem-path={path},size={size},share=on");
+        self.qemu(&["-object", &object, "-device", "acpi-erst,memdev=erst"])
     }
 
     /// A small Debian with systemd as process 1, which starts bulkheadd by its unit. What it writes is forgotten at the
@@ -152,7 +174,11 @@ impl Machine {
 
     fn start(&self) -> Result<Qemu> {
         let files = self.kernel.files()?;
-        let initramfs = initramfs::built(self.kernel, &files)?;
+        let initramfs = if self.crash_kernel {
+            crash::built(self.kernel, &files)?
+        } else {
+            initramfs::built(self.kernel, &files)?
+        };
         let (console, own) = self.logs.next();
         let memory = self.memory_mib.to_string();
         let mut arguments: Vec<String> =
