@@ -90,7 +90,8 @@ fn a_bmc_raises_its_nmi_before_it_resets(machine: Machine) -> Result<()> {
     let bmc = ["-device", "ipmi-bmc-sim,id=bmc0", "-device", "isa-ipmi-kcs,bmc=bmc0"];
     let vm = host(machine, &disk).qemu(&bmc).boot()?;
     vm.run("modprobe ipmi_si && modprobe ipmi_devintf")?;
-    vm.run("modprobe ipmi_watchdog timeout=8 pretimeout=4 preaction=pre_nmi preop=preop_panic")?;
+    // Four seconds to the NMI, and then a minute for the dump: nobody feeds it there.
+    vm.run("modprobe ipmi_watchdog timeout=64 pretimeout=60 preaction=pre_nmi preop=preop_panic")?;
     neglect(&vm, "/dev/watchdog")?;
     vm.wait_reboot()?;
     let dump = the_only_dump(&vm)?;
