@@ -1,0 +1,5 @@
+//! What the watchdog and those that hear of it have in common.
+
+pub mod heartbeat;
+pub mod last_words;
+pub mod shutdown;
