@@ -5,7 +5,6 @@ pub mod boot;
 pub mod clock;
 pub mod collector;
 pub mod cpuinfo;
-pub mod cpulist;
 pub mod dimms;
 pub mod edac;
 #[cfg(fuzzing)]
@@ -28,6 +27,7 @@ mod testing;
 pub mod topology;
 pub mod uevents;
 
+pub use bulkhead_core::model::cpulist;
 pub use pageflags::PageFlags;
 pub use root::{HostError, Root};
 pub use topology::machine;

@@ -27,6 +27,7 @@ const IMAGE: &str = "/dev/vdb";
 const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/bulkheadd", "usr/sbin/bulkheadd"),
     ("/usr/bin/bulkhead", "usr/bin/bulkhead"),
+    ("/usr/bin/bulkhead-watchdog", "usr/sbin/bulkhead-watchdog"),
     ("/usr/bin/bulkhead-guest", "usr/bin/bulkhead-guest"),
 ];
 

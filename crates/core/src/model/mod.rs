@@ -4,6 +4,7 @@ pub mod address;
 pub mod bytes;
 pub mod component;
 pub mod cpu;
+pub mod cpulist;
 pub mod cxl;
 pub mod dimms;
 pub mod dram;

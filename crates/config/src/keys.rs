@@ -1,29 +1,28 @@
 //! Every key: its name, what it takes, and what it sets.
 
-use super::{units, Config, Device, Place, Problem, Text};
+use super::{units, watchdog, Config, Place, Problem, Text};
 use bulkhead_core::decide::{Amount, DedicatedPolicy, HugetlbPolicy, UePolicy};
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::time::Duration;
 use toml::de::{DeString, DeTable, DeValue};
 use toml::Spanned;
 
 /// One key.
-struct Key {
+pub(super) struct Key {
     /// `[section]`; empty for the top of the file.
-    section: &'static str,
+    pub(super) section: &'static str,
     /// Its name in there.
-    name: &'static str,
+    pub(super) name: &'static str,
     /// What it takes, to follow "must be".
-    takes: &'static str,
+    pub(super) takes: &'static str,
     /// Sets it; `None` when the value is not what it takes.
-    set: fn(&mut Config, &DeValue) -> Option<()>,
+    pub(super) set: fn(&mut Config, &DeValue) -> Option<()>,
 }
 
 /// `[section]`s.
 const SECTIONS: [&str; 5] = ["page", "row", "cpu", "limits", "watchdog"];
 
-/// All keys, in the order in which messages list them.
+/// The keys of all but the watchdog, in the order in which messages list them.
 const KEYS: &[Key] = &[
     Key {
         section: "",
@@ -174,47 +173,21 @@ const KEYS: &[Key] = &[
         takes: COUNT_FROM_1,
         set: |c, v| put(&mut c.policy.limits.cpus_per_socket, from_1(v)),
     },
-    Key {
-        section: "watchdog",
-        name: "device",
-        takes: "\"auto\" or a path such as \"/dev/watchdog1\"",
-        set: |c, v| {
-            c.watchdog.device = match v.as_str()? {
-                "auto" => Device::Auto,
-                path if path.starts_with("/dev/") => Device::Path(PathBuf::from(path)),
-                _ => return None,
-            };
-            Some(())
-        },
-    },
-    Key {
-        section: "watchdog",
-        name: "timeout",
-        takes: "a time in whole seconds from \"1s\" to \"24h\", such as \"60s\" or \"1m30s\"",
-        set: |c, v| put(&mut c.watchdog.timeout, seconds(v).filter(|t| !t.is_zero())),
-    },
-    Key {
-        section: "watchdog",
-        name: "pretimeout",
-        takes: "a time in whole seconds up to \"24h\", such as \"10s\", or \"0s\" for none",
-        set: |c, v| put(&mut c.watchdog.pretimeout, seconds(v)),
-    },
-    Key {
-        section: "watchdog",
-        name: "cpu_limit",
-        takes: "a time from \"1ms\" to \"24h\", such as \"20s\"",
-        set: |c, v| put(&mut c.watchdog.cpu_limit, up_to(v, DAY).filter(|t| !t.is_zero())),
-    },
 ];
 
 const COUNT_FROM_0: &str = "a whole number from 0 to 4294967295";
 const COUNT_FROM_1: &str = "a whole number from 1 to 4294967295";
 const WINDOW: &str =
     "a time from \"1s\" to \"3650d\", such as \"24h\", \"7d\" or \"1h30m\" (in d, h, m, s or ms)";
-const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// All keys, in the order in which messages list them.
+fn all() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(watchdog::KEYS)
+}
 
 /// Sets `place`, if there is something to set it to.
-fn put<T>(place: &mut T, value: Option<T>) -> Option<()> {
+pub(super) fn put<T>(place: &mut T, value: Option<T>) -> Option<()> {
     *place = value?;
     Some(())
 }
@@ -232,18 +205,12 @@ fn from_1(value: &DeValue) -> Option<u32> {
     from_0(value).filter(|n| *n > 0)
 }
 
-fn up_to(value: &DeValue, most: Duration) -> Option<Duration> {
+pub(super) fn up_to(value: &DeValue, most: Duration) -> Option<Duration> {
     value.as_str().and_then(units::time).filter(|time| *time <= most)
 }
 
 fn window(value: &DeValue) -> Option<Duration> {
     up_to(value, DAY * 3650).filter(|time| *time >= Duration::from_secs(1))
-}
-
-/// The kernel's watchdog interface counts whole seconds
-/// (Documentation/watchdog/watchdog-api.rst, WDIOC_SETTIMEOUT).
-fn seconds(value: &DeValue) -> Option<Duration> {
-    up_to(value, DAY).filter(|time| time.subsec_nanos() == 0)
 }
 
 /// Where each key was set last: section, name, place.
@@ -284,8 +251,7 @@ impl Layer<'_> {
 
     fn set(&mut self, section: &str, name: &Spanned<DeString>, value: &Spanned<DeValue>) {
         let dot = if section.is_empty() { "" } else { "." };
-        let Some(key) = KEYS.iter().find(|k| k.section == section && k.name == name.get_ref())
-        else {
+        let Some(key) = all().find(|k| k.section == section && k.name == name.get_ref()) else {
             let found = self.text.quote(name.span());
             let known = match section {
                 "" => format!(
@@ -334,7 +300,7 @@ fn section_named(name: &str) -> Option<&'static str> {
 
 /// Names of the keys of `section`.
 fn names(section: &str) -> impl Iterator<Item = String> + '_ {
-    KEYS.iter().filter(move |key| key.section == section).map(|key| key.name.to_owned())
+    all().filter(move |key| key.section == section).map(|key| key.name.to_owned())
 }
 
 /// "a, b and c".

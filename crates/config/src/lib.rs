@@ -9,8 +9,10 @@
 pub mod fuzzing;
 mod keys;
 mod units;
+pub mod watchdog;
 
 pub use units::size;
+pub use watchdog::Watchdog;
 
 use bulkhead_core::decide::Policy;
 use keys::{Layer, Places};
@@ -19,14 +21,13 @@ use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use toml::de::DeTable;
 
 /// The file read when none is named; it may be missing.
 pub const DEFAULT_FILE: &str = "/etc/bulkhead/bulkhead.toml";
 
 /// All that an admin can set.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Config {
     /// What analyze and decide go by.
     pub policy: Policy,
@@ -34,44 +35,6 @@ pub struct Config {
     pub watchdog: Watchdog,
     /// The files that were read, in order.
     pub files: Vec<PathBuf>,
-}
-
-/// `[watchdog]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Watchdog {
-    /// Which device is fed.
-    pub device: Device,
-    /// Unfed for so long, it resets the host; whole seconds.
-    pub timeout: Duration,
-    /// So long before that it raises the alarm; whole seconds, less than
-    /// `timeout`, zero for none.
-    pub pretimeout: Duration,
-    /// CPU time the watchdog process may use without sleeping.
-    pub cpu_limit: Duration,
-}
-
-/// `watchdog.device`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Device {
-    /// The best one that is free.
-    Auto,
-    /// This one, below /dev.
-    Path(PathBuf),
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Config {
-            policy: Policy::default(),
-            watchdog: Watchdog {
-                device: Device::Auto,
-                timeout: Duration::from_secs(60),
-                pretimeout: Duration::from_secs(10),
-                cpu_limit: Duration::from_secs(20),
-            },
-            files: Vec::new(),
-        }
-    }
 }
 
 /// Everything that is wrong, a line each.

@@ -1,6 +1,6 @@
 //! Lists of CPUs as sysfs writes them: "0-3,8,10-11".
 
-use bulkhead_core::model::CpuId;
+use super::CpuId;
 use std::collections::BTreeSet;
 
 /// CPU numbers from here on are not believed: NR_CPUS is at most 8192 on every

@@ -4,6 +4,7 @@
 use super::*;
 use bulkhead_core::decide::{Amount, UePolicy};
 use proptest::prelude::*;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// The contract's example, which is the built-in default.
@@ -32,6 +33,16 @@ device = "auto"
 timeout = "60s"
 pretimeout = "10s"
 cpu_limit = "20s"
+cpus = "housekeeping"
+starved_limit = "10s"
+on_starved = "event"
+daemon_limit = "5m"
+on_daemon_silent = "event"
+files = []
+units = []
+commands = []
+check_limit = "60s"
+on_check = "event"
 "#;
 
 /// A directory with these files.
@@ -87,7 +98,17 @@ fn every_key_is_set_by_its_name() {
         device = "/dev/watchdog1"
         timeout = "2m"
         pretimeout = "0s"
-        cpu_limit = "500ms"
+        cpu_limit = "2500ms"
+        cpus = "0,2-3"
+        starved_limit = "1m"
+        on_starved = "stop"
+        daemon_limit = "10m"
+        on_daemon_silent = "stop"
+        files = [{ path = "/run/alive", max_age = "30s" }]
+        units = ["postgresql@15-main.service"]
+        commands = [{ run = ["/usr/bin/ping", "-c1", "::1"], limit = "5s" }, { run = ["/bin/true"] }]
+        check_limit = "90s"
+        on_check = "stop"
         "#,
     );
     insta::assert_debug_snapshot!((&config.policy, &config.watchdog));
@@ -151,6 +172,12 @@ timeout = "1500ms"
 pretimeout = ["10s",
   "20s"]
 cpu_limit = "0s"
+cpus = "all"
+on_starved = "reboot"
+files = [{ path = "alive", max_age = "30s" }]
+units = ["../etc"]
+commands = [{ run = [] }]
+check_limit = 60
 "#;
     insta::assert_snapshot!(refused(&[("b.toml", main), ("conf.d/w.toml", fragment)]));
 }

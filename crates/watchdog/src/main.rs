@@ -1,0 +1,3 @@
+//! `bulkhead-watchdog`.
+
+fn main() {}
