@@ -10,7 +10,8 @@ use crate::harness::mce::PHYSICAL_ADDRESS;
 use crate::harness::{wait_until, Disk, Machine, Vm};
 
 on_each_kernel!(
-    a_page_that_killed_the_host_is_taken_at_the_next_boot,
+    a_page_that_killed_the_host_is_taken_at_the_next_boot;
+    long on 6.1:
     a_page_that_killed_the_host_is_waited_for_while_it_is_in_use,
     a_saved_crash_dump_serves_as_well,
 );

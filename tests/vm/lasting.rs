@@ -11,7 +11,8 @@ use crate::harness::mce::L1_DATA_CE;
 use crate::harness::{wait_until, Disk, Machine, Vm};
 
 on_each_kernel!(
-    isolations_are_back_before_ordinary_services_after_a_reboot,
+    isolations_are_back_before_ordinary_services_after_a_reboot;
+    long on 6.1:
     isolations_are_back_after_a_power_cut;
     only 6.12:
     systemd_starts_it_early_and_again_and_stops_it_late,

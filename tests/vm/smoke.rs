@@ -14,12 +14,13 @@ const SIGTERM: i32 = 15;
 
 on_each_kernel!(
     boots,
-    commands_run_side_by_side,
     machine_checks_come_through_the_banks,
-    cache_errors_come_with_their_cpu,
     the_collector_takes_pages_on_6_12_alone,
     uncorrected_errors_kill_their_page,
-    memory_errors_come_through_edac,
+    memory_errors_come_through_edac;
+    long on 6.1:
+    commands_run_side_by_side,
+    cache_errors_come_with_their_cpu,
     memory_errors_come_from_interrupts,
     a_held_page_moves_with_its_data,
     a_huge_page_moves_with_its_data,

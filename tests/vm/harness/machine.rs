@@ -98,10 +98,10 @@ impl Machine {
     }
 
     /// Mounts a disk on /var/lib/bulkhead, which otherwise is forgotten with the machine. With it goes a kernel that
-    /// lies at the same place at each boot: it must not happen to lie on a page that is remembered.
+    /// has its own memory in the same half at each boot: it must not happen to use a page that is remembered.
     pub fn disk(mut self, disk: &Disk) -> Self {
         self.disk = Some(disk.path().to_owned());
-        self.arg("nokaslr")
+        self.arg("nokaslr movablecore=50%")
     }
 
     /// A small Debian with systemd as process 1, which starts bulkheadd by its unit. What it writes is forgotten at the
