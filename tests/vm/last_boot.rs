@@ -22,7 +22,7 @@ const MEMORY_FATAL: u64 = 0xbe00_0000_0000_009f;
 const MCIP_RIPV: u64 = 0x5;
 
 /// To die, reset and boot again, on a busy machine.
-const END: Duration = Duration::from_secs(60);
+const END: Duration = Duration::from_secs(120);
 
 /// Storage of the platform that a reset does not clear: ACPI's error record serialization.
 fn with_platform_storage(machine: Machine, file: &NamedTempFile) -> Machine {

@@ -30,7 +30,7 @@ const DEBIAN_ARGUMENTS: &str =
     "bulkhead.debian systemd.show_status=0 systemd.journald.forward_to_console=1 \
      systemd.journald.max_level_console=err";
 
-/// What to boot. Four hardware threads in two cores, 1 GiB, an Intel processor, and five minutes to live.
+/// What to boot. Four hardware threads in two cores, 1 GiB, an Intel processor, and a quarter of an hour to live.
 #[derive(Clone)]
 pub struct Machine {
     kernel: Kernel,
@@ -59,7 +59,7 @@ impl Machine {
             disk: None,
             debian: false,
             reboots: false,
-            limit: Duration::from_secs(300),
+            limit: Duration::from_secs(900),
         }
     }
 
