@@ -100,7 +100,7 @@ impl Known {
     pub fn corrupted(&mut self, it: &Bulkhead, log: &str) -> Result<()> {
         let seen = Seen::of(it)?;
         let listed: BTreeSet<_> = seen.list.iter().map(kind_and_id).collect();
-        let told = |line: &&str| ["set aside", "cannot be read"].iter().any(|w| line.contains(w));
+        let told = |line: &&str| ["is damaged", "unreadable"].iter().any(|w| line.contains(w));
         eprintln!("  it said {:?}", log.lines().rev().find(told));
         ensure!(
             self.shown.is_subset(&listed) || log.lines().any(|line| told(&line)),
