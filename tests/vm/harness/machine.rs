@@ -34,7 +34,7 @@ const DEBIAN_ARGUMENTS: &str =
     "bulkhead.debian systemd.show_status=0 systemd.journald.forward_to_console=1 \
      systemd.journald.max_level_console=err";
 
-/// What to boot. Four hardware threads in two cores, 1 GiB, an Intel processor, and five minutes to live.
+/// What to boot. Four hardware threads in two cores, 1 GiB, an Intel processor, and a quarter of an hour to live.
 #[derive(Clone)]
 pub struct Machine {
     kernel: Kernel,
@@ -65,7 +65,7 @@ impl Machine {
             crash_kernel: false,
             debian: false,
             reboots: false,
-            limit: Duration::from_secs(300),
+            limit: Duration::from_secs(900),
         }
     }
 
@@ -104,10 +104,10 @@ impl Machine {
     }
 
     /// Mounts a disk on /var/lib/bulkhead, which otherwise is forgotten with the machine. With it goes a kernel that
-    /// lies at the same place at each boot: it must not happen to lie on a page that is remembered.
+    /// has its own memory in the same half at each boot: it must not happen to use a page that is remembered.
     pub fn disk(mut self, disk: &Disk) -> Self {
         self.disk = Some(disk.path().to_owned());
-        self.arg("nokaslr")
+        self.arg("nokaslr movablecore=50%")
     }
 
     /// Loads a crash kernel at each boot, which saves what it finds on the disk and reboots; and the guest finds it in
