@@ -17,7 +17,7 @@ const ARGUMENTS: &str =
     "reset_devices nr_cpus=1 irqpoll nokaslr tsc=unstable console=ttyS0 panic=1";
 
 /// Arguments of this kernel that are meant for the crash kernel begin so.
-const PASSED_ON: &str = "bulkhead.dump=";
+const PASSED_ON: &str = "bulkhead.crash.";
 
 /// KEXEC_FILE_ON_CRASH (include/uapi/linux/kexec.h).
 const ON_CRASH: libc::c_ulong = 2;

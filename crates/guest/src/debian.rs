@@ -34,6 +34,9 @@ const PROGRAMS: &[(&str, &str)] = &[
 /// Where the initramfs has units, all to be enabled.
 const UNITS: &str = "/units";
 
+/// Where it has units that are to be there, and no more.
+const DISABLED_UNITS: &str = "/units-disabled";
+
 /// A link to where a crash kernel saves what it does, if there is one.
 const DUMPS: &str = "/var/crash";
 
@@ -65,7 +68,9 @@ pub fn enter() -> Result<Infallible> {
     }
     // Debian's /lib is a link to usr/lib.
     copy_tree(Path::new("/lib/modules"), &root.join("usr/lib/modules")).context("modules")?;
-    copy_tree(Path::new(UNITS), &root.join("etc/systemd/system")).context("units")?;
+    for units in [UNITS, DISABLED_UNITS] {
+        copy_tree(Path::new(units), &root.join("etc/systemd/system")).context("units")?;
+    }
     if fs::symlink_metadata(DUMPS).is_ok() {
         symlink(fs::read_link(DUMPS)?, root.join(&DUMPS[1..])).context(DUMPS)?;
     }

@@ -18,6 +18,9 @@ const ON_DEMAND: &[&str] = &["i6300esb", "softdog", "ipmi_si", "ipmi_watchdog"];
 
 const INIT: &[u8] = include_bytes!("../crash/init");
 
+/// What Bulkhead ships for crash kernels.
+const FEED: &[u8] = include_bytes!("../../../examples/crash/feed-watchdog");
+
 /// Of kexec-tools, below the cache: reads the kernel's log out of its memory.
 const DMESG: &str = "kexec-tools/sbin/vmcore-dmesg";
 
@@ -51,6 +54,7 @@ fn own_initramfs(files: &KernelFiles) -> Result<Vec<u8>> {
     ensure!(dmesg.exists(), "no {}: run scripts/vm-setup", dmesg.display());
     tree.programs(&[dmesg])?;
     tree.modules(files, &Modules::collect(files, AT_BOOT, ON_DEMAND)?);
+    tree.file("usr/bin/feed-watchdog", 0o755, FEED);
     tree.file("init", 0o755, INIT);
     Ok(tree.finish())
 }

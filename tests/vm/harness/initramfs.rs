@@ -44,11 +44,18 @@ const ON_DEMAND: &[&str] = &[
     "ipmi_watchdog",
 ];
 
-/// The units that are installed with Bulkhead, and the tests' own; for the guest with systemd.
+/// Units that are installed with Bulkhead and enabled, and the tests' own; for the guest with systemd.
 const UNITS: &[(&str, &str)] = &[
     ("bulkhead.service", include_str!("../../../systemd/bulkhead.service")),
     ("bulkhead-guest.service", include_str!("../debian/bulkhead-guest.service")),
     ("witness.service", include_str!("../debian/witness.service")),
+];
+
+/// Units that are installed with Bulkhead and not enabled.
+const DISABLED_UNITS: &[(&str, &str)] = &[
+    ("bulkhead-stalled.service", include_str!("../../../systemd/bulkhead-stalled.service")),
+    ("bulkhead-stopping.service", include_str!("../../../systemd/bulkhead-stopping.service")),
+    ("bulkhead-watchdog.service", include_str!("../../../systemd/bulkhead-watchdog.service")),
 ];
 
 const USERS: &str = "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n";
@@ -68,8 +75,10 @@ fn build(kernel: Kernel, files: &KernelFiles) -> Result<PathBuf> {
     let mut modules = Modules::collect(files, AT_BOOT, ON_DEMAND)?;
     modules.add_tests_own(files)?;
     tree.modules(files, &modules);
-    for (name, text) in UNITS {
-        tree.file(&format!("units/{name}"), 0o644, text.as_bytes());
+    for (directory, units) in [("units", UNITS), ("units-disabled", DISABLED_UNITS)] {
+        for (name, text) in units {
+            tree.file(&format!("{directory}/{name}"), 0o644, text.as_bytes());
+        }
     }
     tree.file("etc/group", 0o644, GROUPS.as_bytes());
     tree.file("etc/passwd", 0o644, USERS.as_bytes());

@@ -111,7 +111,7 @@ impl Machine {
     }
 
     /// Loads a crash kernel at each boot, which saves what it finds on the disk and reboots; and the guest finds it in
-    /// /var/crash, as kdump-tools would have put it there. `bulkhead.dump=SECONDS` makes that take long.
+    /// /var/crash, as kdump-tools would have put it there. tests/vm/crash/init takes arguments.
     pub fn crash_kernel(mut self) -> Self {
         self.crash_kernel = true;
         self.memory_mib += CRASH_MEMORY_MIB;
