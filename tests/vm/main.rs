@@ -36,6 +36,7 @@ mod service;
 mod smoke;
 mod soak;
 mod sources;
+mod stall;
 mod state;
 mod stuck;
 mod survey;
