@@ -2,7 +2,7 @@
 
 use super::mpidr::Madt;
 use super::{
-    cpuinfo, cpulist, isolators, last_boot, masked, memory_config, smbios, survey, topology,
+    cpuinfo, cpulist, ipmi, isolators, last_boot, masked, memory_config, smbios, survey, topology,
     uevents,
 };
 use bulkhead_core::model::{Bytes, PageSize};
@@ -33,4 +33,9 @@ pub fn last_words(text: &str) {
 pub fn firmware_tables(table: &[u8]) {
     let _ = smbios::parse(table);
     let _ = Madt::parse(Bytes(table.to_vec()));
+}
+
+/// The answers of a BMC that is asked for its log.
+pub fn bmc_log(answers: &[u8]) {
+    ipmi::read_anything(answers);
 }

@@ -10,6 +10,7 @@ pub mod edac;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod hugetlb;
+pub mod ipmi;
 pub mod isolators;
 pub mod last_boot;
 pub mod masked;
@@ -20,12 +21,14 @@ pub mod mpidr;
 pub mod pageflags;
 pub mod processes;
 pub mod root;
+pub mod shutdown;
 pub mod smbios;
 pub mod survey;
 #[cfg(test)]
 mod testing;
 pub mod topology;
 pub mod uevents;
+pub mod watchdogs;
 
 pub use bulkhead_core::model::cpulist;
 pub use pageflags::PageFlags;
