@@ -2,6 +2,7 @@
 //! [`Root`].
 
 pub mod boot;
+pub mod bootstatus;
 pub mod clock;
 pub mod collector;
 pub mod cpuinfo;
@@ -10,6 +11,7 @@ pub mod edac;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod hugetlb;
+pub mod ipmi;
 pub mod isolators;
 pub mod kdump;
 pub mod last_boot;
@@ -21,6 +23,7 @@ pub mod mpidr;
 pub mod pageflags;
 pub mod processes;
 pub mod root;
+pub mod shutdown;
 pub mod smbios;
 pub mod survey;
 pub mod systemd_conf;
