@@ -37,6 +37,8 @@ mod service;
 mod smoke;
 mod soak;
 mod sources;
+mod stall;
 mod state;
 mod stuck;
 mod survey;
+mod watchdog;

@@ -238,7 +238,7 @@ mod tests {
         let short = device(0, "a", 30);
         let mut long = device(1, "b", 600);
         let longer = device(2, "c", 0);
-        assert_eq!(auto(&found(&[short.clone()])), "/dev/watchdog0");
+        assert_eq!(auto(&found(std::slice::from_ref(&short))), "/dev/watchdog0");
         assert_eq!(auto(&found(&[short.clone(), long.clone()])), "/dev/watchdog1");
         assert_eq!(auto(&found(&[short.clone(), long.clone(), longer.clone()])), "/dev/watchdog2");
         long.governors = vec!["noop".to_owned(), "panic".to_owned()];

@@ -22,6 +22,10 @@ pub enum Check {
     Command = 5,
     /// The watchdog's own loop runs.
     Itself = 6,
+    /// The device takes what it is fed; [`Note::id`] is the errno.
+    Device = 7,
+    /// A shutdown ends.
+    Shutdown = 8,
 }
 
 impl Check {
@@ -35,6 +39,8 @@ impl Check {
             Check::Unit => "unit",
             Check::Command => "command",
             Check::Itself => "self",
+            Check::Device => "device",
+            Check::Shutdown => "shutdown",
         }
     }
 
@@ -52,6 +58,8 @@ impl Check {
             Check::Unit,
             Check::Command,
             Check::Itself,
+            Check::Device,
+            Check::Shutdown,
         ]
         .into_iter()
         .find(|check| *check as u8 == code)
@@ -155,7 +163,9 @@ impl fmt::Display for Sentence<'_> {
             (Change::Well, Check::Cpu) => write!(f, "runs again, after {time}"),
             (Change::Well, Check::Starved) => f.write_str("ordinary tasks run again"),
             (Change::Well, Check::Heartbeat) => f.write_str("bulkheadd answers again"),
+            (Change::Well, Check::Device) => f.write_str("the device can be fed again"),
             (Change::Well, Check::Itself) => write!(f, "the watchdog runs again, after {time}"),
+            (Change::Well, Check::Shutdown) => f.write_str("the shutdown was called off"),
             (Change::Well, _) => write!(f, "{name} is well again"),
             (_, Check::Cpu) => write!(f, "no task of the highest priority ran for {time}"),
             (_, Check::Starved) => {
@@ -165,6 +175,8 @@ impl fmt::Display for Sentence<'_> {
             (_, Check::File) => write!(f, "{name} was last found touched in time {time} ago"),
             (_, Check::Unit) => write!(f, "{name} was last found active {time} ago"),
             (_, Check::Command) => write!(f, "{name} last succeeded {time} ago"),
+            (_, Check::Device) => write!(f, "the device cannot be fed (errno {})", note.id),
+            (_, Check::Shutdown) => write!(f, "the shutdown has taken {time}"),
             (_, Check::Itself) => write!(f, "the watchdog itself did not run for {time}"),
         }
     }
@@ -205,7 +217,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_goes_through_the_pipe_comes_out_as_it_was(
-            check in 0u8..7, change in 0u8..4, action in 0u8..4, rest: [u8; 20],
+            check in 0u8..9, change in 0u8..4, action in 0u8..4, rest: [u8; 20],
         ) {
             let mut bytes = [0; BYTES];
             bytes[..3].copy_from_slice(&[check, change, action]);

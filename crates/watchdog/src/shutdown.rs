@@ -43,6 +43,11 @@ impl Shutdown {
         self.taken.filter(|taken| *taken >= self.limit)
     }
 
+    /// The ms that it may take.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// The ms that are left of the limit.
     pub fn left(&self) -> u64 {
         self.limit.saturating_sub(self.taken.unwrap_or(0))
