@@ -21,6 +21,7 @@
 mod harness;
 
 mod bulkhead;
+mod chain;
 mod cpu;
 mod demo;
 mod firmware;

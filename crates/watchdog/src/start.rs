@@ -140,9 +140,7 @@ fn begin(config: &Watchdog, state_dir: &Path) -> Result<i32, String> {
     }
     round.last();
     guard.set_free();
-    if let Some(armed) = armed {
-        part(armed, round.shutdown_left());
-    }
+    part(armed, mode, &choice, round.shutdown_left());
     match end {
         End::Asked => Ok(exit::STOPPED),
         End::Helpless => {
@@ -312,15 +310,22 @@ fn crash_words() -> &'static str {
 
 /// In a shutdown the hardware watches what is left of it, in ms; else it is
 /// disarmed.
-fn part(armed: Armed, left: u64) {
+fn part(armed: Option<Armed>, mode: Mode, choice: &Choice, left: u64) {
     let process_1 = std::fs::read(shutdown::PROCESS_1).unwrap_or_default();
-    let timeout = match shutdown::parting(&process_1) {
-        Parting::Leave => shutdown::timeout(left, armed.max_timeout_s),
-        Parting::Disarm => None,
-    };
-    match timeout {
-        Some(timeout) => armed.leave(timeout),
-        None => disarm(armed),
+    let leave = shutdown::parting(&process_1) == Parting::Leave;
+    let rest = |most| shutdown::timeout(left, most).filter(|_| leave);
+    if let Some(armed) = armed {
+        match rest(armed.max_timeout_s) {
+            Some(timeout) => armed.leave(timeout),
+            None => disarm(armed),
+        }
+    } else if let (Mode::Systemd, Used::Systemd { device: Some(device) }) = (mode, &choice.used) {
+        // For a poweroff systemd has disarmed it; for a reboot it has it, and
+        // this fails.
+        let Some(timeout) = rest(device.max_timeout_s) else { return };
+        if let Ok(armed) = Armed::open(&device.path(), Some(device), timeout, 0) {
+            armed.leave(timeout);
+        }
     }
 }
 
