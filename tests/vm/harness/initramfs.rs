@@ -51,8 +51,9 @@ const UNITS: &[(&str, &str)] = &[
     ("witness.service", include_str!("../debian/witness.service")),
 ];
 
-/// Units that are installed with Bulkhead and not enabled.
+/// Units that are installed with Bulkhead, and started by others or not at all.
 const DISABLED_UNITS: &[(&str, &str)] = &[
+    ("bulkhead-clean-end.service", include_str!("../../../systemd/bulkhead-clean-end.service")),
     ("bulkhead-stalled.service", include_str!("../../../systemd/bulkhead-stalled.service")),
     ("bulkhead-stopping.service", include_str!("../../../systemd/bulkhead-stopping.service")),
     ("bulkhead-watchdog.service", include_str!("../../../systemd/bulkhead-watchdog.service")),
