@@ -12,6 +12,7 @@ pub mod fuzzing;
 pub mod hugetlb;
 pub mod ipmi;
 pub mod isolators;
+pub mod kdump;
 pub mod last_boot;
 pub mod masked;
 pub mod meminfo;
@@ -24,6 +25,7 @@ pub mod root;
 pub mod shutdown;
 pub mod smbios;
 pub mod survey;
+pub mod systemd_conf;
 #[cfg(test)]
 mod testing;
 pub mod topology;

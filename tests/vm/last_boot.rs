@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
-use tempfile::NamedTempFile;
 
 use crate::bulkhead::{page_id, Bulkhead};
 use crate::harness::mce::PHYSICAL_ADDRESS;
-use crate::harness::{wait_until, Disk, Machine, Vm};
+use crate::harness::{wait_until, Disk, Machine, Storage, Vm};
 
 on_each_kernel!(
-    a_page_that_killed_the_host_is_taken_at_the_next_boot,
+    a_page_that_killed_the_host_is_taken_at_the_next_boot;
+    long on 6.1:
     a_page_that_killed_the_host_is_waited_for_while_it_is_in_use,
     a_saved_crash_dump_serves_as_well,
     an_end_that_was_marked_is_told_from_a_power_cut,
@@ -22,16 +22,7 @@ const MEMORY_FATAL: u64 = 0xbe00_0000_0000_009f;
 const MCIP_RIPV: u64 = 0x5;
 
 /// To die, reset and boot again, on a busy machine.
-const END: Duration = Duration::from_secs(60);
-
-/// Storage of the platform that a reset does not clear: ACPI's error record serialization.
-fn with_platform_storage(machine: Machine, file: &NamedTempFile) -> Machine {
-    let object = format!(
-        "memory-backend-file,id=erst,mem-path={},size=0x10000,share=on",
-        file.path().display()
-    );
-    machine.qemu(&["-object", &object, "-device", "acpi-erst,memdev=erst"])
-}
+const END: Duration = Duration::from_secs(120);
 
 fn die_of(vm: &Vm, page: u64) -> Result<()> {
     vm.monitor(&format!(
@@ -52,8 +43,8 @@ fn fatal_fault(it: &Bulkhead, page: u64) -> Result<serde_json::Value> {
 
 fn a_page_that_killed_the_host_is_taken_at_the_next_boot(machine: Machine) -> Result<()> {
     let disk = Disk::new()?;
-    let storage = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let machine = with_platform_storage(machine, &storage).disk(&disk).arg("ras=cec_disable");
+    let storage = Storage::new()?;
+    let machine = machine.storage(&storage).disk(&disk).arg("ras=cec_disable");
     let mut vm = machine.boot()?;
     let page = vm.find_pages("buddy", 1)?[0];
     let it = Bulkhead::start(&vm, "")?;
@@ -83,8 +74,8 @@ fn a_page_that_killed_the_host_is_taken_at_the_next_boot(machine: Machine) -> Re
 
 fn a_page_that_killed_the_host_is_waited_for_while_it_is_in_use(machine: Machine) -> Result<()> {
     let disk = Disk::new()?;
-    let storage = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let machine = with_platform_storage(machine, &storage).disk(&disk);
+    let storage = Storage::new()?;
+    let machine = machine.storage(&storage).disk(&disk);
     let mut vm = machine.boot()?;
     // The second page of the kernel's own code.
     let page = 0x100_1000;

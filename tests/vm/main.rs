@@ -36,6 +36,8 @@ mod service;
 mod smoke;
 mod soak;
 mod sources;
+mod stall;
 mod state;
 mod stuck;
 mod survey;
+mod watchdog;

@@ -43,6 +43,7 @@ units = []
 commands = []
 check_limit = "60s"
 on_check = "event"
+shutdown_limit = "30m"
 "#;
 
 /// A directory with these files.
@@ -109,6 +110,7 @@ fn every_key_is_set_by_its_name() {
         commands = [{ run = ["/usr/bin/ping", "-c1", "::1"], limit = "5s" }, { run = ["/bin/true"] }]
         check_limit = "90s"
         on_check = "stop"
+        shutdown_limit = "90s"
         "#,
     );
     insta::assert_debug_snapshot!((&config.policy, &config.watchdog));

@@ -42,6 +42,8 @@ pub struct Watchdog {
     pub check_limit: Duration,
     /// What becomes of that.
     pub on_check: Policy,
+    /// A shutdown that takes so long has stalled.
+    pub shutdown_limit: Duration,
 }
 
 /// `watchdog.device`.
@@ -115,6 +117,9 @@ impl Default for Watchdog {
             commands: Vec::new(),
             check_limit: Duration::from_secs(60),
             on_check: Policy::Event,
+            // As long as systemd's own targets take at most (JobTimeoutSec= in
+            // units/reboot.target).
+            shutdown_limit: Duration::from_secs(1800),
         }
     }
 }
@@ -213,6 +218,12 @@ pub(super) const KEYS: &[Key] = &[
         takes: POLICY,
         set: |c, v| put(&mut c.watchdog.on_check, policy(v)),
     },
+    Key {
+        section: "watchdog",
+        name: "shutdown_limit",
+        takes: "a time from \"10s\" to \"24h\", such as \"30m\"",
+        set: |c, v| put(&mut c.watchdog.shutdown_limit, limit(v).filter(|t| *t >= SHUTDOWN_LEAST)),
+    },
 ];
 
 const LIMIT: &str = "a time from \"2s\" to \"24h\", such as \"10s\"";
@@ -229,6 +240,9 @@ const DAEMON_LEAST: Duration = Duration::from_secs(15);
 
 /// Three rounds of the checks.
 const CHECK_LEAST: Duration = Duration::from_secs(15);
+
+/// No shutdown of a host with services takes less.
+const SHUTDOWN_LEAST: Duration = Duration::from_secs(10);
 
 /// Checks of one kind.
 const CHECKS: usize = 64;

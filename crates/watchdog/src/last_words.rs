@@ -18,7 +18,7 @@ pub struct Words {
     /// CLOCK_BOOTTIME, in ms.
     pub boottime_ms: u64,
     /// Which check: "cpu", "starved", "heartbeat", "file", "unit", "command",
-    /// "self".
+    /// "self", "device", "shutdown".
     pub check: String,
     /// The CPU, where the check is of one.
     pub cpu: Option<u32>,

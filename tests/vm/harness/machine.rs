@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 
-use super::disk::Disk;
+use super::crash;
+use super::disk::{Disk, Storage};
 use super::initramfs;
 use super::kernel::{cache, Kernel};
 use super::logs::Logs;
@@ -22,6 +23,9 @@ const ATTEMPTS: u32 = 3;
 /// From the start of QEMU to the guest's first word; several times what two machines side by side need.
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
 
+/// What a crash kernel of Debian's, with the modules of the tests, boots and dumps in.
+const CRASH_MEMORY_MIB: u32 = 256;
+
 /// `tsc=unstable`: without it one boot in 25 of 6.12 dies in sched_clock_cpu. `panic=-1`: a panic ends the machine.
 const ARGUMENTS: &str = "tsc=unstable console=ttyS0 panic=-1";
 
@@ -30,7 +34,7 @@ const DEBIAN_ARGUMENTS: &str =
     "bulkhead.debian systemd.show_status=0 systemd.journald.forward_to_console=1 \
      systemd.journald.max_level_console=err";
 
-/// What to boot. Four hardware threads in two cores, 1 GiB, an Intel processor, and five minutes to live.
+/// What to boot. Four hardware threads in two cores, 1 GiB, an Intel processor, and a quarter of an hour to live.
 #[derive(Clone)]
 pub struct Machine {
     kernel: Kernel,
@@ -41,6 +45,7 @@ pub struct Machine {
     arguments: String,
     qemu: Vec<String>,
     disk: Option<PathBuf>,
+    crash_kernel: bool,
     debian: bool,
     reboots: bool,
     limit: Duration,
@@ -57,9 +62,10 @@ impl Machine {
             arguments: ARGUMENTS.to_owned(),
             qemu: Vec::new(),
             disk: None,
+            crash_kernel: false,
             debian: false,
             reboots: false,
-            limit: Duration::from_secs(300),
+            limit: Duration::from_secs(900),
         }
     }
 
@@ -98,10 +104,26 @@ impl Machine {
     }
 
     /// Mounts a disk on /var/lib/bulkhead, which otherwise is forgotten with the machine. With it goes a kernel that
-    /// lies at the same place at each boot: it must not happen to lie on a page that is remembered.
+    /// has its own memory in the same half at each boot: it must not happen to use a page that is remembered.
     pub fn disk(mut self, disk: &Disk) -> Self {
         self.disk = Some(disk.path().to_owned());
-        self.arg("nokaslr")
+        self.arg("nokaslr movablecore=50%")
+    }
+
+    /// Loads a crash kernel at each boot, which saves what it finds on the disk and reboots; and the guest finds it in
+    /// /var/crash, as kdump-tools would have put it there. tests/vm/crash/init takes arguments.
+    pub fn crash_kernel(mut self) -> Self {
+        self.crash_kernel = true;
+        self.memory_mib += CRASH_MEMORY_MIB;
+        self.arg(&format!("crashkernel={CRASH_MEMORY_MIB}M"))
+    }
+
+    /// Has the platform keep the kernel's last words, in pstore: ACPI's error record serialization.
+    pub fn storage(self, storage: &Storage) -> Self {
+        let path = storage.path().display();
+        let size = Storage::SIZE;
+        let object = format!("memory-backend-file,id=erst,mem-path={path},size={size},share=on");
+        self.qemu(&["-object", &object, "-device", "acpi-erst,memdev=erst"])
     }
 
     /// A small Debian with systemd as process 1, which starts bulkheadd by its unit. What it writes is forgotten at the
@@ -152,7 +174,11 @@ impl Machine {
 
     fn start(&self) -> Result<Qemu> {
         let files = self.kernel.files()?;
-        let initramfs = initramfs::built(self.kernel, &files)?;
+        let initramfs = if self.crash_kernel {
+            crash::built(self.kernel, &files)?
+        } else {
+            initramfs::built(self.kernel, &files)?
+        };
         let (console, own) = self.logs.next();
         let memory = self.memory_mib.to_string();
         let mut arguments: Vec<String> =

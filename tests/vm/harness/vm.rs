@@ -1,12 +1,13 @@
 //! A running machine, as tests see it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::agent::{Output, Process};
 use super::qemu::Qemu;
+use super::qmp::Event;
 use super::trace::Trace;
 use super::wait::wait_until;
 
@@ -65,9 +66,14 @@ impl Vm {
         self.qemu.monitor.human(command)
     }
 
-    /// The names of QEMU's events so far: `RESET`, `WATCHDOG`, …
-    pub fn events(&self) -> Vec<String> {
+    /// QEMU's events so far: `RESET`, `WATCHDOG`, …
+    pub fn events(&self) -> Vec<Event> {
         self.qemu.monitor.events()
+    }
+
+    /// When the first event of a name was.
+    pub fn event(&self, name: &str) -> Option<SystemTime> {
+        self.events().into_iter().find(|event| event.name == name).map(|event| event.time)
     }
 
     /// What the guest has printed on its console so far.

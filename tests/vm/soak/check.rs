@@ -22,8 +22,8 @@ pub struct Known {
     reports: BTreeMap<(u64, bool), u32>,
     /// Pages with an uncorrected error, which no limit binds.
     uncorrected: BTreeSet<String>,
-    /// Off line by the test's own hand.
-    off_by_hand: BTreeSet<u32>,
+    /// Off line and not to be listed: by the test's own hand, or forgotten when the state file was damaged.
+    off_unlisted: BTreeSet<u32>,
     /// Lines that stood as isolated when the state was saved.
     shown: BTreeSet<(String, String)>,
     /// Out of service when the state file was damaged: what was not listed after that, and what binds no limit.
@@ -43,7 +43,7 @@ impl Known {
             limit,
             reports: BTreeMap::new(),
             uncorrected: BTreeSet::new(),
-            off_by_hand: BTreeSet::new(),
+            off_unlisted: BTreeSet::new(),
             shown: BTreeSet::new(),
             forgotten: BTreeSet::new(),
         }
@@ -75,7 +75,7 @@ impl Known {
             vm.run(&format!("echo {online} > /sys/devices/system/cpu/cpu{cpu}/online")).map(drop)
         };
         if off.contains(&cpu) {
-            self.off_by_hand.remove(&cpu);
+            self.off_unlisted.remove(&cpu);
             set(1)
         } else if NODES
             .iter()
@@ -83,7 +83,7 @@ impl Known {
         {
             Ok(())
         } else {
-            self.off_by_hand.insert(cpu);
+            self.off_unlisted.insert(cpu);
             set(0)
         }
     }
@@ -91,24 +91,26 @@ impl Known {
     /// The power was cut: what is not on disk is gone.
     pub fn rebooted(&mut self) {
         self.reports.clear();
-        self.off_by_hand.clear();
+        self.off_unlisted.clear();
         self.forgotten.clear();
     }
 
-    /// The state file was damaged. What is lost is said; the kernel keeps it out of service for this boot.
-    pub fn corrupted(&mut self, it: &Bulkhead) -> Result<()> {
+    /// The state file was damaged, and the daemon has started on it and logged `log`. What is lost is said; the kernel
+    /// keeps it out of service for this boot.
+    pub fn corrupted(&mut self, it: &Bulkhead, log: &str) -> Result<()> {
         let seen = Seen::of(it)?;
         let listed: BTreeSet<_> = seen.list.iter().map(kind_and_id).collect();
-        if !self.shown.is_subset(&listed) {
-            let log = it.log()?;
-            ensure!(
-                ["set aside", "cannot be read"].iter().any(|words| log.contains(words)),
-                "lines were lost and nothing was said:\n{log}"
-            );
-        }
+        let told = |line: &&str| ["is damaged", "unreadable"].iter().any(|w| line.contains(w));
+        eprintln!("  it said {:?}", log.lines().rev().find(told));
+        ensure!(
+            self.shown.is_subset(&listed) || log.lines().any(|line| told(&line)),
+            "lines were lost and nothing was said:\n{log}"
+        );
         self.shown.retain(|line| listed.contains(line));
         self.reports.clear();
         self.forgotten.extend(seen.poisoned);
+        let forgotten = |cpu: &u32| !listed.contains(&("cpu".to_owned(), cpu.to_string()));
+        self.off_unlisted.extend(seen.offline.into_iter().filter(forgotten));
         Ok(())
     }
 
@@ -152,7 +154,7 @@ impl Known {
         for cpu in 0..4 {
             let off = seen.offline.contains(&cpu);
             let is_listed = listed.contains(&cpu.to_string());
-            if is_listed && !off || off && !is_listed && !self.off_by_hand.contains(&cpu) {
+            if is_listed && !off || off && !is_listed && !self.off_unlisted.contains(&cpu) {
                 differences.push(format!("CPU {cpu} is off line: {off}, listed: {is_listed}"));
             }
         }
@@ -185,7 +187,7 @@ impl Known {
             .filter(|p| !self.uncorrected.contains(*p) && !self.forgotten.contains(*p));
         let bound = bound.count();
         ensure!(bound <= self.limit, "{bound} pages are out of service, {} may be", self.limit);
-        let ours = seen.offline.difference(&self.off_by_hand).count();
+        let ours = seen.offline.difference(&self.off_unlisted).count();
         ensure!(ours <= MOST_CPUS, "{:?} are off line", seen.offline);
         for node in NODES {
             ensure!(

@@ -29,7 +29,7 @@ const SHORT: Length = Length {
     kills: 1,
     power_cuts: 1,
     full_disks: 1,
-    corruptions: 0,
+    corruptions: 1,
     hotplugs: 1,
     clock_steps: 1,
 };
@@ -160,17 +160,19 @@ fn perform(step: &Step, vm: &Vm, pages: &mut Pages, known: &mut Known) -> Result
             known.check(&it)
         }
         Step::Corrupt { at } => {
-            known.check(&Bulkhead::service(vm)?)?;
-            vm.run(
-                "systemctl kill --signal=KILL bulkhead.service; systemctl stop bulkhead.service",
-            )?;
+            let it = Bulkhead::service(vm)?;
+            known.check(&it)?;
+            let told = it.log()?.len();
+            // In good order, so that what is in the file is what will be read, and not its newer copy in the log.
+            it.stop()?;
             vm.run(&format!(
                 "cd /var/lib/bulkhead && pages=$(($(stat -c %s bulkhead.db) / 4096)) && \
                  dd if=/dev/urandom of=bulkhead.db bs=4k count=1 seek=$((pages * {at} / 256)) conv=notrunc"
             ))?;
             vm.run("systemctl start bulkhead.service")?;
             let it = Bulkhead::service(vm)?;
-            known.corrupted(&it)?;
+            let log = it.log()?;
+            known.corrupted(&it, log.get(told..).unwrap_or(&log))?;
             known.check(&it)
         }
         Step::Hotplug { cpu } => {

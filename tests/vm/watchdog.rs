@@ -1,0 +1,99 @@
+//! The watchdog itself: what it arms, what it disarms, what it needs. What ends a host that has stalled is in `stall`.
+
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+
+use crate::harness::{wait_until, Machine, Process, Vm};
+
+on_each_kernel!(
+    the_hardware_is_armed_and_disarmed_by_the_magic_close,
+    a_device_that_somebody_else_has_is_watched_and_not_fought,
+    a_hundred_clean_stops_leave_nothing_armed,
+);
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What sysfs says of the only watchdog.
+fn state(vm: &Vm) -> Result<String> {
+    vm.run("cat /sys/class/watchdog/watchdog0/state")
+}
+
+fn with_i6300esb(machine: Machine) -> Result<Vm> {
+    let vm = machine.qemu(&["-device", "i6300esb"]).boot()?;
+    vm.run("modprobe i6300esb")?;
+    ensure!(state(&vm)? == "inactive");
+    Ok(vm)
+}
+
+/// Starts it, and returns when it says what it does.
+fn start(vm: &Vm, options: &str) -> Result<(Process, String)> {
+    let mut watchdog = vm.spawn(&format!("bulkhead-watchdog {options} 2>&1"))?;
+    let said = watchdog.wait_line("bulkhead-watchdog: ", LIMIT)?;
+    watchdog.wait_line("bulkhead-watchdog: 4 CPUs are probed", LIMIT)?;
+    Ok((watchdog, said))
+}
+
+/// SIGTERM.
+fn stop(watchdog: Process) -> Result<String> {
+    watchdog.signal(15)?;
+    let ended = watchdog.wait()?;
+    ensure!(ended.code == 0, "{ended:?}");
+    Ok(ended.stdout)
+}
+
+fn the_hardware_is_armed_and_disarmed_by_the_magic_close(machine: Machine) -> Result<()> {
+    let vm = with_i6300esb(machine)?;
+    vm.write_file("/tmp/brief.toml", "watchdog = { timeout = \"8s\", pretimeout = \"2s\" }")?;
+    let (mut watchdog, said) = start(&vm, "--config /tmp/brief.toml")?;
+    let armed = "armed /dev/watchdog0 (i6300ESB timer), timeout 8 s, pretimeout 2 s";
+    ensure!(said.starts_with(armed), "{said}");
+    ensure!(state(&vm)? == "active");
+    let sysfs =
+        "cd /sys/class/watchdog/watchdog0 && cat timeout pretimeout pretimeout_governor | xargs";
+    ensure!(vm.run(sysfs)? == "8 2 panic", "{}", vm.run(sysfs)?);
+
+    // It is fed, in time, by nobody who allocates: a debug build would have ended.
+    let pid = watchdog.pid()?;
+    vm.run("sleep 12")?;
+
+    // Small, and all of it resident.
+    let of = |name: &str| -> Result<u64> {
+        let line = vm.run(&format!("grep {name}: /proc/{pid}/status"))?;
+        line.split_whitespace().nth(1).context("a number")?.parse().context(line.clone())
+    };
+    let (resident, locked, threads) = (of("VmRSS")?, of("VmLck")?, of("Threads")?);
+    println!("resident {resident} KiB, locked {locked} KiB, {threads} threads");
+    ensure!(threads == 9 && locked > 0, "{threads} threads, {locked} KiB locked");
+    ensure!(resident <= 6 * 1024 + 4 * 48, "{resident} KiB");
+
+    let said = stop(watchdog)?;
+    ensure!(said.contains("disarmed") && state(&vm)? == "inactive", "{said}");
+    Ok(())
+}
+
+fn a_device_that_somebody_else_has_is_watched_and_not_fought(machine: Machine) -> Result<()> {
+    let vm = with_i6300esb(machine)?;
+    let other = vm.spawn("sh -c 'exec 3>/dev/watchdog0; while sleep 1; do echo >&3; done'")?;
+    wait_until("somebody has it", LIMIT, || Ok(state(&vm)? == "active"))?;
+    let (watchdog, said) = start(&vm, "")?;
+    ensure!(
+        said == "watching only, nothing is armed: somebody else feeds /dev/watchdog0",
+        "{said}"
+    );
+    stop(watchdog)?;
+    ensure!(state(&vm)? == "active");
+    drop(other);
+    Ok(())
+}
+
+fn a_hundred_clean_stops_leave_nothing_armed(machine: Machine) -> Result<()> {
+    let vm = with_i6300esb(machine)?;
+    for _ in 0..100 {
+        let (watchdog, said) = start(&vm, "")?;
+        ensure!(said.starts_with("armed") && state(&vm)? == "active", "{said}");
+        stop(watchdog)?;
+        ensure!(state(&vm)? == "inactive");
+    }
+    Ok(())
+}
