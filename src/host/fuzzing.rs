@@ -2,7 +2,7 @@
 
 use super::mpidr::Madt;
 use super::{
-    cpuinfo, cpulist, isolators, kdump, last_boot, masked, memory_config, smbios, survey,
+    cpuinfo, cpulist, ipmi, isolators, kdump, last_boot, masked, memory_config, smbios, survey,
     systemd_conf, topology, uevents,
 };
 use bulkhead_core::model::{Bytes, PageSize};
@@ -36,4 +36,9 @@ pub fn last_words(text: &str) {
 pub fn firmware_tables(table: &[u8]) {
     let _ = smbios::parse(table);
     let _ = Madt::parse(Bytes(table.to_vec()));
+}
+
+/// The answers of a BMC that is asked for its log.
+pub fn bmc_log(answers: &[u8]) {
+    ipmi::read_anything(answers);
 }

@@ -10,6 +10,7 @@ pub mod edac;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod hugetlb;
+pub mod ipmi;
 pub mod isolators;
 pub mod kdump;
 pub mod last_boot;
@@ -21,6 +22,7 @@ pub mod mpidr;
 pub mod pageflags;
 pub mod processes;
 pub mod root;
+pub mod shutdown;
 pub mod smbios;
 pub mod survey;
 pub mod systemd_conf;

@@ -1,10 +1,14 @@
 //! Watchdog devices, as sysfs describes them: nothing is opened, which would
-//! start one. The watchdog's own look at them, and what only doctor asks.
+//! start one. The watchdog's own look at them, and what only doctor and the verdict
+//! ask.
 
 use super::processes::{self, Process};
 use super::Root;
+use bulkhead_core::analyze::verdict::{Armed, Bootstatus};
 pub use bulkhead_watchdog::choose::Device;
 use bulkhead_watchdog::look;
+
+const CLASS: &str = "sys/class/watchdog";
 
 /// One of the watchdog core's (Documentation/ABI/testing/sysfs-class-watchdog); a
 /// driver that does not use the core, such as ipmi_watchdog, is not in there.
@@ -25,16 +29,50 @@ pub fn watchdogs(root: &Root) -> Vec<Watchdog> {
 }
 
 fn one(root: &Root, device: Device) -> Watchdog {
-    let dir = format!("sys/class/watchdog/watchdog{}", device.number);
-    let text = |file: &str| {
-        let text = root.read(&format!("{dir}/{file}")).ok()?;
-        Some(text.trim().to_owned())
-    };
     Watchdog {
-        pretimeout: text("pretimeout").and_then(|text| text.parse().ok()),
-        governor: text("pretimeout_governor"),
+        pretimeout: value(root, &device, "pretimeout").and_then(|text| text.parse().ok()),
+        governor: value(root, &device, "pretimeout_governor"),
         device,
     }
+}
+
+/// What each device says of the reset before this boot. A driver that was not
+/// there yet, or a kernel without CONFIG_WATCHDOG_SYSFS, says nothing.
+pub fn bootstatus(root: &Root) -> Vec<Bootstatus> {
+    let status = |device: Device| {
+        let bits = value(root, &device, "bootstatus")?;
+        // Printed as a decimal or, with 0x, as a hexadecimal number.
+        let bits = match bits.strip_prefix("0x") {
+            Some(hex) => u32::from_str_radix(hex, 16).ok()?,
+            None => bits.parse().ok()?,
+        };
+        Some(Bootstatus { identity: identity(&device), device: name(&device), bits })
+    };
+    look::devices(&root.path("")).into_iter().filter_map(status).collect()
+}
+
+/// The first device that is armed, whoever feeds it.
+pub fn armed(root: &Root) -> Option<Armed> {
+    let device = look::devices(&root.path("")).into_iter().find(|device| device.active)?;
+    let timeout_s = device.timeout_s.unwrap_or(0);
+    Some(Armed { identity: identity(&device), device: name(&device), timeout_s })
+}
+
+/// In sysfs, and below /dev.
+fn name(device: &Device) -> String {
+    format!("watchdog{}", device.number)
+}
+
+fn identity(device: &Device) -> String {
+    match device.identity.as_str() {
+        "" => "a watchdog without a name".to_owned(),
+        identity => identity.to_owned(),
+    }
+}
+
+fn value(root: &Root, device: &Device, file: &str) -> Option<String> {
+    let text = root.read(&format!("{CLASS}/{}/{file}", name(device))).ok()?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 /// The parameters of ipmi_watchdog, which says nothing elsewhere
@@ -70,6 +108,47 @@ mod tests {
     use super::*;
     use crate::host::testing::Tree;
     use std::os::unix::fs::symlink;
+
+    fn device(tree: &Tree, name: &str, files: &[(&str, &str)]) {
+        for (file, text) in files {
+            tree.write(&format!("{CLASS}/{name}/{file}"), &format!("{text}\n"));
+        }
+    }
+
+    #[test]
+    fn each_device_says_what_it_did() {
+        let tree = Tree::new();
+        let i6300 = [("bootstatus", "32"), ("identity", "i6300ESB timer"), ("state", "inactive")];
+        device(&tree, "watchdog0", &i6300);
+        device(&tree, "watchdog1", &[("bootstatus", "0x1")]);
+        device(&tree, "watchdog2", &[("identity", "mute")]);
+        let found: Vec<_> =
+            bootstatus(&tree.root).into_iter().map(|w| (w.device, w.identity, w.bits)).collect();
+        let text = |text: &str| text.to_owned();
+        assert_eq!(
+            found,
+            [
+                (text("watchdog0"), text("i6300ESB timer"), 32),
+                (text("watchdog1"), text("a watchdog without a name"), 1),
+            ]
+        );
+        assert_eq!(armed(&tree.root), None);
+    }
+
+    #[test]
+    fn one_that_somebody_feeds_is_known_by_its_state() {
+        let tree = Tree::new();
+        device(&tree, "watchdog0", &[("state", "inactive")]);
+        device(&tree, "watchdog1", &[("state", "active"), ("timeout", "60"), ("identity", "x")]);
+        let armed = armed(&tree.root);
+        assert!(armed.is_some_and(|it| it.device == "watchdog1" && it.timeout_s == 60));
+    }
+
+    #[test]
+    fn a_host_without_one_has_nothing_to_tell() {
+        let tree = Tree::new();
+        assert!(bootstatus(&tree.root).is_empty() && armed(&tree.root).is_none());
+    }
 
     #[test]
     fn a_watchdog_is_described_without_being_opened() {

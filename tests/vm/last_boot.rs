@@ -13,6 +13,7 @@ on_each_kernel!(
     long on 6.1:
     a_page_that_killed_the_host_is_waited_for_while_it_is_in_use,
     a_saved_crash_dump_serves_as_well,
+    an_end_that_was_marked_is_told_from_a_power_cut,
 );
 
 /// MCi_STATUS of an uncorrected memory read error that left the processor's context corrupt: the kernel panics.
@@ -120,4 +121,36 @@ fn a_saved_crash_dump_serves_as_well(machine: Machine) -> Result<()> {
     fatal_fault(&it, page)?;
     it.wait_page(page, "isolated")?;
     it.stop()
+}
+
+/// Without systemd, whose unit marks the end where there is one.
+fn an_end_that_was_marked_is_told_from_a_power_cut(machine: Machine) -> Result<()> {
+    let disk = Disk::new()?;
+    let machine = machine.disk(&disk);
+    let verdict = |vm: &Vm| -> Result<serde_json::Value> {
+        let it = Bulkhead::start(vm, "")?;
+        let boots = vm.json("bulkhead boots --json")?;
+        ensure!(boots[0]["verdict"] == "running", "{boots}");
+        ensure!(it.status()?["last_boot"] == boots[1] || boots[1].is_null(), "{boots}");
+        let told = vm.run("bulkhead events --json")?.contains(r#""verdict":"#);
+        ensure!(told != boots[1].is_null(), "{boots}");
+        it.stop()?;
+        Ok(boots[1].clone())
+    };
+    let vm = machine.boot()?;
+    ensure!(verdict(&vm)?.is_null());
+    vm.run("bulkheadd --mark-clean-end && sync")?;
+    drop(vm);
+
+    let vm = machine.boot()?;
+    let boot = verdict(&vm)?;
+    ensure!(boot["verdict"] == "clean" && boot["confidence"] == 0.99, "{boot}");
+    vm.run("sync")?;
+    drop(vm);
+
+    let vm = machine.boot()?;
+    let boot = verdict(&vm)?;
+    ensure!(boot["verdict"] == "power loss", "{boot}");
+    ensure!(boot["evidence"].as_array().is_some_and(|said| !said.is_empty()), "{boot}");
+    Ok(())
 }

@@ -368,12 +368,10 @@ proptest! {
 
     #[test]
     fn no_evidence_makes_a_stall_clean(evidence in any_evidence(), more in any_evidence()) {
-        prop_assume!(judge(&evidence).verdict == Verdict::Stall);
-        let verdict = judge(&and_more(evidence, more)).verdict;
-        prop_assert!(
-            matches!(verdict, Verdict::Stall | Verdict::Panic),
-            "{verdict:?}"
-        );
+        if judge(&evidence).verdict == Verdict::Stall {
+            let verdict = judge(&and_more(evidence, more)).verdict;
+            prop_assert!(matches!(verdict, Verdict::Stall | Verdict::Panic), "{verdict:?}");
+        }
     }
 
     #[test]
