@@ -20,6 +20,7 @@ mod vm;
 mod wait;
 
 pub use agent::Process;
+pub use binaries::libraries;
 pub use disk::{Disk, Storage};
 pub use kernel::Kernel;
 pub use logs::run;

@@ -9,6 +9,7 @@ mod dump;
 mod ends;
 mod ground;
 mod host;
+mod load;
 mod log;
 mod programs;
 mod service;

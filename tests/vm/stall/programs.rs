@@ -76,7 +76,7 @@ fn a_bmc_ends_it_in_a_dump(machine: Machine) -> Result<()> {
         .qemu(&BMC)
         .arg("bulkhead.modules=ipmi_si,ipmi_devintf")
         .crash_kernel()
-        .arg("bulkhead.crash.watchdog=ipmi_watchdog")
+        .arg("bulkhead.crash.watchdog=ipmi_si,ipmi_watchdog")
         .boot()?;
     vm.run("modprobe ipmi_watchdog timeout=90 pretimeout=80 preaction=pre_nmi preop=preop_panic")?;
     stop(&vm, Watched::start(&vm)?)?;
