@@ -4,7 +4,7 @@
 use super::heartbeat::Heartbeats;
 use super::memory::Memory;
 use crate::host::shutdown::{self, Shutdown};
-use crate::host::{bootstatus, clock, Root};
+use crate::host::{clock, watchdogs, Root};
 use bulkhead_core::analyze::verdict::Moment;
 use bulkhead_core::model::{Stamp, Time};
 use std::time::Duration;
@@ -29,7 +29,7 @@ impl Alive {
         self.said = Some(now.at);
         if !heard.is_armed() {
             // systemd's, or another's.
-            books.boot.armed = bootstatus::armed(root);
+            books.boot.armed = watchdogs::armed(root);
         }
         books.boot_changed();
     }

@@ -7,7 +7,7 @@
 use super::cycle::Cycle;
 use crate::event::{timestamp, Body, Event};
 use crate::host::last_boot::LastBoot;
-use crate::host::{bootstatus, clock, ipmi, last_boot, Root};
+use crate::host::{clock, ipmi, last_boot, watchdogs, Root};
 use crate::state::{clean_end, last_words, BootRow, LAST_BOOT_CURSOR};
 use bulkhead_core::analyze::verdict::{self, BmcEvent, Evidence, Moment, Own, Said};
 use bulkhead_core::model::{Ending, Stamp, Time, Verdict, Wall};
@@ -144,7 +144,7 @@ impl LastEnd {
             },
             deaths,
             dumps,
-            watchdogs: bootstatus::bootstatus(&self.root),
+            watchdogs: watchdogs::bootstatus(&self.root),
             bmc: self.bmc(row.last.wall),
             reset: found.reset.clone(),
             words: said(&words),

@@ -2,7 +2,6 @@
 //! [`Root`].
 
 pub mod boot;
-pub mod bootstatus;
 pub mod clock;
 pub mod collector;
 pub mod cpuinfo;

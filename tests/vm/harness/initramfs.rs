@@ -51,7 +51,7 @@ const UNITS: &[(&str, &str)] = &[
     ("witness.service", include_str!("../debian/witness.service")),
 ];
 
-/// Units that are installed with Bulkhead, and started by others or not at all.
+/// Units that are installed with Bulkhead and not enabled; another may want them.
 const DISABLED_UNITS: &[(&str, &str)] = &[
     ("bulkhead-clean-end.service", include_str!("../../../systemd/bulkhead-clean-end.service")),
     ("bulkhead-stalled.service", include_str!("../../../systemd/bulkhead-stalled.service")),
