@@ -176,8 +176,8 @@ impl Books for ReplayBooks<'_> {
     }
 
     /// No host of a replay is rebooted, so none comes here.
-    fn restoring(&mut self, line: Isolation) {
-        self.put(line);
+    fn restoring(&mut self, pfn: Pfn, step: RestoreStep) {
+        self.ledger.change(&Target::Page(pfn), |line| step.apply(line));
     }
 
     fn forget(&mut self, target: Target) {
