@@ -4,10 +4,10 @@
 use super::Skipped;
 use bulkhead_core::analyze::FaultUpdate;
 use bulkhead_core::cycle::Books;
-use bulkhead_core::decide::{Decision, FaultNote};
+use bulkhead_core::decide::{Decision, FaultNote, RestoreStep};
 use bulkhead_core::model::{
     By, Component, Cover, Fault, FaultKind, FaultState, Group, Isolation, IsolationState, Ledger,
-    Severity, Stamp, Target, Wall,
+    Pfn, Severity, Stamp, Target, Wall,
 };
 use hashbrown::HashMap;
 use std::rc::Rc;
