@@ -275,11 +275,17 @@ fn heartbeat_of(config: &Watchdog, choice: &Choice, armed: Option<&Armed>) -> He
     // So that a heartbeat fits into its datagram, whatever is in it.
     let plain = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
     let short = |text: String| Cow::Owned(text.chars().take(SHORT).map(plain).collect());
+    let timeout_s = match (&choice.used, armed) {
+        // As long as systemd waits for us; the hardware waits for systemd.
+        (Used::Systemd { .. }, _) => u32::try_from(config.timeout.as_secs()).ok(),
+        (_, Some(armed)) => Some(armed.timeout_s),
+        (_, None) => device.and_then(|device| device.timeout_s),
+    };
     Heartbeat {
         pid: std::process::id(),
         device: path.map(short),
         identity: identity.map(short),
-        timeout_s: armed.map(|a| a.timeout_s).or_else(|| device.and_then(|d| d.timeout_s)),
+        timeout_s,
         pretimeout_s: armed.map(|armed| armed.pretimeout_s),
         cpu_limit_s: u32::try_from(config.cpu_limit.as_millis().div_ceil(1000)).unwrap_or(u32::MAX),
         ..Heartbeat::default()

@@ -59,7 +59,7 @@ pub(super) fn check(chain: &Chain) -> Option<Check> {
         let mend = format!(
             "set watchdog.pretimeout in /etc/bulkhead/bulkhead.toml, or, where systemd feeds it, \
              cp {}/system.conf.d/bulkhead-watchdog.conf /etc/systemd/system.conf.d/ and \
-             systemctl daemon-reexec",
+             what it says at its head",
             super::EXAMPLES
         );
         Check::warn(NAME, found, mend)

@@ -11,7 +11,7 @@ use super::qmp::Event;
 use super::trace::Trace;
 use super::wait::wait_until;
 
-/// From a reboot's order to the guest's next word.
+/// From a reboot's order, or a stall that is to end in one, to the guest's next word: a dump may come between.
 const REBOOT_LIMIT: Duration = Duration::from_secs(300);
 
 /// A machine whose guest takes commands. It ends when this is dropped.

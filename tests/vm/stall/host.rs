@@ -10,7 +10,7 @@ use crate::bulkhead::{Bulkhead, LIMIT};
 use crate::harness::{wait_until, Disk, Machine, Process, Vm};
 
 /// A stall, a dump and another boot, on a busy machine.
-pub const LIFE: Duration = Duration::from_secs(600);
+pub const LIFE: Duration = Duration::from_secs(900);
 
 /// What everybody's limit may be overrun by.
 pub const GRACE: Duration = Duration::from_secs(2);
