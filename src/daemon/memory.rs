@@ -4,12 +4,12 @@ use crate::event::{timestamp, Body, Event};
 use crate::state::{Attempt, BootRow, Change, EvidenceName, Saved, SourceCount, StateError, Store};
 use bulkhead_core::analyze::{FaultUpdate, MAX_OTHERS, MAX_PAGES};
 use bulkhead_core::cycle::Books;
-use bulkhead_core::decide::{Decision, FaultNote};
+use bulkhead_core::decide::{Decision, FaultNote, RestoreStep};
 use bulkhead_core::model::{
-    Fault, FaultState, Group, Isolation, Ledger, MemoryConfig, MemoryConfigId, PageSize, Source,
-    Stamp, Target,
+    Fault, FaultState, Group, Isolation, Ledger, MemoryConfig, MemoryConfigId, PageSize, Pfn,
+    Source, Stamp, Target,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use uuid::Uuid;
 
 /// Events and attempts kept for a store that cannot be written; the oldest go
@@ -37,8 +37,9 @@ pub struct Memory {
     memory: Option<MemoryConfig>,
     figures: FaultFigures,
     unsaved: Unsaved,
-    /// Lines that the store has as isolated, and the ledger as not there yet.
-    restoring: BTreeSet<Target>,
+    /// Pages whose lines the store has as isolated, and the ledger as not there
+    /// yet.
+    restoring: HashSet<Pfn>,
     dropped: u64,
     /// To be told once the memory is on disk.
     told: Vec<Decision>,
@@ -110,7 +111,7 @@ impl Memory {
             memory: None,
             figures: FaultFigures::default(),
             unsaved: Unsaved::default(),
-            restoring: BTreeSet::new(),
+            restoring: HashSet::new(),
             dropped: 0,
             told: Vec::new(),
             wants_evidence: false,
@@ -334,18 +335,21 @@ impl Books for Memory {
 
     fn put(&mut self, line: Isolation) {
         self.unsaved.isolations.insert(line.target);
-        self.restoring.remove(&line.target);
+        if let Some(pfn) = line.target.page() {
+            self.restoring.remove(&pfn);
+        }
         self.ledger.insert(line);
     }
 
-    fn restoring(&mut self, line: Isolation) {
-        if line.is_restoring() {
-            self.restoring.insert(line.target);
-        } else if !self.restoring.remove(&line.target) {
+    fn restoring(&mut self, pfn: Pfn, step: RestoreStep) {
+        let target = Target::Page(pfn);
+        self.ledger.change(&target, |line| step.apply(line));
+        if step != RestoreStep::Off {
+            self.restoring.insert(pfn);
+        } else if !self.restoring.remove(&pfn) {
             // It was written on its way, and the store is to know how it ended.
-            self.unsaved.isolations.insert(line.target);
+            self.unsaved.isolations.insert(target);
         }
-        self.ledger.insert(line);
     }
 
     fn forget(&mut self, target: Target) {

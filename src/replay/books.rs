@@ -4,10 +4,10 @@
 use super::Skipped;
 use bulkhead_core::analyze::FaultUpdate;
 use bulkhead_core::cycle::Books;
-use bulkhead_core::decide::{Decision, FaultNote};
+use bulkhead_core::decide::{Decision, FaultNote, RestoreStep};
 use bulkhead_core::model::{
     By, Component, Cover, Fault, FaultKind, FaultState, Group, Isolation, IsolationState, Ledger,
-    Severity, Stamp, Target, Wall,
+    Pfn, Severity, Stamp, Target, Wall,
 };
 use hashbrown::HashMap;
 use std::rc::Rc;
@@ -176,8 +176,8 @@ impl Books for ReplayBooks<'_> {
     }
 
     /// No host of a replay is rebooted, so none comes here.
-    fn restoring(&mut self, line: Isolation) {
-        self.put(line);
+    fn restoring(&mut self, pfn: Pfn, step: RestoreStep) {
+        self.ledger.change(&Target::Page(pfn), |line| step.apply(line));
     }
 
     fn forget(&mut self, target: Target) {

@@ -2,7 +2,9 @@
 //! answer, and what is due after them.
 
 use bulkhead_core::analyze::{Finding, Response};
-use bulkhead_core::decide::{answered, due, found, Answer, Checks, Context, Outcome, Policy};
+use bulkhead_core::decide::{
+    answered, due, found, start, Answer, Boot, Checks, Context, Order, Outcome, Policy,
+};
 use bulkhead_core::model::*;
 use divan::Bencher;
 use uuid::Uuid;
@@ -33,6 +35,7 @@ impl Host {
             model: 106,
             memory_bytes: 1 << 40,
             phys_bits: 46,
+            memory: MemoryConfigId(Uuid::from_u128(1)),
             ..Machine::default()
         };
         let now = Stamp { at: Time(1 << 50), wall: Wall(0) };
@@ -47,22 +50,24 @@ impl Host {
         Context { policy, machine, ledger, now: *now }
     }
 
+    fn took(&mut self, order: Order) {
+        let outcome = Outcome {
+            survey: None,
+            left_off: Vec::new(),
+            order,
+            answer: Answer::Off,
+            time: self.now,
+            asked: String::new(),
+            answered: String::new(),
+            apart: Vec::new(),
+        };
+        answered(&self.ctx(), &outcome).record(&mut self.ledger);
+    }
+
     fn find(&mut self, finding: &Finding) {
         let plan = found(&self.ctx(), finding);
         plan.record(&mut self.ledger);
-        for order in plan.orders {
-            let outcome = Outcome {
-                survey: None,
-                left_off: Vec::new(),
-                order,
-                answer: Answer::Off,
-                time: self.now,
-                asked: String::new(),
-                answered: String::new(),
-                apart: Vec::new(),
-            };
-            answered(&self.ctx(), &outcome).record(&mut self.ledger);
-        }
+        plan.orders.into_iter().for_each(|order| self.took(order));
         let Host { policy, machine, ledger, checks, now } = self;
         due(&Context { policy, machine, ledger, now: *now }, checks).record(ledger);
     }
@@ -119,5 +124,18 @@ fn a_row_of_128_pages(bencher: Bencher, before: u64) {
         let cover = Some(Cover { by: CoverBy::Seen, pages: pages.clone() });
         let fault = Fault { cover, ..fault((1 << 40) + next, row) };
         host.find(&Finding { fault, response: Response::TakePages(pages) });
+    });
+}
+
+/// Another boot: all is ordered again, and answered.
+#[divan::bench(args = [1_000, 10_000, 60_000])]
+fn a_reboot(bencher: Bencher, pages: u64) {
+    let mut host = Host::new(pages);
+    bencher.bench_local(|| {
+        let mut checks = Checks::default();
+        let plan = start(&host.ctx(), &mut checks, Boot::New);
+        plan.record(&mut host.ledger);
+        assert!(!plan.orders.is_empty());
+        plan.orders.into_iter().for_each(|order| host.took(order));
     });
 }

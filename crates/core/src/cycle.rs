@@ -6,7 +6,7 @@
 
 use crate::analyze::{self, Analyzer, FaultUpdate, Finding, Observed, Rules};
 use crate::decide::{self, Boot, Checks, Context, Decision, FaultNote, Order, Outcome, Plan};
-use crate::decide::{Policy, Restoring};
+use crate::decide::{Policy, RestoreStep, Restoring};
 use crate::model::{
     Fault, Group, Isolation, IsolationState, Ledger, Machine, MemoryConfigId, Pfn, Record, Report,
     Stamp, Target, Time,
@@ -24,9 +24,9 @@ pub trait Books {
     /// Inserts or replaces a line.
     fn put(&mut self, line: Isolation);
 
-    /// Inserts or replaces a line whose saved form stands: as isolated before
-    /// the reboot, and the line shows how far the restoring of it has come.
-    fn restoring(&mut self, line: Isolation);
+    /// The line of `pfn` is of an earlier boot, and its saved form stands, as
+    /// isolated: memory alone shows how far the restoring of it has come.
+    fn restoring(&mut self, pfn: Pfn, step: RestoreStep);
 
     /// Forgets a line.
     fn forget(&mut self, target: Target);
@@ -207,8 +207,8 @@ impl<B: Books> Cycle<B> {
         for target in plan.gone {
             self.books.forget(target);
         }
-        for line in plan.restoring {
-            self.books.restoring(line);
+        for (pfn, step) in plan.restoring {
+            self.books.restoring(pfn, step);
         }
         for line in plan.isolations {
             let before = self.books.ledger().get(&line.target).map(|old| old.state);

@@ -6,7 +6,7 @@
 //! need a lock; what two threads do at once does no harm.
 
 use crate::board::{bind, Shared, Slot};
-use crate::clock::MS;
+use crate::clock::{now as clock_now, sleep_until, MS};
 use crate::text::Text;
 use crate::{device, notify};
 use bulkhead_watchdog::exit;
@@ -129,6 +129,9 @@ impl Fed {
 
 /// After so long somebody who set out to bring the host down has got stuck.
 const STUCK: u64 = 2_000 * MS;
+
+/// From a stall to the end of the process that ends the host, in ns.
+const WORDS: u64 = 500 * MS;
 
 impl Guard {
     /// Nothing is fed yet. `period` and `limit` in ns.
@@ -292,7 +295,11 @@ impl Guard {
         }
         match crash {
             Some(sysrq) => write(sysrq, b"c"),
-            None if mode == Mode::Systemd => self.leave(exit::STALL),
+            None if mode == Mode::Systemd => {
+                // systemd kills the helper with us: so long it has for its words.
+                sleep_until(clock_now().saturating_add(WORDS));
+                self.leave(exit::STALL)
+            }
             None => {}
         }
     }

@@ -116,9 +116,21 @@ impl<K: Clone + Eq + Hash> Book<K> {
         let mut evicted = Few::default();
         let place = self.place_of(key, &mut evicted);
         self.mark(place);
+        let result = self.enter(place, threshold, change, &mut evicted);
+        (result, evicted)
+    }
+
+    /// Changes the row at `place`, and makes room for it.
+    fn enter<R>(
+        &mut self,
+        place: u32,
+        threshold: Threshold,
+        change: impl FnOnce(&mut EvidenceState) -> R,
+        evicted: &mut Few<EvidenceState>,
+    ) -> R {
         let Some(row) = self.row_mut(place) else {
             // Not reached: the place was just found or made.
-            return (change(&mut EvidenceState::default()), evicted);
+            return change(&mut EvidenceState::default());
         };
         let result = change(&mut row.state);
         let state = &row.state;
@@ -136,20 +148,24 @@ impl<K: Clone + Eq + Hash> Book<K> {
             let Some(state) = self.evict() else { break };
             evicted.push(state);
         }
-        (result, evicted)
+        result
     }
 
-    /// Takes in a row as it was handed out by an earlier book.
+    /// Takes in a row as it was handed out by an earlier book: it need not be
+    /// handed out again.
     pub fn restore(
         &mut self,
         key: &K,
         threshold: Threshold,
         row: EvidenceState,
     ) -> Few<EvidenceState> {
-        let ((), evicted) = self.change(key, threshold, |state| *state = row);
-        if let Some(row) = self.find(key).and_then(|place| self.row_mut(place)) {
+        let mut evicted = Few::default();
+        let place = self.place_of(key, &mut evicted);
+        if let Some(row) = self.row_mut(place) {
+            // Should there be no room for it, its end is to be told.
             row.is_known = true;
         }
+        self.enter(place, threshold, |state| *state = row, &mut evicted);
         evicted
     }
 

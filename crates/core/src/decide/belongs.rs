@@ -9,9 +9,12 @@ use crate::model::{CpuId, Home, Isolation, Target};
 /// # Errors
 /// Why it is not surely the same hardware, as a sentence.
 pub(super) fn belongs(ctx: &Context, line: &Isolation) -> Result<Target, String> {
+    // Very many lines come here, and nearly all belong.
+    if matches!(line.target, Target::Page(_)) && line.home == Home::Memory(ctx.machine.memory) {
+        return Ok(line.target);
+    }
     let name = targets_name(ctx, &[line.target]);
     match (line.target, line.home) {
-        (Target::Page(_), Home::Memory(memory)) if memory == ctx.machine.memory => Ok(line.target),
         (Target::Page(_), Home::Memory(_)) => Err(format!(
             "The memory modules or the firmware are not what they were, so {name} may be another \
              cell now."

@@ -49,9 +49,12 @@ fn gone(ctx: &Context, memory: &KnownMemory, line: &Isolation) -> Option<String>
     if is_settled || is_going_back || !matches!(line.target, Target::Page(_)) {
         return None;
     }
+    let has = ctx.machine.has(line.home);
+    if has == Some(true) {
+        return None;
+    }
     let name = targets_name(ctx, &[line.target]);
-    match (line.home, ctx.machine.has(line.home)) {
-        (_, Some(true)) => None,
+    match (line.home, has) {
         (Home::Memory(home), _) => Some(format!(
             "The memory is not what it was when {name} was isolated, so it may be another cell \
              now: {}.",

@@ -9,10 +9,13 @@ use crate::model::{By, FaultState, Home, Isolation, IsolationState, Target, Undo
 /// A line, found at a start, whose page is masked. Not one that is over, or
 /// whose address was another cell when it was decided on.
 pub(super) fn is_certain(ctx: &Context, line: &Isolation) -> bool {
+    if !matches!(line.target, Target::Page(pfn) if ctx.machine.is_masked(pfn)) {
+        return false;
+    }
     let over = matches!(line.state, IsolationState::Released | IsolationState::Stale);
     let home = ctx.machine.home(line.target);
     let moved = line.home != Home::Unknown && home != Home::Unknown && line.home != home;
-    matches!(line.target, Target::Page(pfn) if !over && !moved && ctx.machine.is_masked(pfn))
+    !over && !moved
 }
 
 /// The page of `line` is masked. It counts against no limit: whoever masked it

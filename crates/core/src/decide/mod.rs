@@ -59,7 +59,9 @@ pub use guard::{usage, Usage};
 pub use home::{confirmed, rehome};
 pub use look::touched;
 pub use pages::grown;
-pub use plan::{Answer, Apart, Decision, DecisionKind, FaultNote, Order, Outcome, Plan};
+pub use plan::{
+    Answer, Apart, Decision, DecisionKind, FaultNote, Order, Outcome, Plan, RestoreStep,
+};
 pub use policy::{
     Amount, CpuPolicy, DedicatedPolicy, HugetlbPolicy, Limits, PagePolicy, Policy, RowPolicy,
     Threshold, UePolicy,

@@ -2,7 +2,8 @@
 
 use super::HugetlbPolicy;
 use crate::model::{
-    BoundTask, CpuId, FaultState, Group, Isolation, Ledger, Pfn, Stamp, Survey, Target,
+    Asked, BoundTask, CpuId, FaultState, Group, Isolation, IsolationState, Ledger, Pfn, Stamp,
+    Survey, Target,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -272,16 +273,45 @@ pub struct FaultNote {
     pub advice: Option<String>,
 }
 
+/// What happens to a line that says isolated, and is of an earlier boot. There
+/// may be very many, so it is changed where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestoreStep {
+    /// Its page is ordered off.
+    Ask,
+    /// It is ordered off again: an order of this boot may have taken it.
+    AskAgain,
+    /// It is off.
+    Off,
+}
+
+impl RestoreStep {
+    /// Changes the line.
+    pub fn apply(self, line: &mut Isolation) {
+        let (state, asked) = match self {
+            RestoreStep::Ask => (IsolationState::Wanted, Some(Asked::Take)),
+            RestoreStep::AskAgain => (IsolationState::Wanted, Some(Asked::Retake)),
+            RestoreStep::Off => (IsolationState::Isolated, None),
+        };
+        line.state = state;
+        line.asked = asked;
+        line.restores = self != RestoreStep::Off;
+        line.failures = 0;
+        line.next_try = None;
+    }
+}
+
 /// Everything that follows from one look at the world. The ledger lines and
 /// fault notes are made durable before the orders go out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Plan {
     /// Ledger lines to insert or replace.
     pub isolations: Vec<Isolation>,
-    /// Ledger lines that the store has right already, as isolated: how far the
+    /// Pages whose lines the store has right already, as isolated: how far the
     /// restoring of them has come is for memory alone.
     #[serde(default)]
-    pub restoring: Vec<Isolation>,
+    pub restoring: Vec<(Pfn, RestoreStep)>,
     /// Ledger lines to forget, before the others are entered.
     #[serde(default)]
     pub gone: Vec<Target>,
@@ -315,8 +345,11 @@ impl Plan {
         for target in &self.gone {
             ledger.remove(target);
         }
-        for line in self.isolations.iter().chain(&self.restoring) {
+        for line in &self.isolations {
             ledger.insert(line.clone());
+        }
+        for (pfn, step) in &self.restoring {
+            ledger.change(&Target::Page(*pfn), |line| step.apply(line));
         }
         for group in &self.groups {
             ledger.put_group(group.clone());

@@ -47,7 +47,7 @@ pub fn start(ctx: &Context, checks: &mut Checks, boot: Boot) -> Plan {
                 masked::is_out(ctx, &mut plan, line.clone());
             }
             Target::Page(_) if boot == Boot::Unfinished && may_be_on(line) => {
-                restore.push(line.clone());
+                restore.push(line);
             }
             Target::Page(pfn) => {
                 if line.state == IsolationState::Isolated || line.asked.is_some() {
@@ -233,7 +233,7 @@ fn new_boot(ctx: &Context) -> Plan {
             Target::Page(_) if line.unreadable || line.ue.is_some() => {
                 restore::unreadable(ctx, &mut plan, anew);
             }
-            Target::Page(_) if restore::is_due(line) => pages.push(line.clone()),
+            Target::Page(_) if restore::is_due(line) => pages.push(line),
             Target::Page(_) if line.state == IsolationState::Failed => failed.push(anew),
             Target::Page(_) => resume(ctx, &mut plan, line, anew),
         }

@@ -8,7 +8,9 @@
 use super::budget::PageBudget;
 use super::guard::Held;
 use super::steps::{hold, observe, order};
-use super::{page, Answer, Context, Decision, DecisionKind, FaultNote, Order, Outcome, Plan};
+use super::{
+    page, Answer, Context, Decision, DecisionKind, FaultNote, Order, Outcome, Plan, RestoreStep,
+};
 use crate::model::{Asked, By, FaultState, Isolation, IsolationState, Pfn, Target};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
@@ -42,33 +44,36 @@ pub(super) fn unreadable(ctx: &Context, plan: &mut Plan, line: Isolation) {
 /// Orders the pages of `lines` off again, as far as `limits.memory` goes: first
 /// of all those that failed. `may_be_off`: a run of this boot had ordered them
 /// already.
-pub(super) fn pages(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, may_be_off: bool) {
+pub(super) fn pages(ctx: &Context, plan: &mut Plan, mut lines: Vec<&Isolation>, may_be_off: bool) {
     lines.sort_by_key(|line| {
         let (failed, kernels) = (line.state == IsolationState::Failed, line.by == By::Kernel);
         (!failed, kernels, Reverse(line.urgency), line.target)
     });
     let room = room(ctx, &lines);
     let rest = lines.split_off(room.min(lines.len()));
-    for line in lines.iter_mut() {
-        line.restores = true;
-        // Off already by that run's order, it is still our doing.
-        line.asked = may_be_off.then_some(Asked::Unsure);
-    }
     if ctx.policy.observe {
+        let lines: Vec<_> = lines.into_iter().map(|line| anew(line, may_be_off)).collect();
         look(plan, &lines);
         would_be(ctx, plan, lines);
     } else {
-        take(ctx, plan, lines);
+        take(ctx, plan, &lines, may_be_off);
     }
-    no_room(ctx, plan, rest, may_be_off);
+    no_room(ctx, plan, rest.into_iter().map(|line| anew(line, may_be_off)).collect());
+}
+
+/// The line as this boot begins with it.
+fn anew(line: &Isolation, may_be_off: bool) -> Isolation {
+    // Off already by that run's order, it is still our doing.
+    let asked = may_be_off.then_some(Asked::Unsure);
+    Isolation { restores: true, asked, ..line.clone() }
 }
 
 /// How many pages `limits.memory` leaves room for. What the kernel took counts
 /// here, too: this time we take it, and boot by boot it could become any number.
-fn room(ctx: &Context, lines: &[Isolation]) -> usize {
+fn room(ctx: &Context, lines: &[&Isolation]) -> usize {
     let most = ctx.policy.limits.memory_bytes(ctx.machine.memory_bytes)
         / ctx.machine.page_size.bytes().max(1);
-    let held = |line: &&Isolation| {
+    let held = |line: &&&Isolation| {
         let isolated = line.state == IsolationState::Isolated && line.taken.is_some();
         line.by != By::Kernel && (isolated || line.may_go())
     };
@@ -77,23 +82,17 @@ fn room(ctx: &Context, lines: &[Isolation]) -> usize {
     usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(others)
 }
 
-fn take(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>) {
+fn take(ctx: &Context, plan: &mut Plan, lines: &[&Isolation], may_be_off: bool) {
     let pages: Vec<Pfn> = lines.iter().filter_map(|line| line.target.page()).collect();
     let hugetlb = ctx.policy.page.hugetlb;
     plan.orders.extend(pages.chunks(BATCH).map(|batch| Order::Restore(batch.to_vec(), hugetlb)));
-    let mut anew = Vec::new();
-    for mut line in lines {
-        if line.state == IsolationState::Isolated {
-            line.state = IsolationState::Wanted;
-            line.asked = Some(match line.asked {
-                Some(Asked::Unsure) => Asked::Retake,
-                _ => Asked::Take,
-            });
-            line.failures = 0;
-            line.next_try = None;
-            plan.restoring.push(line);
-            continue;
-        }
+    let step = if may_be_off { RestoreStep::AskAgain } else { RestoreStep::Ask };
+    let is_off = |line: &&&Isolation| line.state == IsolationState::Isolated;
+    plan.restoring
+        .extend(lines.iter().filter(is_off).filter_map(|line| Some((line.target.page()?, step))));
+    let mut others = Vec::new();
+    for line in lines.iter().filter(|line| !is_off(line)) {
+        let mut line = anew(line, may_be_off);
         let again = line.failures > 0
             && matches!(line.state, IsolationState::Wanted | IsolationState::Failed);
         // The store has to learn when it is off, and so does its fault.
@@ -103,11 +102,11 @@ fn take(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>) {
             order(ctx, plan, vec![line], why);
         } else {
             line.state = IsolationState::Refused;
-            anew.push(line);
+            others.push(line);
         }
     }
-    if !anew.is_empty() {
-        order(ctx, plan, anew, "An earlier boot had it out of service.".to_owned());
+    if !others.is_empty() {
+        order(ctx, plan, others, "An earlier boot had it out of service.".to_owned());
     }
 }
 
@@ -136,13 +135,9 @@ fn look(plan: &mut Plan, lines: &[Isolation]) {
 }
 
 /// Told once for all. What may be off counts until a look has told.
-fn no_room(ctx: &Context, plan: &mut Plan, mut lines: Vec<Isolation>, may_be_off: bool) {
+fn no_room(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>) {
     if lines.is_empty() {
         return;
-    }
-    for line in &mut lines {
-        line.restores = true;
-        line.asked = may_be_off.then_some(Asked::Unsure);
     }
     look(plan, &lines);
     let faults = faults(ctx, &lines);
@@ -174,12 +169,7 @@ pub(super) fn answered(ctx: &Context, outcome: &Outcome) -> Plan {
         let answer = outcome.answer_of(pfn);
         match line {
             Some(line) if is_off(answer) && line.is_restoring() && line.ue.is_none() => {
-                plan.restoring.push(Isolation {
-                    state: IsolationState::Isolated,
-                    asked: None,
-                    restores: false,
-                    ..line.clone()
-                });
+                plan.restoring.push((pfn, RestoreStep::Off));
             }
             // Seen off since the batch timed out.
             Some(line) if line.state == IsolationState::Isolated => {}

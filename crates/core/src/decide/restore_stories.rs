@@ -364,13 +364,13 @@ enum Step {
 
 impl Host {
     fn follow(&mut self, plan: Plan) {
-        for line in &plan.restoring {
-            if line.is_restoring() {
-                let stored = self.desk.ledger[&line.target].clone();
-                self.saved.insert(line.target, stored);
+        for (pfn, step) in &plan.restoring {
+            let target = Target::Page(*pfn);
+            if *step == RestoreStep::Off {
+                assert!(self.off.contains(pfn), "{pfn:?}");
+                self.saved.remove(&target);
             } else {
-                assert!(self.off.contains(&pfn(line)), "{line:?}");
-                self.saved.remove(&line.target);
+                self.saved.insert(target, self.desk.ledger[&target].clone());
             }
         }
         for line in &plan.isolations {

@@ -143,13 +143,14 @@ impl Host {
                 assert!(self.is_off(line.target), "listed as off and is not: {line:?}");
             }
         }
-        for line in &plan.restoring {
-            match line.state {
-                IsolationState::Isolated => {
-                    assert!(self.is_off(line.target), "restored and is not off: {line:?}");
-                    self.stored.remove(&line.target);
+        for (pfn, step) in &plan.restoring {
+            let target = Target::Page(*pfn);
+            match step {
+                RestoreStep::Off => {
+                    assert!(self.is_off(target), "restored and is not off: {target:?}");
+                    self.stored.remove(&target);
                 }
-                _ => drop(self.stored.insert(line.target, self.desk.ledger[&line.target].clone())),
+                _ => drop(self.stored.insert(target, self.desk.ledger[&target].clone())),
             }
         }
         for line in &plan.isolations {

@@ -126,6 +126,7 @@ proptest! {
         let mut watch = Watch::new(RULES, &[0, 1, 2], &[]);
         let mut failed = [false; 3];
         for cpus in history {
+            let before = failed;
             let (changes, fed) = step(&mut watch, &cpus);
             for (check, id, change) in changes {
                 if check == Check::Cpu {
@@ -133,7 +134,9 @@ proptest! {
                 }
             }
             prop_assert_eq!(fed, failed == [false; 3]);
-            for (cpu, failed) in cpus.iter().zip(failed) {
+            for ((cpu, failed), before) in cpus.iter().zip(failed).zip(before) {
+                // What has failed is not well before it is heard of again.
+                prop_assert!(!before || failed || cpu.silent.unwrap_or(0) < RULES.cpu / 2);
                 // Never for less than its limit, and never longer than it is silent.
                 prop_assert!(cpu.silent.unwrap_or(0) < RULES.cpu || failed);
                 prop_assert!(cpu.silent.unwrap_or(0) >= RULES.cpu / 2 || !failed);

@@ -43,28 +43,87 @@ impl Figures {
         counts.get(state as usize).copied().unwrap_or(0)
     }
 
-    pub(super) fn add(&mut self, line: &Isolation) {
-        if let Some(count) = self.state_of(line) {
-            *count += 1;
+    /// A line that came to `from` comes to `to`.
+    pub(super) fn change(&mut self, from: &Share, to: &Share) {
+        if from.state != to.state {
+            if let Some(count) = self.state_of(from) {
+                *count = count.saturating_sub(1);
+            }
+            if let Some(count) = self.state_of(to) {
+                *count += 1;
+            }
         }
-        if matches!(line.target, Target::Page(_)) {
-            self.pages.change(line, |count| *count += 1, Times::insert);
-        }
+        self.pages.change(&from.page, &to.page);
     }
 
-    pub(super) fn remove(&mut self, line: &Isolation) {
-        if let Some(count) = self.state_of(line) {
-            *count = count.saturating_sub(1);
-        }
-        if matches!(line.target, Target::Page(_)) {
-            self.pages.change(line, |count| *count = count.saturating_sub(1), Times::remove);
-        }
-    }
-
-    fn state_of(&mut self, line: &Isolation) -> Option<&mut usize> {
+    fn state_of(&mut self, share: &Share) -> Option<&mut usize> {
+        let (is_cpu, state) = share.state?;
         let [pages, cpus] = &mut self.states;
-        let counts = if matches!(line.target, Target::Cpu(_)) { cpus } else { pages };
-        counts.get_mut(line.state as usize)
+        let counts = if is_cpu { cpus } else { pages };
+        counts.get_mut(state as usize)
+    }
+}
+
+/// What one line comes to in the figures; that of no line is the default.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Share {
+    /// Whether it is a CPU's, and its state.
+    state: Option<(bool, IsolationState)>,
+    page: PageShare,
+}
+
+/// The part of a page's line in each of [`PageFigures`].
+#[derive(Debug, Clone, Copy, Default)]
+struct PageShare {
+    going: bool,
+    ours: bool,
+    observed: bool,
+    taken: Option<Time>,
+    observed_taken: Option<Time>,
+    observed_since: Option<Time>,
+    alarm: Option<Time>,
+    failing: Option<Time>,
+}
+
+impl Share {
+    pub(super) fn of(line: &Isolation) -> Share {
+        let is_cpu = matches!(line.target, Target::Cpu(_));
+        let page = if is_cpu { PageShare::default() } else { PageShare::of(line) };
+        Share { state: Some((is_cpu, line.state)), page }
+    }
+}
+
+impl PageShare {
+    fn of(line: &Isolation) -> PageShare {
+        let kernels = line.by == By::Kernel;
+        let observed = line.state == IsolationState::Observed && !kernels;
+        // No limit binds what can take the host down.
+        let capped = !kernels && !line.unreadable;
+        let alarm = line.next_try.filter(|_| line.waits_for_room());
+        let failing = line.failing_since.filter(|_| line.is_failing());
+        let mut share = PageShare {
+            alarm: alarm.map(|stamp| stamp.at),
+            failing: failing.map(|stamp| stamp.at),
+            ..PageShare::default()
+        };
+        if capped && line.may_go() && !line.restores {
+            share.going = true;
+            share.ours = true;
+            return share;
+        }
+        // What is restored has the place of the day that it had.
+        let held = line.asked == Some(Asked::Give)
+            || (line.taken.is_some() && (line.state == IsolationState::Isolated || line.may_go()));
+        share.ours = capped && held;
+        share.observed = observed && !share.ours;
+        let taken = line.taken.map(|stamp| stamp.at);
+        if observed {
+            share.observed_taken = taken;
+            share.observed_since = if line.restores { taken } else { Some(line.since.at) };
+        } else {
+            share.taken = taken;
+        }
+        share
     }
 }
 
@@ -102,45 +161,22 @@ impl PageFigures {
         all - self.failing.rest(|at| now.since(at) > Isolation::STUCK_AFTER).len()
     }
 
-    /// Enters or takes out a line: what counts in it is changed by `count`, its
-    /// moments by `time`.
-    fn change(
-        &mut self,
-        line: &Isolation,
-        count: impl Fn(&mut usize),
-        time: impl Fn(&mut Times, Time),
-    ) {
-        let kernels = line.by == By::Kernel;
-        let observed = line.state == IsolationState::Observed && !kernels;
-        // No limit binds what can take the host down.
-        let capped = !kernels && !line.unreadable;
-        if capped && line.may_go() && !line.restores {
-            count(&mut self.going);
-            count(&mut self.ours);
-        } else {
-            // What is restored has the place of the day that it had.
-            let held = line.asked == Some(Asked::Give)
-                || (line.taken.is_some()
-                    && (line.state == IsolationState::Isolated || line.may_go()));
-            if capped && held {
-                count(&mut self.ours);
-            } else if observed {
-                count(&mut self.observed);
-            }
-            let taken = if observed { &mut self.observed_taken } else { &mut self.taken };
-            if let Some(at) = line.taken {
-                time(taken, at.at);
-            }
-            let since = if line.restores { line.taken } else { Some(line.since) };
-            if let Some(since) = since.filter(|_| observed) {
-                time(&mut self.observed_since, since.at);
-            }
-        }
-        if let (true, Some(next)) = (line.waits_for_room(), line.next_try) {
-            time(&mut self.alarms, next.at);
-        }
-        if let (true, Some(since)) = (line.is_failing(), line.failing_since) {
-            time(&mut self.failing, since.at);
-        }
+    fn change(&mut self, from: &PageShare, to: &PageShare) {
+        count(&mut self.going, from.going, to.going);
+        count(&mut self.ours, from.ours, to.ours);
+        count(&mut self.observed, from.observed, to.observed);
+        self.taken.change(from.taken, to.taken);
+        self.observed_taken.change(from.observed_taken, to.observed_taken);
+        self.observed_since.change(from.observed_since, to.observed_since);
+        self.alarms.change(from.alarm, to.alarm);
+        self.failing.change(from.failing, to.failing);
+    }
+}
+
+fn count(all: &mut usize, was: bool, is: bool) {
+    match (was, is) {
+        (false, true) => *all += 1,
+        (true, false) => *all = all.saturating_sub(1),
+        _ => {}
     }
 }

@@ -5,6 +5,7 @@
 mod aside;
 mod figures;
 mod group;
+mod listed;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -13,17 +14,13 @@ pub use figures::PageFigures;
 pub use group::{Group, Standing, Standings};
 pub(crate) use times::nth;
 
-use super::{CpuId, Isolation, IsolationState, Pfn, Target, Time, Urgency};
+use super::{CpuId, Isolation, IsolationState, Pfn, Target, Time};
 use aside::Aside;
 use figures::Figures;
 use group::Groups;
-use std::cmp::Reverse;
+use listed::{Listed, Turn};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
-
-/// What goes first has the least: the most urgent, and of these the one that
-/// has waited longest.
-type Turn = (Reverse<Urgency>, Time, Target);
 
 /// All isolations known, one per target.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -95,25 +92,29 @@ impl Ledger {
     /// one of a page in another memory configuration is set aside.
     pub fn insert(&mut self, line: Isolation) {
         let target = line.target;
+        let listed = Listed::of(&line);
         let old = self.lines.remove(&target);
-        if let Some(old) = &old {
-            self.unlist(old);
-        }
-        if let Target::Page(pfn) = target {
-            self.groups.moved(pfn, Standing::of(old.as_ref()), Standing::of(Some(&line)));
-        }
-        self.list(&line);
+        let was = old.as_ref().map(Listed::of).unwrap_or_default();
+        self.list(target, &was, &listed);
         self.aside.replaced(old, &line);
         self.lines.insert(target, line);
+    }
+
+    /// Changes the line of `target`, but for the target and the home, where it
+    /// is. False if there is none.
+    pub fn change(&mut self, target: &Target, how: impl FnOnce(&mut Isolation)) -> bool {
+        let Some(line) = self.lines.get_mut(target) else { return false };
+        let was = Listed::of(line);
+        how(line);
+        let is = Listed::of(line);
+        self.list(*target, &was, &is);
+        true
     }
 
     /// Takes the line of `target` out.
     pub fn remove(&mut self, target: &Target) -> Option<Isolation> {
         let line = self.lines.remove(target)?;
-        self.unlist(&line);
-        if let Target::Page(pfn) = target {
-            self.groups.moved(*pfn, Standing::of(Some(&line)), Standing::of(None));
-        }
+        self.list(*target, &Listed::of(&line), &Listed::default());
         Some(line)
     }
 
@@ -215,52 +216,36 @@ impl Ledger {
         self.groups.covering(pfn)
     }
 
-    fn list(&mut self, line: &Isolation) {
-        self.figures.add(line);
-        if let Some(next) = line.next_try {
-            self.by_next_try.insert((next.at, line.target));
+    /// Keeps figures and queues true: the line of `target` was in them as
+    /// `was`, and is to be as `is`.
+    fn list(&mut self, target: Target, was: &Listed, is: &Listed) {
+        if let Target::Page(pfn) = target {
+            self.groups.moved(pfn, was.standing, is.standing);
         }
-        if let Some(fault) = line.fault {
-            self.by_fault.insert((fault, line.target));
-        }
-        if line.state == IsolationState::Stale {
-            self.stale.insert((line.since.at, line.target));
-        }
-        if matches!(line.target, Target::Page(_)) {
-            if line.waits_for_room() {
-                self.waiting.insert(turn(line));
-            }
-            if is_spare(line) {
-                self.spare.insert(turn(line));
-            }
-        }
-    }
-
-    fn unlist(&mut self, line: &Isolation) {
-        self.figures.remove(line);
-        if let Some(next) = line.next_try {
-            self.by_next_try.remove(&(next.at, line.target));
-        }
-        if let Some(fault) = line.fault {
-            self.by_fault.remove(&(fault, line.target));
-        }
-        self.waiting.remove(&turn(line));
-        self.spare.remove(&turn(line));
-        self.stale.remove(&(line.since.at, line.target));
+        self.figures.change(&was.share, &is.share);
+        requeue(&mut self.by_next_try, target, was.next_try, is.next_try);
+        requeue(&mut self.by_fault, target, was.fault, is.fault);
+        requeue(&mut self.stale, target, was.stale, is.stale);
+        replace(&mut self.waiting, was.waiting, is.waiting);
+        replace(&mut self.spare, was.spare, is.spare);
     }
 }
 
-fn turn(line: &Isolation) -> Turn {
-    (Reverse(line.urgency), line.since.at, line.target)
+fn requeue<K: Ord + Copy>(
+    queue: &mut BTreeSet<(K, Target)>,
+    target: Target,
+    was: Option<K>,
+    is: Option<K>,
+) {
+    replace(queue, was.map(|key| (key, target)), is.map(|key| (key, target)));
 }
 
-/// Nothing but the wish would be lost with the line: not an order, nor an
-/// uncorrected error, nor a page that counts among the day's.
-fn is_spare(line: &Isolation) -> bool {
-    matches!(line.state, IsolationState::Refused | IsolationState::Failed)
-        && line.asked.is_none()
-        && line.ue.is_none()
-        && line.taken.is_none()
+fn replace<K: Ord>(queue: &mut BTreeSet<K>, was: Option<K>, is: Option<K>) {
+    if was == is {
+        return;
+    }
+    was.into_iter().for_each(|key| _ = queue.remove(&key));
+    queue.extend(is);
 }
 
 impl FromIterator<Isolation> for Ledger {

@@ -1,8 +1,9 @@
 //! The figures and queues are those of a recount, whatever came and went.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use super::listed::{is_spare, turn};
 use super::*;
-use crate::model::{Asked, By, Home, Severity, Stamp};
+use crate::model::{Asked, By, Home, Severity, Stamp, Urgency};
 use proptest::prelude::*;
 
 prop_compose! {

@@ -9,13 +9,21 @@ use crate::model::Time;
 pub(super) struct Times(Vec<Time>);
 
 impl Times {
-    pub(super) fn insert(&mut self, at: Time) {
+    /// One that was `from` is `to`.
+    pub(super) fn change(&mut self, from: Option<Time>, to: Option<Time>) {
+        if from != to {
+            from.into_iter().for_each(|at| self.remove(at));
+            to.into_iter().for_each(|at| self.insert(at));
+        }
+    }
+
+    fn insert(&mut self, at: Time) {
         let place = self.0.partition_point(|t| *t <= at);
         self.0.insert(place, at);
     }
 
     /// Takes one such moment out; nothing if there is none.
-    pub(super) fn remove(&mut self, at: Time) {
+    fn remove(&mut self, at: Time) {
         let place = self.0.partition_point(|t| *t < at);
         if self.0.get(place) == Some(&at) {
             self.0.remove(place);
