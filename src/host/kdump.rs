@@ -40,11 +40,11 @@ pub fn kdump(root: &Root) -> Option<Kdump> {
 /// A file of shell variables.
 pub(super) fn kdump_tools(text: &str) -> Kdump {
     let value = |key: &str| {
-        let set = text.lines().filter_map(|line| {
+        let mut set = text.lines().filter_map(|line| {
             let value = line.trim().strip_prefix(key)?.strip_prefix('=')?;
             Some(value.trim().trim_matches(['"', '\'']).to_owned())
         });
-        set.last().filter(|value| !value.is_empty())
+        set.next_back().filter(|value| !value.is_empty())
     };
     let elsewhere = ["NFS", "FTP", "SSH"];
     let elsewhere = elsewhere.iter().find_map(|key| Some(format!("{key}={}", value(key)?)));

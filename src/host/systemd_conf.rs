@@ -23,8 +23,8 @@ pub fn manager(root: &Root, key: &str) -> Option<String> {
         }
     }
     let files = main.into_iter().chain(fragments.into_values());
-    let set = files.filter_map(|file| last(&root.read(&file).ok()?, key));
-    set.last().filter(|value| !value.is_empty())
+    let mut set = files.filter_map(|file| last(&root.read(&file).ok()?, key));
+    set.next_back().filter(|value| !value.is_empty())
 }
 
 /// Whether a time is one that turns off what it is for.

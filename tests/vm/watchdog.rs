@@ -8,7 +8,9 @@ use crate::harness::{wait_until, Machine, Process, Vm};
 
 on_each_kernel!(
     the_hardware_is_armed_and_disarmed_by_the_magic_close,
-    a_device_that_somebody_else_has_is_watched_and_not_fought,
+    a_cpu_that_comes_back_is_fed_again_and_one_that_is_off_line_is_not_missed;
+    only 6.12:
+    a_device_that_somebody_else_has_is_taken_once_it_is_free,
     a_hundred_clean_stops_leave_nothing_armed,
 );
 
@@ -72,18 +74,60 @@ fn the_hardware_is_armed_and_disarmed_by_the_magic_close(machine: Machine) -> Re
     Ok(())
 }
 
-fn a_device_that_somebody_else_has_is_watched_and_not_fought(machine: Machine) -> Result<()> {
+fn a_device_that_somebody_else_has_is_taken_once_it_is_free(machine: Machine) -> Result<()> {
     let vm = with_i6300esb(machine)?;
-    let other = vm.spawn("sh -c 'exec 3>/dev/watchdog0; while sleep 1; do echo >&3; done'")?;
+    // It disarms it when it is told to end.
+    let other = vm.spawn(
+        "sh -c 'exec 3>/dev/watchdog0; trap \"printf V >&3; exit\" TERM; \
+         while sleep 1; do echo >&3; done'",
+    )?;
     wait_until("somebody has it", LIMIT, || Ok(state(&vm)? == "active"))?;
-    let (watchdog, said) = start(&vm, "")?;
+    let (mut watchdog, said) = start(&vm, "")?;
     ensure!(
         said == "watching only, nothing is armed: somebody else feeds /dev/watchdog0",
         "{said}"
     );
-    stop(watchdog)?;
+    // Past the first look at whether that has changed, which it then has.
+    vm.run("sleep 12")?;
     ensure!(state(&vm)? == "active");
-    drop(other);
+    other.signal(15)?;
+    watchdog.wait_line("bulkhead-watchdog: armed /dev/watchdog0", LIMIT)?;
+    stop(watchdog)?;
+    ensure!(state(&vm)? == "inactive");
+    Ok(())
+}
+
+fn a_cpu_that_comes_back_is_fed_again_and_one_that_is_off_line_is_not_missed(
+    machine: Machine,
+) -> Result<()> {
+    let vm = with_i6300esb(machine)?;
+    let limits = "watchdog = { timeout = \"40s\", pretimeout = \"0s\", cpu_limit = \"2s\" }";
+    vm.write_file("/tmp/brief.toml", limits)?;
+    let (mut watchdog, _) = start(&vm, "--config /tmp/brief.toml --state-dir /var/lib/bulkhead")?;
+    let log = || vm.run("dmesg | grep bulkhead-watchdog: || true");
+
+    // What nobody ran is nobody's silence.
+    vm.run(&format!("kill -STOP {0}; sleep 6; kill -CONT {0}; sleep 3", watchdog.pid()?))?;
+    // An admin's, not a stall.
+    vm.run("echo 0 > /sys/devices/system/cpu/cpu3/online; sleep 6")?;
+    vm.run("echo 1 > /sys/devices/system/cpu/cpu3/online; sleep 6")?;
+    ensure!(log()?.is_empty(), "{}", log()?);
+
+    // Ended from a CPU that it leaves alone: our own way there may be kept by it.
+    vm.spawn("taskset 3 sh -c 'bulkhead-guest hog 99 3 & sleep 6; kill -9 $!'")?;
+    wait_until("its end is told", 2 * LIMIT, || Ok(log()?.contains("cpu 3: runs again")))?;
+    ensure!(log()?.contains("stall: cpu 3: ") && state(&vm)? == "active", "{}", log()?);
+    vm.run("sleep 45")?;
+
+    // On the disk for the next boot.
+    let words =
+        vm.run("cat /var/lib/bulkhead/last-words/$(cat /proc/sys/kernel/random/boot_id).jsonl")?;
+    ensure!(
+        words.contains("\"action\":\"stop feeding\"") && words.contains("\"cpu\":3"),
+        "{words}"
+    );
+    stop(watchdog)?;
+    ensure!(state(&vm)? == "inactive");
     Ok(())
 }
 

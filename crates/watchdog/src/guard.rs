@@ -6,7 +6,7 @@
 //! need a lock; what two threads do at once does no harm.
 
 use crate::board::{bind, Shared, Slot};
-use crate::clock::MS;
+use crate::clock::{now as clock_now, sleep_until, MS};
 use crate::text::Text;
 use crate::{device, notify};
 use bulkhead_watchdog::exit;
@@ -53,13 +53,32 @@ pub struct Guard {
     systemd: Fed,
     /// Where notes go; the helper reads them.
     pipe: RawFd,
-    kmsg: Option<File>,
-    sysrq: Option<File>,
-    crash_kernel: Option<File>,
+    doors: Doors,
     /// When somebody set out to bring the host down, in ns; 0 for never.
     down: AtomicU64,
     /// What feeding failed with last.
     errno: AtomicI32,
+}
+
+/// What is needed at the end, open from the start.
+#[derive(Debug, Default)]
+pub struct Doors {
+    kmsg: Option<File>,
+    sysrq: Option<File>,
+    /// /sys/kernel/kexec_crash_loaded.
+    crash_kernel: Option<File>,
+}
+
+impl Doors {
+    /// Those of this host; one that cannot be had is done without.
+    pub fn open() -> Doors {
+        let write = |path| OpenOptions::new().write(true).open(path).ok();
+        Doors {
+            kmsg: write("/dev/kmsg"),
+            sysrq: write("/proc/sysrq-trigger"),
+            crash_kernel: File::open("/sys/kernel/kexec_crash_loaded").ok(),
+        }
+    }
 }
 
 /// Somebody who wants to hear from us, in ns of [`crate::clock::now`].
@@ -111,16 +130,19 @@ impl Fed {
 /// After so long somebody who set out to bring the host down has got stuck.
 const STUCK: u64 = 2_000 * MS;
 
+/// From a stall to the end of the process that ends the host, in ns.
+const WORDS: u64 = 500 * MS;
+
 impl Guard {
-    /// Opens what is needed at the end. Nothing is fed yet.
+    /// Nothing is fed yet. `period` and `limit` in ns.
     pub fn new(
         shared: &'static Shared,
         cpus: &[u32],
         names: Vec<String>,
         (period, limit): (u64, u64),
         pipe: RawFd,
+        doors: Doors,
     ) -> Guard {
-        let write = |path| OpenOptions::new().write(true).open(path).ok();
         Guard {
             shared,
             slots: cpus.iter().map(|cpu| Slot::new(*cpu)).collect(),
@@ -133,9 +155,7 @@ impl Guard {
             hardware: Fed::nobody(),
             systemd: Fed::nobody(),
             pipe,
-            kmsg: write("/dev/kmsg"),
-            sysrq: write("/proc/sysrq-trigger"),
-            crash_kernel: File::open("/sys/kernel/kexec_crash_loaded").ok(),
+            doors,
             down: AtomicU64::new(0),
             errno: AtomicI32::new(0),
         }
@@ -266,7 +286,7 @@ impl Guard {
         if ours.is_err() {
             return;
         }
-        let crash = self.sysrq.as_ref().filter(|_| self.has_crash_kernel());
+        let crash = self.doors.sysrq.as_ref().filter(|_| self.has_crash_kernel());
         // Once: who comes after one that got stuck here must not do so too.
         if begun == 0 {
             note.action = if crash.is_some() { Action::Crash } else { Action::StopFeeding };
@@ -275,14 +295,17 @@ impl Guard {
         }
         match crash {
             Some(sysrq) => write(sysrq, b"c"),
-            None if mode == Mode::Systemd => self.leave(exit::STALL),
+            None if mode == Mode::Systemd => {
+                // systemd kills the helper with us: so long it has for its words.
+                sleep_until(clock_now().saturating_add(WORDS));
+                self.leave(exit::STALL)
+            }
             None => {}
         }
     }
 
-    /// /sys/kernel/kexec_crash_loaded.
     fn has_crash_kernel(&self) -> bool {
-        let Some(file) = &self.crash_kernel else { return false };
+        let Some(file) = &self.doors.crash_kernel else { return false };
         let mut byte = [0u8];
         // SAFETY: the kernel writes one byte.
         let read = unsafe { libc::pread(file.as_raw_fd(), byte.as_mut_ptr().cast(), 1, 0) };
@@ -294,7 +317,7 @@ impl Guard {
     fn say(&self, note: &Note) {
         let sentence = note.sentence(self.name_of(note));
         let line = Text::<256>::of(format_args!("<2>bulkhead-watchdog: stall: {sentence}"));
-        if let Some(kmsg) = &self.kmsg {
+        if let Some(kmsg) = &self.doors.kmsg {
             write(kmsg, line.bytes());
         }
     }
@@ -344,3 +367,7 @@ pub fn feed_every(timeout_s: u32, pretimeout_s: u32) -> u64 {
     let alarm = u64::from(timeout_s.saturating_sub(pretimeout_s)).max(1) * 1_000 * MS;
     (alarm / 4).min(5_000 * MS)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

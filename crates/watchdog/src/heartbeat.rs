@@ -53,7 +53,7 @@ pub struct Heartbeat {
     /// So many more.
     pub more_suspects: u32,
     /// The check that fails, so that nothing is fed any more: "cpu",
-    /// "starved", "heartbeat", a file's path, a unit's name, …
+    /// "starved", "heartbeat", "file", … as in the last words.
     pub failing: Option<Cow<'static, str>>,
     /// It stops now, in order.
     pub last: bool,
@@ -104,4 +104,31 @@ pub fn parse(datagram: &[u8]) -> Option<Heartbeat> {
     }
     let heartbeat: Heartbeat = serde_json::from_slice(datagram).ok()?;
     (heartbeat.suspects.len() <= SUSPECTS).then_some(heartbeat)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_too_long_or_lists_too_much_is_no_heartbeat() {
+        let suspect = Suspect { cpu: 1, probe: Probe::Fifo, silent_ms: 1 };
+        let with = |n| {
+            let heartbeat = Heartbeat { suspects: vec![suspect; n], ..Heartbeat::default() };
+            parse(&serde_json::to_vec(&heartbeat).unwrap_or_default()).is_some()
+        };
+        assert!(with(SUSPECTS) && !with(SUSPECTS + 1));
+        let mut text = serde_json::to_vec(&Heartbeat::default()).unwrap_or_default();
+        assert!(parse(&text).is_some());
+        text.resize(MOST + 1, b' ');
+        assert!(parse(&text).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&bytes);
+        }
+    }
 }

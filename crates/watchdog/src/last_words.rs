@@ -69,3 +69,35 @@ pub fn parse(text: &[u8]) -> Vec<Words> {
         .filter_map(|line| serde_json::from_slice(line).ok())
         .collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_line_that_a_crash_cut_costs_no_other() {
+        let words = Words {
+            time: "2026-01-01T00:00:00.000Z".to_owned(),
+            boottime_ms: 1,
+            check: "cpu".to_owned(),
+            cpu: Some(3),
+            silent_ms: 2,
+            limit_ms: 3,
+            action: Action::StopFeeding,
+            text: "cpu 3: gone".to_owned(),
+        };
+        let line = serde_json::to_string(&words).unwrap();
+        let text = format!("{line}\nnothing\n{line}\n{}", &line[..40]);
+        assert_eq!(parse(text.as_bytes()), [words.clone(), words]);
+        assert!(line.contains("\"action\":\"stop feeding\""), "{line}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&bytes);
+        }
+    }
+}

@@ -130,8 +130,14 @@ impl Round {
             *silent = counted.saturating_sub(passed.load(Ordering::SeqCst)) / MS;
         }
         let elapsed = counted.saturating_sub(std::mem::replace(&mut self.before, counted)) / MS;
-        let daemon = self.link.silent(counted).map(|ns| ns / MS);
-        let late = self.shutdown.step(elapsed, shutdown::is_stopping());
+        let mut daemon = self.link.silent(counted).map(|ns| ns / MS);
+        let stopping = shutdown::is_stopping();
+        let late = self.shutdown.step(elapsed, stopping);
+        if stopping {
+            // What is to be stopped in a shutdown is not missed in one.
+            self.silent.fill(0);
+            daemon = None;
+        }
         let checks = self.silent.get(..self.checks).unwrap_or_default();
         self.notes = [None; NOTES];
         let mut room = self.notes.iter_mut();

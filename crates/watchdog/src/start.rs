@@ -3,7 +3,7 @@
 use crate::board::{Shared, CHECKS};
 use crate::clock::{self, MS};
 use crate::device::Armed;
-use crate::guard::{feed_every, Guard, Mode};
+use crate::guard::{feed_every, Doors, Guard, Mode};
 use crate::helper::{Checks, Helper};
 use crate::link::Link;
 use crate::notify::{say, Notify};
@@ -25,6 +25,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+/// The longest name in a heartbeat, in bytes; an identity has 31
+/// (include/uapi/linux/watchdog.h).
+const SHORT: usize = 48;
 
 /// How the loop ended.
 enum End {
@@ -83,7 +87,8 @@ fn begin(config: &Watchdog, state_dir: &Path) -> Result<i32, String> {
     let checks = Checks::of(config);
     let limit = ns(config.cpu_limit);
     let period = (limit / 10).clamp(250 * MS, 1_000 * MS);
-    let guard = Guard::new(shared, &cpus, checks.names(), (period, limit), helper.fd());
+    let (names, doors) = (checks.names(), Doors::open());
+    let guard = Guard::new(shared, &cpus, names, (period, limit), helper.fd(), doors);
     let guard: &'static Guard = Box::leak(Box::new(guard));
     let (runtime, answers) = (Path::new(heartbeat::WATCHDOG), Path::new(heartbeat::DAEMON));
     let link = Link::new(runtime, answers).map_err(failed("socket"))?;
@@ -140,9 +145,7 @@ fn begin(config: &Watchdog, state_dir: &Path) -> Result<i32, String> {
     }
     round.last();
     guard.set_free();
-    if let Some(armed) = armed {
-        part(armed, round.shutdown_left());
-    }
+    part(armed, mode, &choice, round.shutdown_left());
     match end {
         End::Asked => Ok(exit::STOPPED),
         End::Helpless => {
@@ -269,7 +272,9 @@ fn heartbeat_of(config: &Watchdog, choice: &Choice, armed: Option<&Armed>) -> He
     };
     let identity = armed.map(|armed| armed.identity.clone());
     let identity = identity.or_else(|| device.map(|device| device.identity.clone()));
-    let short = |text: String| Cow::Owned(text.chars().take(64).collect());
+    // So that a heartbeat fits into its datagram, whatever is in it.
+    let plain = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+    let short = |text: String| Cow::Owned(text.chars().take(SHORT).map(plain).collect());
     Heartbeat {
         pid: std::process::id(),
         device: path.map(short),
@@ -312,15 +317,22 @@ fn crash_words() -> &'static str {
 
 /// In a shutdown the hardware watches what is left of it, in ms; else it is
 /// disarmed.
-fn part(armed: Armed, left: u64) {
+fn part(armed: Option<Armed>, mode: Mode, choice: &Choice, left: u64) {
     let process_1 = std::fs::read(shutdown::PROCESS_1).unwrap_or_default();
-    let timeout = match shutdown::parting(&process_1) {
-        Parting::Leave => shutdown::timeout(left, armed.max_timeout_s),
-        Parting::Disarm => None,
-    };
-    match timeout {
-        Some(timeout) => armed.leave(timeout),
-        None => disarm(armed),
+    let leave = shutdown::parting(&process_1) == Parting::Leave;
+    let rest = |most| shutdown::timeout(left, most).filter(|_| leave);
+    if let Some(armed) = armed {
+        match rest(armed.max_timeout_s) {
+            Some(timeout) => armed.leave(timeout),
+            None => disarm(armed),
+        }
+    } else if let (Mode::Systemd, Used::Systemd { device: Some(device) }) = (mode, &choice.used) {
+        // For a poweroff systemd has disarmed it; for a reboot it has it, and
+        // this fails.
+        let Some(timeout) = rest(device.max_timeout_s) else { return };
+        if let Ok(armed) = Armed::open(&device.path(), Some(device), timeout, 0) {
+            armed.leave(timeout);
+        }
     }
 }
 
@@ -369,4 +381,39 @@ fn ms(time: Duration) -> u64 {
 
 fn ns(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use bulkhead_watchdog::heartbeat::{Probe, State, Suspect, MOST, SUSPECTS};
+
+    #[test]
+    fn the_longest_heartbeat_fits_into_its_datagram() {
+        let device = bulkhead_watchdog::choose::Device {
+            identity: "\u{7}\"".repeat(100),
+            timeout_s: Some(u32::MAX),
+            ..Default::default()
+        };
+        let path = format!("/dev/{}", "\\".repeat(100)).into();
+        let used = Used::Hardware { path, device: Some(device) };
+        let choice = Choice { used, why: String::new() };
+        let config = Watchdog { cpu_limit: Duration::MAX, ..Watchdog::default() };
+        let suspect = Suspect { cpu: 8191, probe: Probe::Other, silent_ms: 99_999_999_999 };
+        let heartbeat = Heartbeat {
+            pid: u32::MAX,
+            state: State::Watching,
+            fed_ms: Some(u64::MAX),
+            pretimeout_s: Some(u32::MAX),
+            cpus: 8192,
+            suspects: vec![suspect; SUSPECTS],
+            more_suspects: u32::MAX,
+            failing: Some("heartbeat".into()),
+            ..heartbeat_of(&config, &choice, None)
+        };
+        let sent = serde_json::to_vec(&heartbeat).unwrap();
+        assert!(sent.len() <= MOST, "{}", sent.len());
+        assert_eq!(heartbeat::parse(&sent), Some(heartbeat));
+    }
 }

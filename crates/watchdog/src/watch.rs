@@ -103,6 +103,13 @@ impl Stage {
         *self = next;
         Some(change)
     }
+
+    /// As [`Stage::meet`], for what is told only from its failure to its end.
+    fn meet_quietly(&mut self, silent: Option<u64>, limit: u64) -> Option<Change> {
+        let before = *self;
+        let change = self.meet(silent, limit)?;
+        (before == Stage::Failed || change == Change::Failed).then_some(change)
+    }
 }
 
 impl Watch {
@@ -158,8 +165,7 @@ impl Watch {
         for (cpu, seen) in self.cpus.iter_mut().zip(cpus) {
             cpu.fill(elapsed, seen.waited, rules.starved);
             let debt = seen.waited.map(|_| cpu.debt);
-            let change = cpu.starved.meet(debt, rules.starved);
-            if let Some(change) = change.filter(|change| *change != Change::Suspect) {
+            if let Some(change) = cpu.starved.meet_quietly(debt, rules.starved) {
                 tell(note(Check::Starved, cpu.number, change, cpu.debt, rules.starved));
             }
             if cpu.starved == Stage::Failed && rules.stop_when_starved {
@@ -167,17 +173,15 @@ impl Watch {
                 stop(note(Check::Starved, cpu.number, failed, cpu.debt, rules.starved), false);
             }
         }
-        let change = self.daemon.meet(daemon, rules.daemon);
         let silent = daemon.unwrap_or(0);
-        if let Some(change) = change.filter(|change| *change != Change::Suspect) {
+        if let Some(change) = self.daemon.meet_quietly(daemon, rules.daemon) {
             tell(note(Check::Heartbeat, 0, change, silent, rules.daemon));
         }
         if self.daemon == Stage::Failed && rules.stop_without_daemon {
             stop(note(Check::Heartbeat, 0, Change::Failed, silent, rules.daemon), false);
         }
         for (id, ((check, stage), silent)) in (0..).zip(self.checks.iter_mut().zip(checks)) {
-            let change = stage.meet(Some(*silent), rules.check);
-            if let Some(change) = change.filter(|change| *change != Change::Suspect) {
+            if let Some(change) = stage.meet_quietly(Some(*silent), rules.check) {
                 tell(note(*check, id, change, *silent, rules.check));
             }
             if *stage == Stage::Failed && rules.stop_on_check {

@@ -16,8 +16,10 @@ pub(super) fn check(chain: &Chain) -> Check {
     let mut names: Vec<String> = chain
         .watchdogs
         .iter()
-        .filter(|watchdog| !watchdog.is_software())
-        .map(|watchdog| format!("/dev/{} ({})", watchdog.name, watchdog.identity))
+        .filter(|watchdog| !watchdog.device.is_softdog())
+        .map(|watchdog| {
+            format!("{} ({})", watchdog.device.path().display(), watchdog.device.identity)
+        })
         .collect();
     if chain.ipmi.is_some() {
         names.push("the BMC's (ipmi_watchdog)".to_owned());

@@ -17,11 +17,11 @@ const INITRAMFS: &str = "var/lib/kdump/initrd.img";
 
 pub(super) fn check(root: &Root, chain: &Chain) -> Option<Check> {
     // The kernel's own timer does not come along.
-    let hardware = chain.main().filter(|watchdog| !watchdog.is_software());
+    let hardware = chain.main().filter(|watchdog| !watchdog.device.is_softdog());
     if !chain.is_crash_loaded() || (hardware.is_none() && chain.ipmi.is_none()) {
         return None;
     }
-    let timeout = hardware.and_then(|watchdog| watchdog.timeout);
+    let timeout = hardware.and_then(|watchdog| watchdog.device.timeout_s);
     let after = timeout.map_or(String::new(), |seconds| format!(" after {seconds} s"));
     let cut =
         format!("the watchdog goes on counting in the crash kernel, and cuts off a dump{after}");

@@ -83,16 +83,16 @@ impl Chain {
         self.runs
             || self.unit == super::unit::State::Enabled
             || matches!(self.holder, Some(Some(_)))
-            || self.watchdogs.iter().any(|watchdog| watchdog.active)
+            || self.watchdogs.iter().any(|watchdog| watchdog.device.active)
     }
 
     /// The watchdog that is in use, else the first that could be.
     fn main(&self) -> Option<&Watchdog> {
         let held = self.holder.iter().flatten().find_map(|(_, path)| {
-            self.watchdogs.iter().find(|w| path.strip_prefix("/dev/") == Some(&w.name))
+            self.watchdogs.iter().find(|w| *path == w.device.path().to_string_lossy())
         });
-        let active = || self.watchdogs.iter().find(|watchdog| watchdog.active);
-        let hardware = || self.watchdogs.iter().find(|watchdog| !watchdog.is_software());
+        let active = || self.watchdogs.iter().find(|watchdog| watchdog.device.active);
+        let hardware = || self.watchdogs.iter().find(|watchdog| !watchdog.device.is_softdog());
         held.or_else(active).or_else(hardware).or(self.watchdogs.first())
     }
 }

@@ -10,8 +10,13 @@ const NAME: &str = "nmi";
 /// io_check_error() in arch/x86/kernel/nmi.c).
 const SYSCTLS: [&str; 2] = ["kernel.unknown_nmi_panic", "kernel.panic_on_unrecovered_nmi"];
 
+/// The identities of drivers (drivers/watchdog/hpwdt.c, of HP and of HPE;
+/// drivers/watchdog/i6300esb.c).
+const HPWDT: &str = "iLO2+ HW Watchdog";
+const I6300ESB: &str = "i6300ESB";
+
 pub(super) fn check(root: &Root, chain: &Chain) -> Option<Check> {
-    let has = |driver: &str| chain.watchdogs.iter().any(|w| w.driver.as_deref() == Some(driver));
+    let has = |name: &str| chain.watchdogs.iter().any(|w| w.device.identity.contains(name));
     let ipmi = chain.ipmi.as_ref().filter(|ipmi| ipmi.preaction == "pre_nmi");
     if let Some(ipmi) = ipmi.filter(|ipmi| ipmi.preop != "preop_panic") {
         // ipmi_nmi() in ipmi_watchdog.c takes the NMI for itself, whatever the
@@ -26,9 +31,9 @@ pub(super) fn check(root: &Root, chain: &Chain) -> Option<Check> {
     }
     let who = if ipmi.is_some() {
         "the BMC's watchdog"
-    } else if has("hpwdt") {
+    } else if has(HPWDT) {
         "hpwdt"
-    } else if has("i6300esb") {
+    } else if has(I6300ESB) {
         "i6300esb, if the hypervisor is told so (QEMU: -action watchdog=inject-nmi),"
     } else {
         return None;
@@ -43,6 +48,6 @@ pub(super) fn check(root: &Root, chain: &Chain) -> Option<Check> {
     let mend = format!("sysctl kernel.unknown_nmi_panic=1\nfor each boot: {}", set_sysctls());
     // What a hypervisor would do cannot be seen; while nobody relies on it, it
     // is no failure.
-    let possible = ipmi.is_none() && !has("hpwdt") && !chain.is_in_use();
+    let possible = ipmi.is_none() && !has(HPWDT) && !chain.is_in_use();
     Some(if possible { Check::warn } else { Check::fail }(NAME, found, mend))
 }

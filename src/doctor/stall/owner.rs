@@ -40,13 +40,13 @@ pub(super) fn check(chain: &Chain) -> Option<Check> {
 }
 
 fn unheld(chain: &Chain) -> Check {
-    let running = chain.watchdogs.iter().find(|watchdog| watchdog.active);
+    let running = chain.watchdogs.iter().find(|watchdog| watchdog.device.active);
     match running {
         // Somebody closed it without disarming it, or the kernel feeds one that
         // firmware started.
         Some(watchdog) => Check::warn(
             NAME,
-            format!("/dev/{} counts down, and no program feeds it", watchdog.name),
+            format!("{} counts down, and no program feeds it", watchdog.device.path().display()),
             format!("systemctl enable --now {UNIT}"),
         ),
         None => Check::warn(

@@ -23,7 +23,7 @@ pub(super) fn check(root: &Root, chain: &Chain) -> Check {
             }
             let found = "kernel.panic is 0 and no crash kernel is loaded: after a panic the host \
                          hangs, unless a watchdog in hardware is armed";
-            let only_software = chain.main().is_some_and(|watchdog| watchdog.is_software());
+            let only_software = chain.main().is_some_and(|watchdog| watchdog.device.is_softdog());
             if chain.is_in_use() && only_software {
                 return Check::fail(NAME, found, mend);
             }

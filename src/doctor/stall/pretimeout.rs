@@ -26,31 +26,34 @@ pub(super) fn check(chain: &Chain) -> Option<Check> {
             Check::warn(NAME, found, mend)
         });
     };
-    let name = &watchdog.name;
+    let name = watchdog.device.path().display().to_string();
     let Some(seconds) = watchdog.pretimeout else {
         let found = format!(
-            "/dev/{name} has no pretimeout: the host is reset without a panic, and so without a \
+            "{name} has no pretimeout: the host is reset without a panic, and so without a \
              dump"
         );
         let mend = "boot a kernel with CONFIG_WATCHDOG_HRTIMER_PRETIMEOUT, or use another watchdog";
         return Some(Check::warn(NAME, found, mend));
     };
-    if !watchdog.governors.iter().any(|governor| governor == PANIC) {
-        let found = format!("/dev/{name}: no pretimeout governor panics");
-        let mend = "modprobe pretimeout_panic; echo pretimeout_panic > \
-                    /etc/modules-load.d/pretimeout.conf";
+    if !watchdog.device.governors.iter().any(|governor| governor == PANIC) {
+        let found = format!("{name}: no pretimeout governor panics");
+        let mend = format!(
+            "modprobe pretimeout_panic, and for each boot: cp \
+             {}/modules-load.d/bulkhead-pretimeout.conf /etc/modules-load.d/",
+            super::EXAMPLES
+        );
         return Some(Check::warn(NAME, found, mend));
     }
-    if !watchdog.active {
-        let found = format!("/dev/{name} can panic before it resets, once it is in use");
+    if !watchdog.device.active {
+        let found = format!("{name} can panic before it resets, once it is in use");
         return Some(Check::ok(NAME, found));
     }
     let governor = watchdog.governor.as_deref().unwrap_or_default();
     Some(if seconds > 0 && governor == PANIC {
-        Check::ok(NAME, format!("/dev/{name} panics {seconds} s before it resets"))
+        Check::ok(NAME, format!("{name} panics {seconds} s before it resets"))
     } else {
         let found = format!(
-            "/dev/{name} resets the host without a panic, and so without a dump (pretimeout \
+            "{name} resets the host without a panic, and so without a dump (pretimeout \
              {seconds} s, governor {governor:?})"
         );
         let mend = format!(

@@ -55,8 +55,6 @@ fn idle() -> Host {
         .with(&format!("{DEVICE}/pretimeout"), "0\n")
         .with(&format!("{DEVICE}/pretimeout_governor"), "panic\n")
         .with(&format!("{DEVICE}/pretimeout_available_governors"), "noop\npanic\n")
-        .with(&format!("{DEVICE}/device/driver/x"), "")
-        .linked(&format!("{DEVICE}/device/driver/module"), "/sys/module/i6300esb")
 }
 
 /// One where a stall becomes a dump and a reboot.

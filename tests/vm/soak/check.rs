@@ -158,11 +158,15 @@ impl Known {
                 differences.push(format!("CPU {cpu} is off line: {off}, listed: {is_listed}"));
             }
         }
-        // A line of a CPU may come to be released, by hand.
+        // A line of a CPU may come to be released, by hand, and a page that had an uncorrected error is waited for while
+        // it is in use.
+        let waits = |line: &Value| {
+            line["state"] == "wanted" && self.uncorrected.contains(&kind_and_id(line).1)
+        };
         let kept: BTreeSet<_> = seen
             .list
             .iter()
-            .filter(|line| line["kind"] == "cpu" || line["state"] == "isolated")
+            .filter(|line| line["kind"] == "cpu" || line["state"] == "isolated" || waits(line))
             .map(kind_and_id)
             .collect();
         for (kind, id) in self.shown.difference(&kept) {

@@ -3,10 +3,10 @@
 use anyhow::{ensure, Context, Result};
 
 use super::host::{
-    is_a_stall, last_boot, the_only_dump, watched, Watched, ALARM, CPU_LIMIT, GRACE,
+    is_a_stall, last_boot, the_only_dump, told_of, watched, Watched, ALARM, CPU_LIMIT, GRACE,
 };
 use crate::bulkhead::LIMIT;
-use crate::harness::{wait_for, Disk, Machine, Process, Vm};
+use crate::harness::{wait_until, Disk, Machine, Process, Vm};
 
 on_each_kernel!(
     a_cpu_that_a_real_time_hog_keeps_is_dumped_and_named;
@@ -76,15 +76,12 @@ fn a_cpu_that_an_ordinary_hog_keeps_is_named_and_no_more(machine: Machine) -> Re
     let vm = watched(machine, &disk).boot()?;
     let watched = Watched::start(&vm)?;
     let mut hog = hog(&vm, 50, "1")?;
-    let events = wait_for("an event names the CPU", LIMIT, || {
-        let events = vm.run("bulkhead events --json")?;
-        let told = |line: &&str| line.contains("\"watchdog\"") && line.contains("cpu 1: ");
-        Ok(events.lines().find(told).map(str::to_owned))
-    });
-    events.with_context(|| {
+    let told = wait_until("an event names the CPU", LIMIT, || Ok(!told_of(&vm, 1)?.is_empty()));
+    told.with_context(|| {
         format!("{:?}\n{:?}", watched.status(), vm.run("bulkhead events; cat /tmp/watchdog.log"))
     })?;
-    vm.run("sleep 8")?;
+    // Twice as long as a stall is let go on.
+    vm.run("sleep 16")?;
     ensure!(
         watched.status()?["state"] == "armed" && vm.event("WATCHDOG").is_none(),
         "{}",
@@ -99,10 +96,10 @@ fn a_hog_on_an_isolated_cpu_is_nobodys_business(machine: Machine) -> Result<()> 
     let vm = watched(machine.arg("isolcpus=3"), &disk).boot()?;
     let watched = Watched::start(&vm)?;
     hog(&vm, 99, "3")?;
-    vm.run("sleep 10")?;
+    vm.run("sleep 16")?;
     let status = watched.status()?;
     ensure!(status["state"] == "armed" && vm.event("WATCHDOG").is_none(), "{status}");
-    ensure!(!vm.run("bulkhead events --json")?.contains("cpu 3"));
+    ensure!(told_of(&vm, 3)?.is_empty(), "{:?}", told_of(&vm, 3)?);
     ensure!(!vm.run("dmesg")?.contains("bulkhead-watchdog: cpu 3"));
     Ok(())
 }

@@ -9,8 +9,8 @@ on_each_kernel!(; only 6.12: a_dump_twice_as_long_as_the_timeout_completes);
 
 fn a_dump_twice_as_long_as_the_timeout_completes(machine: Machine) -> Result<()> {
     let disk = Disk::new()?;
-    let vm = watched(machine, &disk).arg("bulkhead.crash.seconds=48").boot()?;
-    let limits = "[watchdog]\ncpu_limit = \"4s\"\ntimeout = \"24s\"\npretimeout = \"0s\"";
+    let vm = watched(machine, &disk).arg("bulkhead.crash.seconds=80").boot()?;
+    let limits = "[watchdog]\ncpu_limit = \"8s\"\ntimeout = \"40s\"\npretimeout = \"0s\"";
     let _watched = Watched::configured(&vm, limits)?;
     vm.spawn("bulkhead-guest hog 99 1")?;
     vm.wait_reboot()?;

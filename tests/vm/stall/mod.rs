@@ -13,3 +13,4 @@ mod log;
 mod programs;
 mod service;
 mod shutdown;
+mod systemd;

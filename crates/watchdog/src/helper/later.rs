@@ -19,9 +19,10 @@ fn outlook(config: &Watchdog) -> (Used, bool) {
     (used, active)
 }
 
-/// Says so when something comes within reach, while the watchdog has none.
+/// Says so when something comes within reach, while the watchdog has none. What
+/// is as it was at the start has been tried.
 pub fn look_out(shared: &Shared, config: &Watchdog) {
-    let mut before = None;
+    let mut before = outlook(config);
     loop {
         thread::sleep(LOOK);
         if !shared.watching.load(Ordering::SeqCst) {
@@ -29,10 +30,9 @@ pub fn look_out(shared: &Shared, config: &Watchdog) {
         }
         let now = outlook(config);
         let (used, active) = &now;
-        let within_reach = *used != Used::Nothing && !active;
-        if within_reach && before.as_ref().is_some_and(|before| *before != now) {
+        if now != before && *used != Used::Nothing && !active {
             shared.look_again.store(true, Ordering::SeqCst);
         }
-        before = Some(now);
+        before = now;
     }
 }

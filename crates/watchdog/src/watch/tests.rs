@@ -68,6 +68,15 @@ fn a_real_time_hog_starves_ordinary_tasks_within_its_limit_and_a_tenth() {
 }
 
 #[test]
+fn a_cpu_that_was_busy_for_less_than_the_limit_is_not_told_of() {
+    let mut watch = Watch::new(RULES, &[0], &[]);
+    let busy = (0..8u64).map(|n| n * 1_000);
+    for waited in busy.chain([7_000; 20]) {
+        assert_eq!(step(&mut watch, &[runs(waited)]), (vec![], true));
+    }
+}
+
+#[test]
 fn starvation_stops_the_feeding_only_if_it_is_to() {
     for stop_when_starved in [false, true] {
         let mut watch = Watch::new(Rules { stop_when_starved, ..RULES }, &[0], &[]);
@@ -117,6 +126,7 @@ proptest! {
         let mut watch = Watch::new(RULES, &[0, 1, 2], &[]);
         let mut failed = [false; 3];
         for cpus in history {
+            let before = failed;
             let (changes, fed) = step(&mut watch, &cpus);
             for (check, id, change) in changes {
                 if check == Check::Cpu {
@@ -124,7 +134,9 @@ proptest! {
                 }
             }
             prop_assert_eq!(fed, failed == [false; 3]);
-            for (cpu, failed) in cpus.iter().zip(failed) {
+            for ((cpu, failed), before) in cpus.iter().zip(failed).zip(before) {
+                // What has failed is not well before it is heard of again.
+                prop_assert!(!before || failed || cpu.silent.unwrap_or(0) < RULES.cpu / 2);
                 // Never for less than its limit, and never longer than it is silent.
                 prop_assert!(cpu.silent.unwrap_or(0) < RULES.cpu || failed);
                 prop_assert!(cpu.silent.unwrap_or(0) >= RULES.cpu / 2 || !failed);
