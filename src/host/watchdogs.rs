@@ -1,103 +1,78 @@
 //! Watchdog devices, as sysfs describes them: nothing is opened, which would
-//! start one.
-//!
-//! Documentation/ABI/testing/sysfs-class-watchdog; a driver that does not use
-//! the watchdog core, such as ipmi_watchdog, is not in there.
+//! start one. The watchdog's own look at them, and what only doctor and the verdict
+//! ask.
 
 use super::processes::{self, Process};
 use super::Root;
 use bulkhead_core::analyze::verdict::{Armed, Bootstatus};
+pub use bulkhead_watchdog::choose::Device;
+use bulkhead_watchdog::look;
 
 const CLASS: &str = "sys/class/watchdog";
 
-/// One of the watchdog core's.
+/// One of the watchdog core's (Documentation/ABI/testing/sysfs-class-watchdog); a
+/// driver that does not use the core, such as ipmi_watchdog, is not in there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watchdog {
-    /// Its name below /dev and in sysfs: `watchdog0`.
-    pub name: String,
-    /// What its driver calls it: `i6300ESB timer`.
-    pub identity: String,
-    /// The module of its driver; `None` where it is built in, or has no device.
-    pub driver: Option<String>,
-    /// It counts down.
-    pub active: bool,
-    /// Unfed for so many seconds it resets the host.
-    pub timeout: Option<u32>,
-    /// So many seconds before that it raises the alarm, zero for never; `None`
-    /// where the kernel cannot.
+    /// What the watchdog process knows of it.
+    pub device: Device,
+    /// So many seconds before it resets it raises the alarm, zero for never;
+    /// `None` where the kernel cannot.
     pub pretimeout: Option<u32>,
     /// Who acts on the alarm: `panic`, `noop`.
     pub governor: Option<String>,
-    /// Who could.
-    pub governors: Vec<String>,
-    /// What it says of the reset before this boot: WDIOF_*
-    /// (include/uapi/linux/watchdog.h).
-    pub bootstatus: Option<u32>,
-}
-
-impl Watchdog {
-    /// It is a timer of the kernel's own (drivers/watchdog/softdog.c), which ends
-    /// with the kernel that it should watch.
-    pub fn is_software(&self) -> bool {
-        self.identity == "Software Watchdog"
-    }
 }
 
 /// All that are there, by their numbers.
 pub fn watchdogs(root: &Root) -> Vec<Watchdog> {
-    let names = root.list(CLASS).unwrap_or_default();
-    let mut numbered: Vec<(u32, String)> = names
-        .into_iter()
-        .filter_map(|name| Some((name.strip_prefix("watchdog")?.parse().ok()?, name)))
-        .collect();
-    numbered.sort();
-    numbered.into_iter().map(|(_, name)| one(root, name)).collect()
+    look::devices(&root.path("")).into_iter().map(|device| one(root, device)).collect()
 }
 
-fn one(root: &Root, name: String) -> Watchdog {
-    let text = |file: &str| {
-        let text = root.read(&format!("{CLASS}/{name}/{file}")).ok()?;
-        Some(text.trim().to_owned())
-    };
-    let number = |file: &str| text(file)?.parse().ok();
-    let governors = text("pretimeout_available_governors").unwrap_or_default();
-    let module = root.path(&format!("{CLASS}/{name}/device/driver/module"));
-    let driver = std::fs::read_link(module).ok();
+fn one(root: &Root, device: Device) -> Watchdog {
     Watchdog {
-        identity: text("identity").unwrap_or_default(),
-        driver: driver.and_then(|path| Some(path.file_name()?.to_str()?.to_owned())),
-        active: text("state").as_deref() == Some("active"),
-        timeout: number("timeout"),
-        pretimeout: number("pretimeout"),
-        governor: text("pretimeout_governor"),
-        governors: governors.split_whitespace().map(str::to_owned).collect(),
-        bootstatus: text("bootstatus").as_deref().and_then(bits),
-        name,
+        pretimeout: value(root, &device, "pretimeout").and_then(|text| text.parse().ok()),
+        governor: value(root, &device, "pretimeout_governor"),
+        device,
     }
 }
 
-/// Decimal, as drivers/watchdog/watchdog_dev.c prints it (bootstatus_show());
-/// with `0x` hexadecimal, as its documentation leaves open.
-fn bits(text: &str) -> Option<u32> {
-    match text.strip_prefix("0x") {
-        Some(hex) => u32::from_str_radix(hex, 16).ok(),
-        None => text.parse().ok(),
-    }
-}
-
-/// What each says of the reset before this boot.
+/// What each device says of the reset before this boot. A driver that was not
+/// there yet, or a kernel without CONFIG_WATCHDOG_SYSFS, says nothing.
 pub fn bootstatus(root: &Root) -> Vec<Bootstatus> {
-    let status = |it: Watchdog| {
-        Some(Bootstatus { device: it.name, identity: it.identity, bits: it.bootstatus? })
+    let status = |device: Device| {
+        let bits = value(root, &device, "bootstatus")?;
+        // Printed as a decimal or, with 0x, as a hexadecimal number.
+        let bits = match bits.strip_prefix("0x") {
+            Some(hex) => u32::from_str_radix(hex, 16).ok()?,
+            None => bits.parse().ok()?,
+        };
+        Some(Bootstatus { identity: identity(&device), device: name(&device), bits })
     };
-    watchdogs(root).into_iter().filter_map(status).collect()
+    look::devices(&root.path("")).into_iter().filter_map(status).collect()
 }
 
-/// The first that is armed, whoever feeds it.
+/// The first device that is armed, whoever feeds it.
 pub fn armed(root: &Root) -> Option<Armed> {
-    let it = watchdogs(root).into_iter().find(|it| it.active)?;
-    let timeout_s = it.timeout.unwrap_or(0);
-    Some(Armed { device: it.name, identity: it.identity, timeout_s })
+    let device = look::devices(&root.path("")).into_iter().find(|device| device.active)?;
+    let timeout_s = device.timeout_s.unwrap_or(0);
+    Some(Armed { identity: identity(&device), device: name(&device), timeout_s })
+}
+
+/// In sysfs, and below /dev.
+fn name(device: &Device) -> String {
+    format!("watchdog{}", device.number)
+}
+
+fn identity(device: &Device) -> String {
+    match device.identity.as_str() {
+        "" => "a watchdog without a name".to_owned(),
+        identity => identity.to_owned(),
+    }
+}
+
+fn value(root: &Root, device: &Device, file: &str) -> Option<String> {
+    let text = root.read(&format!("{CLASS}/{}/{file}", name(device))).ok()?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 /// The parameters of ipmi_watchdog, which says nothing elsewhere
@@ -134,66 +109,65 @@ mod tests {
     use crate::host::testing::Tree;
     use std::os::unix::fs::symlink;
 
+    fn device(tree: &Tree, name: &str, files: &[(&str, &str)]) {
+        for (file, text) in files {
+            tree.write(&format!("{CLASS}/{name}/{file}"), &format!("{text}\n"));
+        }
+    }
+
+    #[test]
+    fn each_device_says_what_it_did() {
+        let tree = Tree::new();
+        let i6300 = [("bootstatus", "32"), ("identity", "i6300ESB timer"), ("state", "inactive")];
+        device(&tree, "watchdog0", &i6300);
+        device(&tree, "watchdog1", &[("bootstatus", "0x1")]);
+        device(&tree, "watchdog2", &[("identity", "mute")]);
+        let found: Vec<_> =
+            bootstatus(&tree.root).into_iter().map(|w| (w.device, w.identity, w.bits)).collect();
+        let text = |text: &str| text.to_owned();
+        assert_eq!(
+            found,
+            [
+                (text("watchdog0"), text("i6300ESB timer"), 32),
+                (text("watchdog1"), text("a watchdog without a name"), 1),
+            ]
+        );
+        assert_eq!(armed(&tree.root), None);
+    }
+
+    #[test]
+    fn one_that_somebody_feeds_is_known_by_its_state() {
+        let tree = Tree::new();
+        device(&tree, "watchdog0", &[("state", "inactive")]);
+        device(&tree, "watchdog1", &[("state", "active"), ("timeout", "60"), ("identity", "x")]);
+        let armed = armed(&tree.root);
+        assert!(armed.is_some_and(|it| it.device == "watchdog1" && it.timeout_s == 60));
+    }
+
+    #[test]
+    fn a_host_without_one_has_nothing_to_tell() {
+        let tree = Tree::new();
+        assert!(bootstatus(&tree.root).is_empty() && armed(&tree.root).is_none());
+    }
+
     #[test]
     fn a_watchdog_is_described_without_being_opened() {
         let tree = Tree::new();
+        let dir = "sys/class/watchdog/watchdog0";
         for (file, text) in [
             ("identity", "i6300ESB timer\n"),
             ("state", "active\n"),
-            ("timeout", "60\n"),
             ("pretimeout", "10\n"),
             ("pretimeout_governor", "panic\n"),
-            ("pretimeout_available_governors", "noop\npanic\n"),
-            ("bootstatus", "32\n"),
-            ("device/driver/x", ""),
         ] {
-            tree.write(&format!("{CLASS}/watchdog0/{file}"), text);
+            tree.write(&format!("{dir}/{file}"), text);
         }
-        let link = tree.root.path(&format!("{CLASS}/watchdog0/device/driver/module"));
-        symlink("../../../../module/i6300esb", link).unwrap();
-        let expected = Watchdog {
-            name: "watchdog0".to_owned(),
-            identity: "i6300ESB timer".to_owned(),
-            driver: Some("i6300esb".to_owned()),
-            active: true,
-            timeout: Some(60),
-            pretimeout: Some(10),
-            governor: Some("panic".to_owned()),
-            governors: vec!["noop".to_owned(), "panic".to_owned()],
-            bootstatus: Some(32),
-        };
-        assert_eq!(watchdogs(&tree.root), [expected]);
-    }
-
-    #[test]
-    fn what_it_did_and_whether_it_is_armed_are_told() {
-        let tree = Tree::new();
-        assert!(bootstatus(&tree.root).is_empty() && armed(&tree.root).is_none());
-        for (file, text) in [
-            ("watchdog0/bootstatus", "0x20\n"),
-            ("watchdog0/state", "inactive\n"),
-            ("watchdog1/state", "active\n"),
-            ("watchdog1/timeout", "60\n"),
-        ] {
-            tree.write(&format!("{CLASS}/{file}"), text);
-        }
-        let told: Vec<_> =
-            bootstatus(&tree.root).into_iter().map(|it| (it.device, it.bits)).collect();
-        assert_eq!(told, [("watchdog0".to_owned(), 32)]);
-        let armed = armed(&tree.root).unwrap();
-        assert_eq!((armed.device.as_str(), armed.timeout_s), ("watchdog1", 60));
-    }
-
-    #[test]
-    fn they_come_by_their_numbers_and_may_say_nothing() {
-        let tree = Tree::new();
-        for name in ["watchdog10", "watchdog2", "watchdogs", "other"] {
-            tree.write(&format!("{CLASS}/{name}/x"), "");
-        }
+        tree.write("sys/class/watchdog/watchdog1/identity", "Software Watchdog\n");
         let found = watchdogs(&tree.root);
-        let names: Vec<&str> = found.iter().map(|w| w.name.as_str()).collect();
-        assert_eq!(names, ["watchdog2", "watchdog10"]);
-        assert!(!found[0].active && found[0].timeout.is_none() && found[0].driver.is_none());
+        assert!(found[0].device.active && found[1].device.is_softdog());
+        assert_eq!(found[0].pretimeout, Some(10));
+        assert_eq!(found[0].governor.as_deref(), Some("panic"));
+        assert_eq!((found[1].pretimeout, &found[1].governor), (None, &None));
         assert_eq!(watchdogs(&Tree::new().root), []);
     }
 
