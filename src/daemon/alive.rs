@@ -42,3 +42,55 @@ impl Alive {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::cycle::tests::{cycle, NOW};
+    use super::*;
+    use crate::host::Root;
+    use crate::state::Saved;
+    use std::fs;
+    use std::path::Path;
+
+    fn watchdog(root: &Path, state: &str) -> std::io::Result<()> {
+        let device = root.join("sys/class/watchdog/watchdog0");
+        fs::create_dir_all(&device)?;
+        fs::write(device.join("state"), state)
+    }
+
+    #[test]
+    fn word_is_left_about_once_a_minute_with_what_is_armed() -> std::io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let root = Root::new(dir.path());
+        let heard = Heartbeats::beside(&dir.path().join("api"));
+        let mut books = cycle(&mut Saved::default()).core.books;
+        let mut alive = Alive::default();
+        alive.turn(&root, &heard, &mut books, NOW);
+        assert!(books.is_dirty() && books.boot.armed.is_none());
+
+        watchdog(dir.path(), "active")?;
+        alive.turn(&root, &heard, &mut books, NOW.after(Duration::from_secs(50)));
+        assert!(books.boot.armed.is_none(), "not yet");
+        alive.turn(&root, &heard, &mut books, NOW.after(Duration::from_secs(60)));
+        assert!(books.boot.armed.is_some());
+        watchdog(dir.path(), "inactive")?;
+        alive.turn(&root, &heard, &mut books, NOW.after(Duration::from_secs(120)));
+        assert!(books.boot.armed.is_none(), "disarmed");
+        Ok(())
+    }
+
+    #[test]
+    fn a_stop_in_the_last_step_of_a_shutdown_is_remembered() -> std::io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let mut books = cycle(&mut Saved::default()).core.books;
+        let stopping = |books: &mut Memory| {
+            Alive::default().stopping(&Root::new(dir.path()), books, NOW);
+            books.boot.stopping.is_some()
+        };
+        assert!(!stopping(&mut books), "nobody can tell");
+        fs::create_dir_all(dir.path().join("proc/1"))?;
+        fs::write(dir.path().join("proc/1/comm"), "systemd-shutdow\n")?;
+        assert!(stopping(&mut books));
+        Ok(())
+    }
+}

@@ -117,3 +117,57 @@ fn tell(cycle: &mut Cycle, news: &News, now: Stamp) {
     let body = Body::Watchdog { state: news.state().to_owned(), cpu: news.cpu(), what };
     books.happened(Event { time: timestamp(now.wall), body });
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::cycle::tests::{cycle, NOW};
+    use super::*;
+    use crate::state::{Saved, Store};
+    use std::os::unix::net::UnixDatagram;
+
+    fn beat(last: bool) -> Vec<u8> {
+        let beat = Heartbeat {
+            state: State::Armed,
+            device: Some("watchdog0".into()),
+            timeout_s: Some(60),
+            last,
+            ..Heartbeat::default()
+        };
+        serde_json::to_vec(&beat).unwrap()
+    }
+
+    #[test]
+    fn a_watchdog_that_falls_silent_is_remembered_for_the_next_boot_until_it_is_heard_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut heartbeats = Heartbeats::beside(&dir.path().join("io.bulkhead"));
+        let watchdog = UnixDatagram::unbound().unwrap();
+        watchdog.connect(dir.path().join("heartbeat")).unwrap();
+        let mut cycle = cycle(&mut Saved::default());
+        assert_eq!((heartbeats.next(), heartbeats.seen().state), (None, "not running"));
+
+        watchdog.send(&beat(false)).unwrap();
+        heartbeats.turn(true, &mut cycle, NOW);
+        assert_eq!(cycle.core.books.boot.armed.as_ref().unwrap().timeout_s, 60);
+        assert!(heartbeats.next().unwrap() <= Duration::from_secs(20));
+        let later = Moment { up: u64::MAX, wall: NOW.wall };
+        let silent = heartbeats.watch.due(later).unwrap();
+        tell(&mut cycle, &silent, NOW);
+        assert!(cycle.core.books.boot.silence.is_some() && cycle.core.books.is_dirty());
+
+        watchdog.send(&beat(false)).unwrap();
+        heartbeats.turn(true, &mut cycle, NOW);
+        assert_eq!(cycle.core.books.boot.silence, None);
+        watchdog.send(&beat(true)).unwrap();
+        heartbeats.turn(true, &mut cycle, NOW);
+        assert_eq!((heartbeats.next(), &cycle.core.books.boot.armed), (None, &None));
+
+        let (mut store, _) = Store::open(&dir.path().join("state")).unwrap();
+        let events = cycle.core.books.commit(&mut store).unwrap();
+        let states = events.iter().map(|event| match &event.body {
+            Body::Watchdog { state, .. } => state.as_str(),
+            _ => "",
+        });
+        assert_eq!(states.collect::<Vec<_>>(), ["armed", "silent", "armed", "not running"]);
+    }
+}
