@@ -50,7 +50,8 @@ const BUGS: [&str; 6] = [
 const STALLS: [&str; 8] = [
     "watchdog pretimeout event",
     "software watchdog timer expired",
-    "watchdog pre-timeout",
+    // From an NMI without the word "Watchdog" before it.
+    "pre-timeout",
     "an nmi occurred",
     "softlockup: ",
     "hard lockup",

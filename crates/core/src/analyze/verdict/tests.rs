@@ -67,6 +67,15 @@ fn a_pretimeout_is_a_stall() {
 }
 
 #[test]
+fn a_bmcs_pretimeout_is_a_stall() {
+    for reason in ["pre-timeout", "Watchdog pre-timeout"] {
+        let mut it = watched();
+        it.deaths.push(death(1050, reason, &[]));
+        assert_eq!(short(&it), (Verdict::Stall, "V1", None));
+    }
+}
+
+#[test]
 fn a_crash_by_the_watchdog_is_a_stall_of_the_cpu_that_it_names() {
     let mut it = watched();
     let lines =
