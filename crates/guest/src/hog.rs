@@ -27,7 +27,7 @@ pub fn run(priority: i32, cpus: &str) -> Result<ExitCode> {
     println!("hogging");
     thread::sleep(AHEAD);
     // In one write: each is a line.
-    log.write_all(format!("bulkhead-guest: hogging {cpus:?}").as_bytes()).context("/dev/kmsg")?;
+    log.write_all(format!("bulkhead-guest: hogging {cpus:?}\n").as_bytes()).context("/dev/kmsg")?;
     // All at once: the first to spin would keep the others from their places.
     let ready = Barrier::new(cpus.len());
     let ready = &ready;

@@ -93,7 +93,7 @@ pub enum Probe {
     /// Whether the highest real-time priority runs.
     Fifo,
     /// Whether an ordinary task does. Its silence is the time that it waited
-    /// longer than it did not.
+    /// for, a quarter of the rest taken off.
     Other,
 }
 

@@ -169,7 +169,7 @@ impl fmt::Display for Sentence<'_> {
             (Change::Well, _) => write!(f, "{name} is well again"),
             (_, Check::Cpu) => write!(f, "no task of the highest priority ran for {time}"),
             (_, Check::Starved) => {
-                write!(f, "ordinary tasks waited {time} longer than they did not")
+                write!(f, "ordinary tasks waited for {time}, and hardly ran")
             }
             (_, Check::Heartbeat) => write!(f, "bulkheadd has not answered for {time}"),
             (_, Check::File) => write!(f, "{name} was last found touched in time {time} ago"),

@@ -20,6 +20,9 @@ on_each_kernel!(
 /// What the hog says in the kernel log as it begins.
 const BEGINS: &str = "bulkhead-guest: hogging";
 
+/// What the watchdog says there.
+const STARVES: &str = "bulkhead-watchdog: cpu 1: ordinary tasks waited";
+
 const PANIC: &str = "Kernel panic - not syncing: ";
 
 /// Ahead of everything that is not at the highest priority.
@@ -76,10 +79,13 @@ fn a_cpu_that_an_ordinary_hog_keeps_is_named_and_no_more(machine: Machine) -> Re
     let vm = watched(machine, &disk).boot()?;
     let watched = Watched::start(&vm)?;
     let mut hog = hog(&vm, 50, "1")?;
-    let told = wait_until("an event names the CPU", LIMIT, || Ok(!told_of(&vm, 1)?.is_empty()));
+    let told = wait_until("the kernel's log names the CPU", LIMIT, || {
+        Ok(vm.run("dmesg")?.contains(STARVES))
+    });
     told.with_context(|| {
         format!("{:?}\n{:?}", watched.status(), vm.run("bulkhead events; cat /tmp/watchdog.log"))
     })?;
+    ensure!(!told_of(&vm, 1)?.is_empty(), "no event: {:?}", watched.status()?);
     // Twice as long as a stall is let go on.
     vm.run("sleep 16")?;
     ensure!(

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 
+/// So many of its lines are shown when one is missing.
+const TAIL: usize = 60;
+
 /// Lines that begin with the seconds since boot in brackets.
 pub struct Log(pub String);
 
 impl Log {
     pub fn contains(&self, text: &str) -> Result<()> {
-        ensure!(self.0.contains(text), "no {text:?} in {}", self.0);
+        ensure!(self.0.contains(text), "no {text:?} in …\n{}", self.tail());
         Ok(())
     }
 
@@ -21,8 +24,14 @@ impl Log {
 
     fn moment(&self, text: &str) -> Result<f64> {
         let line = self.0.lines().find(|line| line.contains(text));
-        let line = line.with_context(|| format!("no {text:?} in {}", self.0))?;
+        let line = line.with_context(|| format!("no {text:?} in …\n{}", self.tail()))?;
         let time = line.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
         time.and_then(|(time, _)| time.trim().parse().ok()).with_context(|| line.to_owned())
+    }
+
+    /// A panic fits.
+    fn tail(&self) -> &str {
+        let start = self.0.rmatch_indices('\n').nth(TAIL).map_or(0, |(at, _)| at + 1);
+        &self.0[start..]
     }
 }

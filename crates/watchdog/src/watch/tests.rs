@@ -63,8 +63,16 @@ fn a_real_time_hog_starves_ordinary_tasks_within_its_limit_and_a_tenth() {
     assert_eq!(watch.suspects(&mut list), 1);
     assert_eq!((list[0].cpu, list[0].probe), (0, Probe::Other));
     // The hog is gone, and with it the debt.
-    let over = (0..20).find(|_| !step(&mut watch, &[runs(told * 950)]).0.is_empty());
-    assert!(over.is_some_and(|n| n <= 6), "{over:?}");
+    let over = (0..40).find(|_| !step(&mut watch, &[runs(told * 950)]).0.is_empty());
+    assert!(over.is_some_and(|n| n <= 22), "{over:?}");
+}
+
+/// As it was seen on 6.12, at a pace of 0.8 s.
+#[test]
+fn a_probe_that_waits_a_third_of_the_time_starves() {
+    let mut watch = Watch::new(RULES, &[0], &[]);
+    let told = (0..120).find(|n| !step(&mut watch, &[runs(n * 330)]).0.is_empty());
+    assert!(told.is_some_and(|n| n <= 65), "{told:?}");
 }
 
 #[test]
@@ -145,8 +153,8 @@ proptest! {
     }
 
     #[test]
-    fn a_host_whose_ordinary_tasks_get_half_the_time_never_starves(
-        history in prop::collection::vec(0u64..=500, 1..200),
+    fn a_host_whose_ordinary_tasks_wait_a_fifth_of_the_time_never_starves(
+        history in prop::collection::vec(0u64..=200, 1..200),
     ) {
         let mut watch = Watch::new(RULES, &[0], &[]);
         let mut waited = 0;
