@@ -98,7 +98,10 @@ extern "C" fn run(task: *mut c_void) -> *mut c_void {
         Class::Other => &task.slot.other,
     };
     probe.is(tid());
-    let (mut there, mut next) = (false, task.first);
+    // At once, before it first sleeps: a timer would be of the CPU that it happens
+    // to be on, and with that CPU it would not come, wherever it belongs.
+    let mut there = go(guard, probe, cpu);
+    let mut next = if there { task.first } else { now().saturating_add(AWAY) };
     let mut rest = guard.period;
     loop {
         sleep_until(next);
