@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 /// CPUID of a Skylake server, whose banks 0 to 3 are a core's own.
 const SKYLAKE: u32 = 0x50654;
 

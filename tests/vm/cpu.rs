@@ -15,18 +15,19 @@ const YELLOW: u64 = 2 << 53;
 
 on_each_kernel!(
     three_l1_errors_take_both_threads_of_the_core,
-    errors_of_sibling_threads_add_up,
     a_thread_that_is_off_line_belongs_to_its_core,
+    the_last_core_stays,
+    a_released_core_comes_back,
+    a_cpu_brought_back_by_hand_is_not_fought;
+    long on 6.1:
+    errors_of_sibling_threads_add_up,
     a_passed_threshold_takes_the_core_at_once,
     a_core_with_cpu0_is_refused_whole,
-    the_last_core_stays,
     the_last_core_that_can_go_stays,
     every_node_keeps_a_cpu,
     a_second_core_has_to_wait,
     a_storm_of_a_shared_bank_takes_no_cpu,
     bus_errors_take_no_cpu,
-    a_released_core_comes_back,
-    a_cpu_brought_back_by_hand_is_not_fought,
     an_admin_takes_one_cpu_and_gives_it_back,
 );
 

@@ -10,8 +10,9 @@ on_each_kernel!(
     the_kernels_collector_is_named_where_it_is_on,
     a_collector_that_is_switched_off_is_no_conflict,
     a_page_taken_while_the_daemon_was_down_is_listed_at_its_start,
+    a_page_that_only_the_kernel_log_names_is_listed;
+    long on 6.1:
     a_page_that_the_kernel_took_stays_out_over_a_power_cut,
-    a_page_that_only_the_kernel_log_names_is_listed,
     a_page_that_the_kernel_log_forgot_is_found,
     what_a_flooded_kernel_log_lost_is_searched_for,
     a_rasdaemon_that_isolates_is_named,

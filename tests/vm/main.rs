@@ -3,7 +3,7 @@
 //!
 //! A test is a function from [`harness::Machine`] to a result. The machine is a description, with the kernel already
 //! chosen: the test adds what it needs and boots it, as often as it likes. [`on_each_kernel`] makes tests of such
-//! functions, `…::k6_12::name` and `…::k6_1::name`.
+//! functions, `…::k6_12::name` and `…::k6_1::name`; a test on 6.1 that would show nothing new is for long runs.
 //!
 //! ```ignore
 //! fn a_page_moves_with_its_data(machine: Machine) -> Result<()> {

@@ -10,7 +10,6 @@ on_each_kernel!(
     a_page_is_taken_beside_the_kernels_collector,
     a_page_the_collector_took_is_listed_as_the_kernels,
     a_page_goes_on_what_the_memory_controller_reports,
-    errors_without_an_address_take_nothing,
     a_page_in_use_moves_with_its_data,
     a_huge_page_moves_with_its_data,
     a_busy_page_is_tried_again_until_it_goes,
@@ -18,8 +17,10 @@ on_each_kernel!(
     a_page_with_an_uncorrected_error_is_the_kernels,
     an_uncorrected_error_that_the_kernel_missed_is_handed_to_it,
     what_the_kernel_forbids_is_refused,
+    a_released_page_comes_back_where_the_kernel_can;
+    long on 6.1:
+    errors_without_an_address_take_nothing,
     a_released_page_waits_for_the_next_boot,
-    a_released_page_comes_back_where_the_kernel_can,
     limits_hold_pages_back,
 );
 

@@ -5,7 +5,8 @@ use anyhow::{ensure, Result};
 use crate::bulkhead::Bulkhead;
 use crate::harness::{Disk, Machine, Vm};
 
-on_each_kernel!(
+on_each_kernel!(;
+    long on 6.1:
     isolations_go_and_come_with_the_memory_they_are_of,
     another_bios_is_another_memory_for_all_that_is_known,
 );

@@ -13,7 +13,10 @@ const DATABASE: &str = "/var/lib/rasdaemon/ras-mc_event.db";
 /// rasdaemon commits each row by itself, with a sync.
 const LIMIT: Duration = Duration::from_secs(120);
 
-on_each_kernel!(what_rasdaemon_recorded_is_replayed);
+on_each_kernel!(;
+    long on 6.1:
+    what_rasdaemon_recorded_is_replayed,
+);
 
 fn what_rasdaemon_recorded_is_replayed(machine: Machine) -> Result<()> {
     let vm = machine.arg("ras=cec_disable").boot()?;

@@ -7,7 +7,8 @@ use crate::bulkhead::{online, page_id, Bulkhead, LIMIT};
 use crate::harness::mce::L1_DATA_CE;
 use crate::harness::{wait_until, Disk, Machine, Vm};
 
-on_each_kernel!(
+on_each_kernel!(;
+    long on 6.1:
     a_disk_that_fills_up_leaves_the_host_protected_and_catches_up,
     a_daemon_starts_on_a_full_disk,
     a_daemon_starts_on_a_read_only_disk_and_knows_what_is_on_it,

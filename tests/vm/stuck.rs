@@ -15,7 +15,8 @@ fn a_page_that_does_not_come_off_is_masked_at_the_next_boot(machine: Machine) ->
     let machine = machine.arg("ras=cec_disable").disk(&disk);
     let vm = machine.boot()?;
     let it = Bulkhead::start(&vm, "")?;
-    let page = vm.find_pages("pgtable", 1)?[0];
+    // Not a page table, which goes with its process.
+    let page = vm.find_pages("slab", 1)?[0];
     vm.memory_ce(page)?;
     vm.memory_ce(page)?;
     let line = it.wait_page(page, "failed")?;

@@ -12,10 +12,10 @@ use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
 use nix::unistd::Pid;
 
 /// From `ready` to the first such call: whatever causes it has yet to happen.
-const FIRST: Duration = Duration::from_secs(30);
+const FIRST: Duration = Duration::from_secs(60);
 
-/// A process that makes no further call for so long has done its work.
-const IDLE: Duration = Duration::from_secs(3);
+/// A process that makes no further call for so long has done its work, on a busy machine too.
+const IDLE: Duration = Duration::from_secs(8);
 
 /// bpf(2)'s commands that change a map: BPF_MAP_UPDATE_ELEM, _DELETE_ELEM, and the batches of LOOKUP_AND_DELETE, UPDATE
 /// and DELETE (include/uapi/linux/bpf.h).

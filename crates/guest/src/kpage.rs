@@ -1,7 +1,8 @@
 //! What the kernel says of a page of memory.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
@@ -78,6 +79,7 @@ pub fn print_poisoned() -> Result<()> {
 
 /// Prints the addresses of `count` healthy pages above 16 MiB that have a flag: out of the middle of the longest run of
 /// such pages, where free ones are the last to be used for something else, or the first ones where no run is so long.
+/// Free ones are of the movable zone, where there is one: a page that the kernel has for itself does not come off.
 pub fn find(flag: &str, count: usize) -> Result<()> {
     const FIRST: u64 = (16 << 20) / PAGE_SIZE;
     let Some(&(bit, _)) = FLAGS.iter().find(|(_, name)| *name == flag) else {
@@ -85,9 +87,17 @@ pub fn find(flag: &str, count: usize) -> Result<()> {
         bail!("no page flag {flag:?}; there are {}", names.join(", "));
     };
     let all = flags_from(FIRST)?;
-    let fit = |flags: u64| flags >> bit & 1 != 0 && flags & (HWPOISON | NOPAGE) == 0;
+    let zones = match flag {
+        "buddy" => movable(&fs::read_to_string("/proc/zoneinfo").context("/proc/zoneinfo")?),
+        _ => Vec::new(),
+    };
+    let fit = |pfn: u64, flags: u64| {
+        flags >> bit & 1 != 0
+            && flags & (HWPOISON | NOPAGE) == 0
+            && (zones.is_empty() || zones.iter().any(|zone| zone.contains(&pfn)))
+    };
     let pages: Vec<u64> =
-        (FIRST..).zip(all).filter(|(_, flags)| fit(*flags)).map(|(pfn, _)| pfn).collect();
+        (FIRST..).zip(all).filter(|(pfn, flags)| fit(*pfn, *flags)).map(|(pfn, _)| pfn).collect();
     ensure!(pages.len() >= count, "only {} pages are {flag}", pages.len());
     let longest = pages.chunk_by(|a, b| a + 1 == *b).max_by_key(|run| run.len()).unwrap_or(&pages);
     let chosen = match longest.len().checked_sub(count) {
@@ -98,6 +108,25 @@ pub fn find(flag: &str, count: usize) -> Result<()> {
         println!("{:#x}", pfn * PAGE_SIZE);
     }
     Ok(())
+}
+
+/// The page frames of each node's movable zone, out of /proc/zoneinfo (mm/vmstat.c, `zoneinfo_show_print()`).
+fn movable(zoneinfo: &str) -> Vec<Range<u64>> {
+    let zones = zoneinfo.split("Node ").filter(|zone| {
+        let name = zone.lines().next().and_then(|line| line.split_whitespace().last());
+        name == Some("Movable")
+    });
+    let range = |zone: &str| {
+        let number = |name: &str| {
+            let words = |line: &str| -> Option<u64> {
+                line.trim_start().strip_prefix(name)?.trim().parse().ok()
+            };
+            zone.lines().find_map(words)
+        };
+        let start = number("start_pfn:")?;
+        Some(start..start + number("spanned ")?)
+    };
+    zones.filter_map(range).filter(|zone| !zone.is_empty()).collect()
 }
 
 /// The flags of every page from `first` on.
@@ -155,4 +184,28 @@ fn read_entry(path: &str, index: u64) -> Result<u64> {
         })
         .with_context(|| format!("entry {index:#x} of {path}"))?;
     Ok(u64::from_le_bytes(entry))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::movable;
+
+    #[test]
+    fn the_movable_zone_of_each_node_is_found() {
+        let zone = |node: u8, name: &str, spanned: u64, start: u64| {
+            format!(
+                "Node {node}, zone {name:>8}\n  pages free     7\n        spanned  {spanned}\n        \
+                 present  {spanned}\n      nr_free_pages 7\n  start_pfn:           {start}\n"
+            )
+        };
+        let empty = "Node 0, zone  Movable\n  pages free     0\n        spanned  0\n";
+        let host = [
+            zone(0, "DMA32", 0x1000, 0x1000),
+            zone(0, "Movable", 0x200, 0x2000),
+            zone(1, "Movable", 0x100, 0x3000),
+            empty.to_owned(),
+        ];
+        assert_eq!(movable(&host.concat()), [0x2000..0x2200, 0x3000..0x3100]);
+        assert!(movable(empty).is_empty());
+    }
 }

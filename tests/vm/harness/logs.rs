@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
@@ -13,11 +14,14 @@ use super::machine::Machine;
 /// So many lines of a console are shown: a panic fits.
 const CONSOLE_TAIL: usize = 40;
 
-/// Runs a test under its full name.
+/// Runs a test under its full name, and says how long it took: `--show-output` shows that of tests that pass.
 pub fn run(name: &str, kernel: Kernel, test: fn(Machine) -> Result<()>) -> Result<()> {
     let logs = Arc::new(Logs::new(name)?);
     let kept = Kept(Some(logs.directory.clone()));
-    test(Machine::new(kernel, logs))?;
+    let since = Instant::now();
+    let result = test(Machine::new(kernel, logs));
+    eprintln!("{name} took {:.1} s", since.elapsed().as_secs_f64());
+    result?;
     kept.discard()
 }
 

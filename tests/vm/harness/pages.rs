@@ -8,7 +8,7 @@ use super::agent::{Output, Process};
 use super::vm::Vm;
 
 /// hold-page answers at once, but the guest may be busy.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
 const SIGUSR1: i32 = 10;
 const SIGUSR2: i32 = 12;

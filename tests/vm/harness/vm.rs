@@ -11,7 +11,7 @@ use super::trace::Trace;
 use super::wait::wait_until;
 
 /// From a reboot's order to the guest's next word.
-const REBOOT_LIMIT: Duration = Duration::from_secs(120);
+const REBOOT_LIMIT: Duration = Duration::from_secs(300);
 
 /// A machine whose guest takes commands. It ends when this is dropped.
 pub struct Vm {

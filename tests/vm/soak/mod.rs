@@ -6,6 +6,7 @@
 mod check;
 mod script;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -29,7 +30,7 @@ const SHORT: Length = Length {
     kills: 1,
     power_cuts: 1,
     full_disks: 1,
-    corruptions: 0,
+    corruptions: 1,
     hotplugs: 1,
     clock_steps: 1,
 };
@@ -99,7 +100,7 @@ fn soak(machine: Machine, seed: u64, length: &Length) -> Result<()> {
             Some(pages) => pages,
             None => {
                 known.configure(&vm)?;
-                pages.insert(Pages::choose(&vm, length.pages(), script::uncorrected(&lives))?)
+                pages.insert(Pages::choose(&vm, length.pages())?)
             }
         };
         known.check(&Bulkhead::service(&vm)?)?;
@@ -118,25 +119,30 @@ fn soak(machine: Machine, seed: u64, length: &Length) -> Result<()> {
 struct Pages {
     corrected: Vec<u64>,
     rows: Vec<[u64; 2]>,
-    uncorrected: Vec<u64>,
 }
 
 impl Pages {
-    fn choose(vm: &Vm, corrected: usize, uncorrected: usize) -> Result<Self> {
-        let count = corrected + 2 * ROWS + uncorrected;
+    fn choose(vm: &Vm, corrected: usize) -> Result<Self> {
+        let count = corrected + 2 * ROWS;
         // No two side by side: a free page's neighbours are part of its block.
         let free: Vec<_> = vm.find_pages("buddy", 3 * count)?.into_iter().step_by(3).collect();
-        let (corrected, rest) = free.split_at(corrected);
-        let (uncorrected, rows) = rest.split_at(uncorrected);
+        let (corrected, rows) = free.split_at(corrected);
         Ok(Self {
             corrected: corrected.to_vec(),
-            uncorrected: uncorrected.to_vec(),
             rows: rows.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect(),
         })
     }
+
+    /// A page that is free now, and none of these. An uncorrected error kills whoever uses its page: one that was free
+    /// in an earlier boot may be process 1's.
+    fn free(&self, vm: &Vm) -> Result<u64> {
+        let ours: BTreeSet<_> = self.corrected.iter().chain(self.rows.iter().flatten()).collect();
+        let free = vm.find_pages("buddy", ours.len() + 1)?;
+        free.into_iter().find(|page| !ours.contains(page)).context("a page of its own")
+    }
 }
 
-fn perform(step: &Step, vm: &Vm, pages: &mut Pages, known: &mut Known) -> Result<()> {
+fn perform(step: &Step, vm: &Vm, pages: &Pages, known: &mut Known) -> Result<()> {
     match step {
         Step::Error(error) => raise(*error, vm, pages, known),
         Step::Kill(errors) => {
@@ -160,17 +166,19 @@ fn perform(step: &Step, vm: &Vm, pages: &mut Pages, known: &mut Known) -> Result
             known.check(&it)
         }
         Step::Corrupt { at } => {
-            known.check(&Bulkhead::service(vm)?)?;
-            vm.run(
-                "systemctl kill --signal=KILL bulkhead.service; systemctl stop bulkhead.service",
-            )?;
+            let it = Bulkhead::service(vm)?;
+            known.check(&it)?;
+            let told = it.log()?.len();
+            // In good order, so that what is in the file is what will be read, and not its newer copy in the log.
+            it.stop()?;
             vm.run(&format!(
                 "cd /var/lib/bulkhead && pages=$(($(stat -c %s bulkhead.db) / 4096)) && \
                  dd if=/dev/urandom of=bulkhead.db bs=4k count=1 seek=$((pages * {at} / 256)) conv=notrunc"
             ))?;
             vm.run("systemctl start bulkhead.service")?;
             let it = Bulkhead::service(vm)?;
-            known.corrupted(&it)?;
+            let log = it.log()?;
+            known.corrupted(&it, log.get(told..).unwrap_or(&log))?;
             known.check(&it)
         }
         Step::Hotplug { cpu } => {
@@ -185,7 +193,7 @@ fn perform(step: &Step, vm: &Vm, pages: &mut Pages, known: &mut Known) -> Result
     }
 }
 
-fn raise(error: Error, vm: &Vm, pages: &mut Pages, known: &mut Known) -> Result<()> {
+fn raise(error: Error, vm: &Vm, pages: &Pages, known: &mut Known) -> Result<()> {
     match error {
         Error::Page { page, bank } => {
             let address = pages.corrected[page];
@@ -208,7 +216,7 @@ fn raise(error: Error, vm: &Vm, pages: &mut Pages, known: &mut Known) -> Result<
             ))
         }
         Error::Uncorrected => {
-            let address = pages.uncorrected.pop().context("a page for each")?;
+            let address = pages.free(vm)?;
             known.uncorrected(address);
             vm.memory_ue(address)?;
             // The next machine check, while this one is still being handled, would reset the machine.

@@ -119,17 +119,6 @@ fn errors_of(step: &Step) -> usize {
     }
 }
 
-/// How many pages get an uncorrected error.
-pub fn uncorrected(lives: &[Vec<Step>]) -> usize {
-    let of = |step: &Step| match step {
-        Step::Error(error) => usize::from(*error == Error::Uncorrected),
-        Step::Kill(errors) => errors.iter().filter(|e| **e == Error::Uncorrected).count(),
-        Step::FullDisk(errors) => errors.iter().filter(|e| **e == Error::Uncorrected).count(),
-        _ => 0,
-    };
-    lives.iter().flatten().map(of).sum()
-}
-
 fn error(rng: &mut Rng, pages: usize) -> Error {
     match rng.u8(..100) {
         0..60 => Error::Page { page: rng.usize(..pages), bank: rng.u8(..3) == 0 },
