@@ -11,14 +11,18 @@
 //!
 //! One thread, no locks. Only the lanes of act run beside it.
 
+mod alive;
 mod answers;
+mod clean_end;
 mod closings;
 mod conflicts;
 mod cycle;
 mod dimms;
 mod edac;
+mod heartbeat;
 mod kernel_pages;
 mod last_boot;
+mod last_end;
 mod memory;
 mod options;
 mod pace;
@@ -37,6 +41,7 @@ use crate::host::{self, clock, Root};
 use crate::log;
 use crate::monitor::{Monitor, State, Via};
 use crate::state::{BootRow, Store};
+use alive::Alive;
 use anyhow::Context as _;
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{Stamp, Time};
@@ -45,7 +50,9 @@ use conflicts::Conflicts;
 use cycle::Cycle;
 use dimms::LateDimms;
 use edac::EdacCheck;
+use heartbeat::Heartbeats;
 use kernel_pages::KernelPages;
+use last_end::LastEnd;
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use pace::Pace;
@@ -67,6 +74,9 @@ const COMMIT_AGAIN: Duration = Duration::from_secs(10);
 /// or socket that cannot be used or is another daemon's. Once it runs, nothing
 /// but a broken `poll` ends it.
 pub fn run(options: &Options) -> anyhow::Result<()> {
+    if options.mark_clean_end {
+        return clean_end::mark(options);
+    }
     let signals = Signals::block()?;
     let mut daemon = setup::daemon(options)?;
     daemon.run(&signals)
@@ -94,8 +104,12 @@ struct Daemon {
     late_dimms: LateDimms,
     kernel_pages: KernelPages,
     conflicts: Conflicts,
-    /// Earlier boots, oldest first, as the store knew them at the start.
+    /// Earlier boots, oldest first, as the store knew them at the start; but for
+    /// what ended the last one.
     boots: Vec<BootRow>,
+    last_end: LastEnd,
+    heartbeats: Heartbeats,
+    alive: Alive,
     pace: Pace,
     /// The monitor was drained, and its copy is not released yet.
     drained: bool,
@@ -114,6 +128,7 @@ struct Ready {
     uevents: bool,
     /// The kernel log, or the search for what it does not tell.
     kernel_pages: bool,
+    heartbeats: bool,
     signals: bool,
 }
 
@@ -200,6 +215,9 @@ impl Daemon {
             let page_size = self.cycle.core.machine.page_size;
             self.kernel_pages.compare(self.cycle.pages_out(), page_size);
         }
+        self.heartbeats.turn(ready.heartbeats, &mut self.cycle, start);
+        self.last_end.turn(&mut self.cycle, &mut self.boots, start);
+        self.alive.turn(&self.root, &self.heartbeats, &mut self.cycle.core.books, start);
         self.requests.act(&mut self.cycle, start);
         self.closings.act(&mut self.cycle, start);
         self.cycle.due(start);
@@ -298,7 +316,7 @@ impl Daemon {
         if !(worth && self.cycle.core.books.is_dirty()) {
             return;
         }
-        self.cycle.core.books.boot.last = now;
+        self.cycle.core.books.boot.reached(now, clock::monotonic());
         let was_saved = self.cycle.core.books.saved;
         match self.cycle.core.books.commit(&mut self.store) {
             Ok(events) => {
@@ -362,6 +380,7 @@ impl Daemon {
             edac: &self.edac,
             kernel_pages: &mut self.kernel_pages,
             conflicts: &mut self.conflicts,
+            heartbeats: &self.heartbeats,
             root: &self.root,
             boots: &self.boots,
             kernel: &self.kernel,
@@ -413,7 +432,8 @@ impl Daemon {
         let now = self.now();
         self.drain(now);
         self.cycle.boot_event("bulkheadd stopped", now);
-        self.cycle.core.books.boot.last = now;
+        self.alive.stopping(&self.root, &mut self.cycle.core.books, now);
+        self.cycle.core.books.boot.reached(now, clock::monotonic());
         let saved = self.cycle.core.books.commit(&mut self.store);
         if saved.is_ok() {
             self.monitor.done();
@@ -440,6 +460,10 @@ impl Daemon {
             fds.push(PollFd::new(self.monitor.as_fd(), PollFlags::POLLIN));
             fds.len() - 1
         });
+        let heartbeats_at = self.heartbeats.fd().map(|fd| {
+            fds.push(PollFd::new(fd, PollFlags::POLLIN));
+            fds.len() - 1
+        });
         let kernel_pages_from = fds.len();
         let kernel_pages = self.kernel_pages.fds(self.now().at);
         fds.extend(kernel_pages.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
@@ -453,6 +477,7 @@ impl Daemon {
             monitor: monitor_at.is_some_and(ready),
             uevents: uevents_at.is_some_and(ready),
             kernel_pages: (kernel_pages_from..fds.len()).any(ready),
+            heartbeats: heartbeats_at.is_some_and(ready),
             signals: ready(0),
         })
     }
@@ -472,8 +497,10 @@ impl Daemon {
             self.commit_again,
             self.keep_alive.map(|(_, next)| next),
             self.progress.next(),
+            self.last_end.next(),
         ];
         let first = moments.into_iter().flatten().min().map(|at| at.since(now));
+        let first = first.into_iter().chain(self.heartbeats.next()).min();
         let client =
             self.server.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
         match [first, client].into_iter().flatten().min() {

@@ -2,7 +2,9 @@
 //! keeps, `replay` and `--source file:` read.
 
 use bulkhead_core::decide::DecisionKind;
-use bulkhead_core::model::{IsolationState, Record, Report, Severity, Source, Stamp, Time, Wall};
+use bulkhead_core::model::{
+    IsolationState, Record, Report, Severity, Source, Stamp, Time, Verdict, Wall,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -70,10 +72,23 @@ pub enum Body {
         /// One sentence.
         why: String,
     },
-    /// The daemon started or stopped.
+    /// The daemon started or stopped, or knows what ended an earlier boot.
     Boot {
-        /// Of this boot.
+        /// Of this boot, or of the one that ended.
         boot_id: String,
+        /// What ended it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        verdict: Option<Verdict>,
+        /// One sentence.
+        what: String,
+    },
+    /// The watchdog came or went, fell silent, or saw a CPU that does not run.
+    Watchdog {
+        /// `armed`, `systemd`, `watching`, `starting`, `silent`, `not running`.
+        state: String,
+        /// The CPU, where it is about one.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        cpu: Option<u32>,
         /// One sentence.
         what: String,
     },

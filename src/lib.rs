@@ -12,7 +12,6 @@ pub mod act;
 pub mod api;
 pub mod bootmask;
 pub mod cli;
-pub mod config;
 pub mod daemon;
 pub mod doctor;
 pub mod event;

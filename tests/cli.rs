@@ -92,7 +92,11 @@ fn status(health: &str) -> Value {
         "evidence": { "tracked": 0, "evicted": 0, "doubtful": 0 },
         "sources": [], "checks": [],
         "limits": { "memory_bytes": used, "pages_today": used, "cpus": used },
-        "watchdog": { "state": "not running" },
+        "watchdog": {
+            "state": "not running", "pid": null, "device": null, "identity": null,
+            "timeout_s": null, "pretimeout_s": null, "cpu_limit_s": null, "fed_ms": null,
+            "cpus": 0, "suspects": [], "more_suspects": 0, "failing": null, "silent_since": null,
+        },
         "last_boot": {
             "boot_id": null, "started": null, "ended": null, "verdict": "unknown",
             "cause": null, "cpu": null, "confidence": null, "evidence": [],

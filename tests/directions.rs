@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 /// to all.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("event", &[]),
-    ("config", &[]),
     ("log", &[]),
     ("host", &[]),
     ("doctor", &["host"]),
@@ -22,8 +21,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("state", &["event"]),
     ("api", &["event"]),
     ("bootmask", &["host"]),
-    ("cli", &["api", "bootmask", "config", "doctor", "event", "replay"]),
-    ("daemon", &["act", "api", "config", "doctor", "event", "host", "log", "monitor", "state"]),
+    ("cli", &["api", "bootmask", "doctor", "event", "replay"]),
+    ("daemon", &["act", "api", "doctor", "event", "host", "log", "monitor", "state"]),
 ];
 
 /// Files outside `act` that may open something for writing, and what for.

@@ -225,11 +225,26 @@ pub fn boots() -> Vec<BootView> {
             boot_id: Some("0a5e6c0e-70a6-4b52-8a6d-4c1f0f1d2e22".to_owned()),
             started: Some(time(-90_000)),
             ended: Some(time(-9100)),
-            verdict: Verdict::HardwareReset,
-            cause: Some("the watchdog reset the host".to_owned()),
+            verdict: Verdict::Stall,
+            cause: Some("bulkhead-watchdog: stall: cpu 3: not scheduled for 20 s".to_owned()),
             cpu: Some(3),
-            confidence: Some(0.8),
-            evidence: vec!["bootstatus says CARDRESET".to_owned()],
+            confidence: Some(0.98),
+            evidence: vec![
+                "/sys/fs/pstore/dmesg-erst-1 ends at 22 h 28 min after boot with \"Kernel panic - not \
+                 syncing: sysrq triggered crash\""
+                    .to_owned(),
+                "watchdog0 (i6300ESB timer) was armed with 60 s".to_owned(),
+            ],
+        },
+        BootView {
+            boot_id: Some("35b0d1c1-7f52-4c7f-8c83-9a5e0e3f3f33".to_owned()),
+            started: Some(time(-990_000)),
+            ended: Some(time(-91_000)),
+            verdict: Verdict::Clean,
+            cause: Some("The host was shut down in order".to_owned()),
+            cpu: None,
+            confidence: Some(0.99),
+            evidence: vec!["The shutdown came to its end at 10 d 10 h after boot".to_owned()],
         },
     ]
 }
@@ -272,7 +287,7 @@ pub fn healthy() -> Status {
             pages_today: Used { used: 0, max: 1024 },
             cpus: Used { used: 0, max: 4 },
         },
-        watchdog: WatchdogView { state: "not running".to_owned() },
+        watchdog: WatchdogView::not_running(),
         last_boot: BootView::default(),
         conflicts: Vec::new(),
     }
@@ -294,7 +309,17 @@ pub fn ailing() -> Status {
     status.checks = vec![CheckView { name: "edac-sysfs".to_owned(), differs: 3 }];
     status.evidence = TrackedView { tracked: 65_536, evicted: 7, doubtful: 2 };
     status.conflicts = vec!["rasdaemon offlines pages too; turn its policy off".to_owned()];
-    status.last_boot = boots().pop().unwrap_or_default();
+    status.last_boot = boots().into_iter().nth(1).unwrap_or_default();
+    status.watchdog = WatchdogView {
+        state: "armed".to_owned(),
+        pid: Some(77),
+        device: Some("watchdog0".to_owned()),
+        identity: Some("i6300ESB timer".to_owned()),
+        timeout_s: Some(60),
+        cpus: 4,
+        suspects: vec![SuspectView { cpu: 3, probe: "other".to_owned(), silent_ms: 12_000 }],
+        ..WatchdogView::not_running()
+    };
     status.health = status.assess();
     status
 }

@@ -2,7 +2,7 @@
 
 use super::exit::Exit;
 use super::output::{one_line, print};
-use crate::config::{self, Config, ConfigError, DEFAULT_FILE};
+use bulkhead_config::{self as config, Config, ConfigError, DEFAULT_FILE};
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Subcommand)]

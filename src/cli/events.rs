@@ -58,6 +58,7 @@ fn render(event: &Event, clock: &Clock) -> String {
         }
         Body::Source { source, state, why } => ("source", format!("{source} {state}: {why}")),
         Body::Boot { what, .. } => ("boot", what.clone()),
+        Body::Watchdog { what, .. } => ("watchdog", what.clone()),
         Body::Config { what } => ("config", what.clone()),
     };
     format!("{}  {kind:9}  {}\n", clock.local(event.time), one_line(what.trim()))
@@ -105,7 +106,12 @@ mod tests {
         let text = |text: &str| text.to_owned();
         let bodies = [
             Body::Config { what: text("read /etc/bulkhead/bulkhead.toml") },
-            Body::Boot { boot_id: text("6d1b"), what: text("the daemon started") },
+            Body::Boot { boot_id: text("6d1b"), verdict: None, what: text("the daemon started") },
+            Body::Watchdog {
+                state: text("armed"),
+                cpu: Some(3),
+                what: text("CPU 3 leaves ordinary tasks no time: for 12 s now"),
+            },
             report(Source::MceRecord, 500, Record::Mce(mce)),
             report(
                 Source::McEvent,
@@ -147,7 +153,7 @@ mod tests {
             .into_iter()
             .map(|body| render(&Event { time: samples::time(0), body }, &noon()))
             .collect();
-        assert_eq!(lines.lines().count(), 8);
+        assert_eq!(lines.lines().count(), 9);
         insta::assert_snapshot!(lines);
     }
 }

@@ -7,7 +7,7 @@ use super::table::{styled, table, BAD, GOOD, HEADING, PLAIN, WARN};
 use super::{faults, health, list};
 use crate::api::views::{
     BootView, FaultView, Health, IsolatedView, IsolationView, Mode, Saved, SourceState, SourceView,
-    Status, TrackedView, Used, Verdict,
+    Status, TrackedView, Used, Verdict, WatchdogView,
 };
 use crate::api::Client;
 use anstyle::Style;
@@ -201,7 +201,7 @@ fn daemon(status: &Status, clock: &Clock) -> String {
         "Daemon up {}, mode {mode}, {saved}; kernel {}; watchdog {}{}\n",
         clock.since(status.started),
         one_line(&status.kernel),
-        one_line(&status.watchdog.state),
+        watchdog(&status.watchdog, clock),
         evidence(status.evidence),
     );
     if status.last_boot.verdict != Verdict::Unknown {
@@ -210,8 +210,40 @@ fn daemon(status: &Status, clock: &Clock) -> String {
     text
 }
 
+/// "armed (watchdog0, 60 s), SILENT: CPU 3"
+fn watchdog(watchdog: &WatchdogView, clock: &Clock) -> String {
+    let mut text = one_line(&watchdog.state);
+    let device = watchdog.device.as_deref().map(one_line);
+    let timeout = watchdog.timeout_s.map(|seconds| format!("{seconds} s"));
+    let fed: Vec<String> = [device, timeout].into_iter().flatten().collect();
+    if !fed.is_empty() {
+        text += &format!(" ({})", fed.join(", "));
+    }
+    if let Some(since) = watchdog.silent_since {
+        text = styled(BAD, &format!("{text} for {}", clock.since(since)));
+    }
+    if let Some(check) = &watchdog.failing {
+        text += &styled(BAD, &format!(", FAILING: {}", one_line(check)));
+    }
+    if !watchdog.suspects.is_empty() {
+        let cpus: Vec<String> = watchdog.suspects.iter().map(|s| s.cpu.to_string()).collect();
+        let more = match watchdog.more_suspects {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        text += &styled(WARN, &format!(", CPU {}{more} does not answer", cpus.join(", ")));
+    }
+    text
+}
+
 fn last_boot(boot: &BootView) -> String {
-    let mut text = super::boots::verdict(boot.verdict).to_owned();
+    let mut text = boot.verdict.name().to_owned();
+    if let Some(cpu) = boot.cpu {
+        text += &format!(" of CPU {cpu}");
+    }
+    if let Some(sure) = boot.confidence {
+        text += &format!(" ({:.0}% sure)", sure * 100.0);
+    }
     if let Some(cause) = &boot.cause {
         text += &format!(": {}", one_line(cause));
     }

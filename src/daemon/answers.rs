@@ -5,12 +5,13 @@ use super::closings::Closings;
 use super::conflicts::Conflicts;
 use super::cycle::Cycle;
 use super::edac::EdacCheck;
+use super::heartbeat::Heartbeats;
 use super::kernel_pages::KernelPages;
 use super::requests::{Deed, Requests};
 use crate::api::views::{
     AttemptView, BootView, CheckView, Explanation, FaultView, Health, IsolatedView, IsolationView,
-    LimitsView, Mode, Saved, SourceState, SourceView, Status, TrackedView, Used, Verdict,
-    WatchdogView,
+    LimitsView, Mode, Saved, SourceState, SourceView, Status, SuspectView, TrackedView, Used,
+    Verdict, WatchdogView,
 };
 use crate::api::{ActRequest, Answer, ApiError, Backlog, Handler, Resolution, TargetKind, Ticket};
 use crate::event::{timestamp, wall};
@@ -18,7 +19,9 @@ use crate::host::Root;
 use crate::monitor::{self, Monitor};
 use crate::state::{BootRow, Store};
 use bulkhead_core::model::{IsolationState, Stamp, Target};
+use bulkhead_watchdog::heartbeat::{Probe, Suspect};
 use jiff::Timestamp;
+use std::borrow::Cow;
 use std::ops::Bound;
 use uuid::Uuid;
 
@@ -32,6 +35,7 @@ pub struct Answers<'a> {
     pub edac: &'a EdacCheck,
     pub kernel_pages: &'a mut KernelPages,
     pub conflicts: &'a mut Conflicts,
+    pub heartbeats: &'a Heartbeats,
     pub root: &'a Root,
     pub boots: &'a [BootRow],
     pub kernel: &'a str,
@@ -87,7 +91,7 @@ impl Handler for Answers<'_> {
                 pages_today: used(usage.pages_today, usage.pages_per_day),
                 cpus: used(usage.cpus_used, usage.cpus_max),
             },
-            watchdog: WatchdogView { state: "not running".to_owned() },
+            watchdog: self.watchdog(),
             last_boot: self.boots().into_iter().nth(1).unwrap_or_default(),
             conflicts,
         };
@@ -153,12 +157,17 @@ impl Handler for Answers<'_> {
 
     fn boots(&mut self) -> Vec<BootView> {
         let running = &self.cycle.core.books.boot;
-        let earlier = self.boots.iter().rev().filter(|boot| boot.boot_id != running.boot_id);
-        let earlier = earlier.map(|boot| BootView {
-            boot_id: Some(boot.boot_id.clone()),
-            started: Some(timestamp(boot.started)),
-            ended: Some(timestamp(boot.last.wall)),
-            ..BootView::default()
+        let earlier = self.boots.iter().rev().map(|boot| {
+            let view = BootView {
+                boot_id: Some(boot.boot_id.clone()),
+                started: Some(timestamp(boot.started)),
+                ended: Some(timestamp(boot.last.wall)),
+                ..BootView::default()
+            };
+            match &boot.ending {
+                None => view,
+                Some(ending) => view.of_ending(ending),
+            }
         });
         let running = BootView {
             boot_id: Some(running.boot_id.clone()),
@@ -182,6 +191,36 @@ impl Handler for Answers<'_> {
 }
 
 impl Answers<'_> {
+    fn watchdog(&self) -> WatchdogView {
+        let seen = self.heartbeats.seen();
+        let Some(beat) = seen.beat else { return WatchdogView::not_running() };
+        let ago = u64::try_from(seen.ago.as_millis()).unwrap_or(u64::MAX);
+        let suspect = |suspect: &Suspect| SuspectView {
+            cpu: suspect.cpu,
+            probe: match suspect.probe {
+                Probe::Fifo => "fifo".to_owned(),
+                Probe::Other => "other".to_owned(),
+            },
+            silent_ms: suspect.silent_ms,
+        };
+        let text = |text: &Option<Cow<'static, str>>| text.as_deref().map(str::to_owned);
+        WatchdogView {
+            state: seen.state.to_owned(),
+            pid: Some(beat.pid),
+            device: text(&beat.device),
+            identity: text(&beat.identity),
+            timeout_s: beat.timeout_s,
+            pretimeout_s: beat.pretimeout_s,
+            cpu_limit_s: Some(beat.cpu_limit_s),
+            fed_ms: beat.fed_ms.map(|fed| fed.saturating_add(ago)),
+            cpus: beat.cpus,
+            suspects: beat.suspects.iter().map(suspect).collect(),
+            more_suspects: beat.more_suspects,
+            failing: text(&beat.failing),
+            silent_since: seen.silent_since.map(|since| timestamp(since.wall)),
+        }
+    }
+
     fn sources(&self) -> Vec<SourceView> {
         let view = |state: monitor::SourceState| {
             let count = self.cycle.core.books.counts.get(&state.source);

@@ -277,8 +277,11 @@ impl Cycle {
 
     /// The daemon started or stopped.
     pub fn boot_event(&mut self, what: &str, now: Stamp) {
-        let body =
-            Body::Boot { boot_id: self.core.books.boot.boot_id.clone(), what: what.to_owned() };
+        let body = Body::Boot {
+            boot_id: self.core.books.boot.boot_id.clone(),
+            verdict: None,
+            what: what.to_owned(),
+        };
         self.core.books.happened(Event { time: timestamp(now.wall), body });
     }
 
@@ -324,4 +327,4 @@ impl Cycle {
 #[cfg(test)]
 mod guard_tests;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -3,9 +3,9 @@
 //! be used, nor moved, by then.
 
 use super::cycle::Cycle;
+use super::last_end::boot_began;
 use crate::event::Event;
-use crate::host::last_boot::{self, Trace};
-use crate::host::{clock, Root};
+use crate::host::last_boot::{LastBoot, Trace};
 use crate::state::{BootRow, Saved, LAST_BOOT_CURSOR};
 use bulkhead_core::model::{Machine, MemoryConfigId, Report, Stamp, Wall};
 use std::time::Duration;
@@ -26,24 +26,26 @@ const CLOCKS: Duration = Duration::from_secs(3600);
 /// of it: a crash, a dump and a night.
 const UNKNOWN: Duration = Duration::from_secs(24 * 3600);
 
-/// Reads what the last boot left, and follows it. `boots` are those known,
-/// without this one.
-pub(super) fn learn(cycle: &mut Cycle, root: &Root, saved: &Saved, boots: &[BootRow], now: Stamp) {
-    let up = Duration::from_nanos(clock::boottime());
-    let started = back(now.wall, up);
+/// Between which moments the last boot ended. `boots` are those known, without
+/// this one.
+pub(super) fn window(boots: &[BootRow], now: Stamp) -> (Wall, Wall) {
     let from = match boots.last() {
         Some(last) => back(last.started, CLOCKS),
-        None => back(started, UNKNOWN),
+        None => back(boot_began(now), UNKNOWN),
     };
-    let to = now.after(CLOCKS).wall;
-    let found = last_boot::read(root, from, to);
-    for note in found.notes {
+    (from, now.after(CLOCKS).wall)
+}
+
+/// Follows the records among what was found of the last boot, and takes them.
+pub(super) fn learn(cycle: &mut Cycle, found: &mut LastBoot, saved: &Saved, now: Stamp) {
+    let started = boot_began(now);
+    for note in found.notes.drain(..) {
         tracing::warn!("of how the last boot ended: {note}");
     }
     let mut seen = seen(saved);
     let before = seen.len();
     let then = machine_then(saved, &cycle.core.machine);
-    for trace in found.traces {
+    for trace in found.traces.drain(..) {
         let Some(name) = name(&trace).filter(|name| !seen.contains(name)) else { continue };
         seen.push(name);
         follow(cycle, trace, &then, started, now);

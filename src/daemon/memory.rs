@@ -72,6 +72,9 @@ struct Unsaved {
     cursors: BTreeMap<String, String>,
     machine: Option<String>,
     memory: Option<MemoryConfig>,
+    /// The running boot's row says something new.
+    boot: bool,
+    ended: Option<BootRow>,
 }
 
 impl Unsaved {
@@ -85,6 +88,8 @@ impl Unsaved {
             && self.cursors.is_empty()
             && self.machine.is_none()
             && self.memory.is_none()
+            && !self.boot
+            && self.ended.is_none()
     }
 }
 
@@ -205,6 +210,16 @@ impl Memory {
         self.unsaved.machine = Some(json);
     }
 
+    /// The running boot's row says something new: see [`Memory::boot`].
+    pub fn boot_changed(&mut self) {
+        self.unsaved.boot = true;
+    }
+
+    /// More is known of an earlier boot.
+    pub fn ended(&mut self, boot: BootRow) {
+        self.unsaved.ended = Some(boot);
+    }
+
     /// Something is not on disk yet.
     pub fn is_dirty(&self) -> bool {
         !self.unsaved.is_empty()
@@ -245,6 +260,7 @@ impl Memory {
         let cursors: Vec<_> =
             self.unsaved.cursors.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         store.commit(&Change {
+            ended: self.unsaved.ended.as_ref(),
             machine: self.unsaved.machine.as_deref(),
             isolations: &lines,
             removed: &removed,

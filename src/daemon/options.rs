@@ -33,6 +33,11 @@ pub struct Options {
     /// lines; only with --observe)
     #[arg(long, value_name = "SOURCE", default_value = "auto", value_parser = source)]
     pub source: Choice,
+
+    /// Mark that this boot ends in order, and end: for the unit that runs late
+    /// in a shutdown
+    #[arg(long, hide = true)]
+    pub mark_clean_end: bool,
 }
 
 impl Options {

@@ -1,12 +1,15 @@
 //! Start-up: everything that must be there before the first turn.
 
+use super::alive::Alive;
 use super::closings::Closings;
 use super::conflicts::Conflicts;
 use super::cycle::Cycle;
 use super::dimms::LateDimms;
 use super::edac::EdacCheck;
+use super::heartbeat::Heartbeats;
 use super::kernel_pages::KernelPages;
 use super::last_boot;
+use super::last_end::{boot_began, LastEnd};
 use super::memory::Memory;
 use super::pace::Pace;
 use super::progress::Progress;
@@ -15,19 +18,23 @@ use super::{Daemon, Options};
 use crate::act::Actor;
 use crate::api::server::from_environment;
 use crate::api::Server;
-use crate::config::{self, ConfigError};
 use crate::host::uevents::Uevents;
 use crate::host::{self, clock, HostError, Root};
 use crate::log;
 use crate::monitor::{Choice, Monitor};
-use crate::state::{BootRow, EvidenceName, Note, Saved, Store};
+use crate::state::{clean_end, last_words, BootRow, EvidenceName, Note, Saved, Store};
 use anyhow::Context as _;
+use bulkhead_config::{self as config, ConfigError};
 use bulkhead_core::analyze::{over_a_boot, Analyzer, EvidenceKey, Remembered, Rules};
 use bulkhead_core::decide::{Boot, Policy};
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{KnownMemory, Machine, MemoryConfigId, Stamp};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
+
+/// So long after the boot, in ns, what a driver says of the last one may still
+/// come.
+const EARLY: u64 = 600 * 1_000_000_000;
 
 /// Opens everything. What another daemon may hold comes first, so that a
 /// second one ends before it has touched anything.
@@ -77,14 +84,20 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         Some(boot) if !boot.restored => Boot::Unfinished,
         Some(_) => Boot::Same,
     };
-    let boots = std::mem::take(&mut saved.boots);
+    let mut boots = std::mem::take(&mut saved.boots);
+    boots.retain(|boot| boot.boot_id != boot_id);
     let mut analyzer = Analyzer::new(Rules::from(&policy));
     let forgotten = restore(&mut analyzer, &mut saved, &machine);
     let memory_known = KnownMemory {
         now: host::memory_config::read(&root),
         before: std::mem::take(&mut saved.memory),
     };
-    let memory = Memory::new(&mut saved, boot(boot_id, anchor, now), machine.page_size);
+    let row = boot(boot_id, anchor, now, saved.boot.take());
+    if let Err(error) = clean_end::begin(&options.state_dir, &row.boot_id) {
+        tracing::warn!("the end of this boot will not be known to be an orderly one: {error}");
+    }
+    last_words::remove_old(&options.state_dir, &row.boot_id);
+    let memory = Memory::new(&mut saved, row, machine.page_size);
     let mut cycle = Cycle::new(memory, policy, machine, analyzer);
     cycle.save_machine();
     cycle.boot_event("bulkheadd started", now);
@@ -97,9 +110,22 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     if memory_known.now.id() == cycle.core.machine.memory {
         cycle.core.books.memory_config(memory_known.now.clone());
     }
+    let window = last_boot::window(&boots, now);
+    let is_early = clock::boottime() < EARLY;
+    let mut last_end = LastEnd::new(
+        root.clone(),
+        options.state_dir.clone(),
+        boot_began(now),
+        window,
+        saved.cursors.get(&LastEnd::key()),
+        is_early || boot_is == Boot::New,
+        now.at,
+    );
     if boot_is == Boot::New {
         cycle.rehome(&memory_known, now);
-        last_boot::learn(&mut cycle, &root, &saved, &boots, now);
+        let mut found = host::last_boot::read(&root, window.0, window.1);
+        last_boot::learn(&mut cycle, &mut found, &saved, now);
+        last_end.look(&found, &mut cycle, &mut boots, now);
     }
     let progress = Progress::begun(clock::now(anchor).at);
     cycle.start(boot_is, now);
@@ -125,6 +151,9 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         edac,
         late_dimms: LateDimms::default(),
         kernel_pages,
+        heartbeats: Heartbeats::beside(&options.socket),
+        alive: Alive::default(),
+        last_end,
         boots,
         pace: Pace::default(),
         drained: false,
@@ -189,10 +218,10 @@ fn parsed<T: DeserializeOwned>(what: &str, json: &str) -> Option<T> {
         .ok()
 }
 
-fn boot(boot_id: String, anchor: Anchor, now: Stamp) -> BootRow {
-    let up = i64::try_from(clock::boottime()).unwrap_or(i64::MAX);
-    let started = bulkhead_core::model::Wall(now.wall.0.saturating_sub(up));
-    BootRow { boot_id, started, anchor, last: now, restored: false }
+/// The row of this boot, with what was known of it `before`.
+fn boot(boot_id: String, anchor: Anchor, now: Stamp, before: Option<BootRow>) -> BootRow {
+    let (armed, silence) = before.map_or((None, None), |row| (row.armed, row.silence));
+    BootRow { armed, silence, ..BootRow::new(boot_id, boot_began(now), anchor, now) }
 }
 
 /// What each source is like from the start: a failed one must not be found out

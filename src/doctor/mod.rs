@@ -10,7 +10,9 @@ mod kernel_log;
 mod memory_config;
 mod memory_failure;
 mod others;
+mod room;
 mod soft_offline;
+mod stall;
 mod state_dir;
 mod tracing;
 mod unit;
@@ -73,13 +75,14 @@ impl Check {
 /// What a look at something as root would tell.
 const AS_ROOT: &str = "run bulkhead doctor as root";
 
-/// All preconditions: what stops the work first, then what dims it. `heard`
+/// All preconditions: what stops the work first, then what dims it, then the
+/// chain from a stall to a dump and a reboot. `heard`
 /// says what the daemon answered, `state_dir` where it keeps its state; all else
 /// is under `root`.
 pub fn examine(root: &Path, state_dir: &Path, heard: &Heard) -> Vec<Check> {
     let root = &Root::new(root);
     let machine = host::topology::machine(root, None).unwrap_or_else(|_| Machine::default());
-    vec![
+    let mut checks = vec![
         daemon::check(heard),
         unit::check(root),
         state_dir::check(state_dir),
@@ -93,7 +96,9 @@ pub fn examine(root: &Path, state_dir: &Path, heard: &Heard) -> Vec<Check> {
         others::check(root),
         edac::check(root, &machine),
         memory_config::check(&machine),
-    ]
+    ];
+    checks.extend(stall::checks(root));
+    checks
 }
 
 /// What on this host works against the daemon, a sentence each, with what ends

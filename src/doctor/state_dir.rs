@@ -1,8 +1,8 @@
 //! The state outlives a reboot, and has room.
 
-use super::{Check, AS_ROOT};
+use super::{room, Check, AS_ROOT};
 use nix::errno::Errno;
-use nix::sys::statfs::{statfs, FsType, TMPFS_MAGIC};
+use nix::sys::statfs::{FsType, TMPFS_MAGIC};
 use nix::unistd::{access, AccessFlags};
 use std::path::Path;
 
@@ -34,15 +34,13 @@ pub(super) fn check(dir: &Path) -> Check {
             return Check::fail(NAME, found, format!("mkdir -p {shown}, on a writable disk"));
         }
     }
-    let stat = match statfs(place) {
-        Ok(stat) => stat,
+    match room::of(place) {
+        Ok(room) => judge(&shown.to_string(), room.kind, room.free),
         Err(errno) => {
             let found = format!("the file system of {shown} is unknown: {}", errno.desc());
-            return Check::unknown(NAME, found, AS_ROOT);
+            Check::unknown(NAME, found, AS_ROOT)
         }
-    };
-    let block = u64::try_from(stat.block_size()).unwrap_or(0);
-    judge(&shown.to_string(), stat.filesystem_type(), stat.blocks_available().saturating_mul(block))
+    }
 }
 
 fn judge(dir: &str, kind: FsType, room: u64) -> Check {

@@ -182,3 +182,5 @@ fn a_daemon_that_is_silent_or_cannot_save_fails() {
     assert_eq!(check(Heard::Answer { saved: true, observes: true }).result, Verdict::Ok);
     assert!(check(Heard::Forbidden("no".to_owned())).unknown);
 }
+
+mod stall;

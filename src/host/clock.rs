@@ -9,6 +9,12 @@ pub fn boottime() -> u64 {
     u64::try_from(nanoseconds(ClockId::CLOCK_BOOTTIME)).unwrap_or(0)
 }
 
+/// CLOCK_MONOTONIC in ns: as the kernel's log counts, but for what the clock was
+/// steered by. It stands still in suspend.
+pub fn monotonic() -> u64 {
+    u64::try_from(nanoseconds(ClockId::CLOCK_MONOTONIC)).unwrap_or(0)
+}
+
 /// The wall clock. It may step either way.
 pub fn wall() -> Wall {
     Wall(nanoseconds(ClockId::CLOCK_REALTIME))

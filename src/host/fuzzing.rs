@@ -2,8 +2,8 @@
 
 use super::mpidr::Madt;
 use super::{
-    cpuinfo, cpulist, isolators, last_boot, masked, memory_config, smbios, survey, topology,
-    uevents,
+    cpuinfo, cpulist, ipmi, isolators, kdump, last_boot, masked, memory_config, smbios, survey,
+    systemd_conf, topology, uevents,
 };
 use bulkhead_core::model::{Bytes, PageSize};
 
@@ -19,6 +19,9 @@ pub fn text(text: &str) {
     let _ = memory_config::number(text);
     let _ = topology::ppin(text);
     isolators::settings_of(text);
+    let _ = kdump::kdump_tools(text);
+    let _ = kdump::kdump_conf(text);
+    let _ = systemd_conf::last(text, "RebootWatchdogSec");
     let _ = survey::tasks::parse(1, 1, text);
     let (command_line, iomem) = text.split_once('\n').unwrap_or((text, text));
     masked::masked(command_line, iomem, PageSize::KIB_4);
@@ -33,4 +36,9 @@ pub fn last_words(text: &str) {
 pub fn firmware_tables(table: &[u8]) {
     let _ = smbios::parse(table);
     let _ = Madt::parse(Bytes(table.to_vec()));
+}
+
+/// The answers of a BMC that is asked for its log.
+pub fn bmc_log(answers: &[u8]) {
+    ipmi::read_anything(answers);
 }

@@ -37,6 +37,31 @@ pub fn named(root: &Root, names: &[&str]) -> Vec<Process> {
     named.collect()
 }
 
+/// The first that has a file open whose path is `wanted`, with that path; `None`
+/// where we may not look into all of them.
+pub fn holding(root: &Root, wanted: impl Fn(&str) -> bool) -> Option<Option<(Process, String)>> {
+    let entries = fs::read_dir(root.path("proc")).ok()?;
+    let pids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
+    let mut all = true;
+    for pid in pids.take(MOST) {
+        let open = match fs::read_dir(root.path(&format!("proc/{pid}/fd"))) {
+            Ok(open) => open,
+            Err(error) => {
+                // One that has ended meanwhile holds nothing.
+                all &= error.kind() == std::io::ErrorKind::NotFound;
+                continue;
+            }
+        };
+        let mut paths = open.flatten().filter_map(|e| fs::read_link(e.path()).ok());
+        let path = paths.find_map(|p| p.to_str().filter(|p| wanted(p)).map(str::to_owned));
+        if let Some(path) = path {
+            let name = root.read(&format!("proc/{pid}/comm")).unwrap_or_default();
+            return Some(Some((Process { pid, name: name.trim_end().to_owned() }, path)));
+        }
+    }
+    all.then_some(None)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,10 +7,12 @@
 //! Nothing here gives up on a broken file: what cannot be used is renamed, not
 //! deleted, and a [`Note`] says so.
 
+pub mod clean_end;
 mod copy;
 mod error;
 mod file;
 mod history;
+pub mod last_words;
 mod schema;
 mod store;
 #[cfg(test)]
@@ -21,9 +23,10 @@ pub use history::{EventPage, MAX_EVENTS};
 pub use store::Store;
 
 use crate::event::Event;
+use bulkhead_core::analyze::verdict::{Armed, Moment, Silence};
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{
-    Fault, Isolation, Ledger, MemoryConfig, MemoryConfigId, Stamp, Target, Time, Wall,
+    Ending, Fault, Isolation, Ledger, MemoryConfig, MemoryConfigId, Stamp, Target, Time, Wall,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -80,6 +83,44 @@ pub struct BootRow {
     /// before this was kept nothing was to be tried.
     #[serde(default = "yes")]
     pub restored: bool,
+    /// CLOCK_MONOTONIC at `last`, in ns; 0 in a row from before this was kept.
+    #[serde(default)]
+    pub up: u64,
+    /// The daemon was stopped while the system was being shut down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<Moment>,
+    /// The hardware watchdog that was armed when it was last looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub armed: Option<Armed>,
+    /// The watchdog's process is silent, armed as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<Silence>,
+    /// What ended it, as far as it was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+}
+
+impl BootRow {
+    /// A boot that has just been found running.
+    pub fn new(boot_id: String, started: Wall, anchor: Anchor, now: Stamp) -> BootRow {
+        BootRow {
+            boot_id,
+            started,
+            anchor,
+            last: now,
+            restored: false,
+            up: 0,
+            stopping: None,
+            armed: None,
+            silence: None,
+            ending: None,
+        }
+    }
+
+    /// It was still running at `now`, `up` on CLOCK_MONOTONIC.
+    pub fn reached(&mut self, now: Stamp, up: u64) {
+        (self.last, self.up) = (now, up);
+    }
 }
 
 fn yes() -> bool {
@@ -134,6 +175,8 @@ pub struct Saved {
 pub struct Change<'a> {
     /// The running boot and the moment of this change (`last`).
     pub boot: &'a BootRow,
+    /// An earlier boot of which more is known now.
+    pub ended: Option<&'a BootRow>,
     /// The machine as JSON, when it changed.
     pub machine: Option<&'a str>,
     /// Ledger lines to insert or replace.
@@ -166,6 +209,7 @@ impl<'a> Change<'a> {
     pub fn at(boot: &'a BootRow) -> Change<'a> {
         Change {
             boot,
+            ended: None,
             machine: None,
             isolations: &[],
             removed: &[],

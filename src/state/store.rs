@@ -323,6 +323,10 @@ fn write_boot(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
          SET body = excluded.body, machine = coalesce(excluded.machine, machine)",
         params![boot_id, json(change.boot)?, change.machine],
     )?;
+    if let Some(ended) = change.ended {
+        let sql = "UPDATE boot SET body = ?2 WHERE id = ?1";
+        tx.execute(sql, params![ended.boot_id, json(ended)?])?;
+    }
     Ok(())
 }
 

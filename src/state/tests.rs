@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 fn boot(id: &str, now: u64) -> BootRow {
     let last = Stamp { at: Time(now), wall: Wall(now as i64) };
-    BootRow { boot_id: id.into(), started: Wall(0), anchor: Anchor(7), last, restored: true }
+    BootRow { restored: true, ..BootRow::new(id.into(), Wall(0), Anchor(7), last) }
 }
 
 fn event(n: i64) -> Event {

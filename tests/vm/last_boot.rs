@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
-use tempfile::NamedTempFile;
 
 use crate::bulkhead::{page_id, Bulkhead};
 use crate::harness::mce::PHYSICAL_ADDRESS;
-use crate::harness::{wait_until, Disk, Machine, Vm};
+use crate::harness::{wait_until, Disk, Machine, Storage, Vm};
 
 on_each_kernel!(
     a_page_that_killed_the_host_is_taken_at_the_next_boot;
     long on 6.1:
     a_page_that_killed_the_host_is_waited_for_while_it_is_in_use,
     a_saved_crash_dump_serves_as_well,
+    an_end_that_was_marked_is_told_from_a_power_cut,
 );
 
 /// MCi_STATUS of an uncorrected memory read error that left the processor's context corrupt: the kernel panics.
@@ -23,15 +23,6 @@ const MCIP_RIPV: u64 = 0x5;
 
 /// To die, reset and boot again, on a busy machine.
 const END: Duration = Duration::from_secs(120);
-
-/// Storage of the platform that a reset does not clear: ACPI's error record serialization.
-fn with_platform_storage(machine: Machine, file: &NamedTempFile) -> Machine {
-    let object = format!(
-        "memory-backend-file,id=erst,mem-path={},size=0x10000,share=on",
-        file.path().display()
-    );
-    machine.qemu(&["-object", &object, "-device", "acpi-erst,memdev=erst"])
-}
 
 fn die_of(vm: &Vm, page: u64) -> Result<()> {
     vm.monitor(&format!(
@@ -52,8 +43,8 @@ fn fatal_fault(it: &Bulkhead, page: u64) -> Result<serde_json::Value> {
 
 fn a_page_that_killed_the_host_is_taken_at_the_next_boot(machine: Machine) -> Result<()> {
     let disk = Disk::new()?;
-    let storage = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let machine = with_platform_storage(machine, &storage).disk(&disk).arg("ras=cec_disable");
+    let storage = Storage::new()?;
+    let machine = machine.storage(&storage).disk(&disk).arg("ras=cec_disable");
     let mut vm = machine.boot()?;
     let page = vm.find_pages("buddy", 1)?[0];
     let it = Bulkhead::start(&vm, "")?;
@@ -83,8 +74,8 @@ fn a_page_that_killed_the_host_is_taken_at_the_next_boot(machine: Machine) -> Re
 
 fn a_page_that_killed_the_host_is_waited_for_while_it_is_in_use(machine: Machine) -> Result<()> {
     let disk = Disk::new()?;
-    let storage = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let machine = with_platform_storage(machine, &storage).disk(&disk);
+    let storage = Storage::new()?;
+    let machine = machine.storage(&storage).disk(&disk);
     let mut vm = machine.boot()?;
     // The second page of the kernel's own code.
     let page = 0x100_1000;
@@ -130,4 +121,36 @@ fn a_saved_crash_dump_serves_as_well(machine: Machine) -> Result<()> {
     fatal_fault(&it, page)?;
     it.wait_page(page, "isolated")?;
     it.stop()
+}
+
+/// Without systemd, whose unit marks the end where there is one.
+fn an_end_that_was_marked_is_told_from_a_power_cut(machine: Machine) -> Result<()> {
+    let disk = Disk::new()?;
+    let machine = machine.disk(&disk);
+    let verdict = |vm: &Vm| -> Result<serde_json::Value> {
+        let it = Bulkhead::start(vm, "")?;
+        let boots = vm.json("bulkhead boots --json")?;
+        ensure!(boots[0]["verdict"] == "running", "{boots}");
+        ensure!(it.status()?["last_boot"] == boots[1] || boots[1].is_null(), "{boots}");
+        let told = vm.run("bulkhead events --json")?.contains(r#""verdict":"#);
+        ensure!(told != boots[1].is_null(), "{boots}");
+        it.stop()?;
+        Ok(boots[1].clone())
+    };
+    let vm = machine.boot()?;
+    ensure!(verdict(&vm)?.is_null());
+    vm.run("bulkheadd --mark-clean-end && sync")?;
+    drop(vm);
+
+    let vm = machine.boot()?;
+    let boot = verdict(&vm)?;
+    ensure!(boot["verdict"] == "clean" && boot["confidence"] == 0.99, "{boot}");
+    vm.run("sync")?;
+    drop(vm);
+
+    let vm = machine.boot()?;
+    let boot = verdict(&vm)?;
+    ensure!(boot["verdict"] == "power loss", "{boot}");
+    ensure!(boot["evidence"].as_array().is_some_and(|said| !said.is_empty()), "{boot}");
+    Ok(())
 }

@@ -21,6 +21,7 @@
 mod harness;
 
 mod bulkhead;
+mod chain;
 mod cpu;
 mod demo;
 mod firmware;
@@ -36,6 +37,8 @@ mod service;
 mod smoke;
 mod soak;
 mod sources;
+mod stall;
 mod state;
 mod stuck;
 mod survey;
+mod watchdog;

@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::fs;
-use std::os::unix::fs::chroot;
+use std::os::unix::fs::{chroot, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -27,11 +27,18 @@ const IMAGE: &str = "/dev/vdb";
 const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/bulkheadd", "usr/sbin/bulkheadd"),
     ("/usr/bin/bulkhead", "usr/bin/bulkhead"),
+    ("/usr/bin/bulkhead-watchdog", "usr/sbin/bulkhead-watchdog"),
     ("/usr/bin/bulkhead-guest", "usr/bin/bulkhead-guest"),
 ];
 
 /// Where the initramfs has units, all to be enabled.
 const UNITS: &str = "/units";
+
+/// Where it has units that are to be there, and no more.
+const DISABLED_UNITS: &str = "/units-disabled";
+
+/// A link to where a crash kernel saves what it does, if there is one.
+const DUMPS: &str = "/var/crash";
 
 /// Whether this boot is to go there.
 pub fn is_wanted() -> bool {
@@ -61,7 +68,12 @@ pub fn enter() -> Result<Infallible> {
     }
     // Debian's /lib is a link to usr/lib.
     copy_tree(Path::new("/lib/modules"), &root.join("usr/lib/modules")).context("modules")?;
-    copy_tree(Path::new(UNITS), &root.join("etc/systemd/system")).context("units")?;
+    for units in [UNITS, DISABLED_UNITS] {
+        copy_tree(Path::new(units), &root.join("etc/systemd/system")).context("units")?;
+    }
+    if fs::symlink_metadata(DUMPS).is_ok() {
+        symlink(fs::read_link(DUMPS)?, root.join(&DUMPS[1..])).context(DUMPS)?;
+    }
     let units = fs::read_dir(UNITS)?.map(|entry| Ok(entry?.file_name()));
     let units = units.collect::<Result<Vec<_>>>()?;
 

@@ -1,5 +1,5 @@
-//! Process 1 of the guest: mounts what user space expects, loads modules, starts the agent and buries the dead; or
-//! hands over to a Debian with systemd.
+//! Process 1 of the guest: mounts what user space expects, loads modules and a crash kernel, starts the agent and buries
+//! the dead; or hands over to a Debian with systemd.
 
 use std::ffi::CStr;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use nix::mount::{mount, MsFlags};
 use nix::sys::reboot::{reboot, RebootMode};
 use nix::sys::wait::{wait, WaitStatus};
 
-use crate::debian;
+use crate::{crash, debian};
 
 /// File system, where, and its options.
 const MOUNTS: &[(&str, &str, Option<&str>)] = &[
@@ -33,6 +33,9 @@ const MOUNTS: &[(&str, &str, Option<&str>)] = &[
 
 /// Modules to load, as paths in their order.
 const MODULES: &str = "/etc/modules";
+
+/// On the kernel's command line: more of them, by name, with a comma between two.
+const ASKED: &str = "bulkhead.modules=";
 
 /// How often the kernel looks for corrected machine checks, in seconds. Its default of 300 would be the length of any
 /// test: QEMU does not raise the interrupt that real hardware has for them.
@@ -68,8 +71,24 @@ fn prepare() {
         }),
         Err(error) => eprintln!("init: {MODULES}: {error}"),
     }
+    load_as_asked();
     if let Err(error) = fs::write(CHECK_INTERVAL, "1") {
         eprintln!("init: {CHECK_INTERVAL}: {error}");
+    }
+    if let Err(error) = crash::load_if_there() {
+        eprintln!("init: {error:#}");
+    }
+}
+
+/// Loads what the kernel's command line names.
+fn load_as_asked() {
+    let line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let asked = line.split_whitespace().filter_map(|word| word.strip_prefix(ASKED));
+    for module in asked.flat_map(|list| list.split(',')) {
+        match Command::new("/sbin/modprobe").arg(module).status() {
+            Ok(status) if status.success() => (),
+            other => eprintln!("init: modprobe {module}: {other:?}"),
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 mod agent;
 mod bind;
 mod caps;
+mod crash;
 mod debian;
+mod hog;
 mod hold;
 mod init;
 mod journal;
@@ -27,6 +29,7 @@ usage: bulkhead-guest hold-page [--huge] [--pages N]   hold pages, print where t
        bulkhead-guest journal                          print what is sent to the journal, a field to a line
        bulkhead-guest without-bpf COMMAND...           run a command that may not load BPF programs
        bulkhead-guest bind [--fifo] CPU,...            a process that may run on these CPUs alone
+       bulkhead-guest hog PRIORITY CPU,...             spin on these CPUs for ever, at a priority of SCHED_FIFO
        bulkhead-guest kill-at N PID                    kill a process before its Nth call that outlives it
        bulkhead-guest stop-at-poison PID               stop a process as soon as any page is out of service
        bulkhead-guest agent                            serve the host (started by init)";
@@ -55,6 +58,7 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         ["journal"] => journal::print()?,
         ["bind", "--fifo", cpus] => return bind::run(cpus, true),
         ["bind", cpus] => return bind::run(cpus, false),
+        ["hog", priority, cpus] => return hog::run(priority.parse()?, cpus),
         ["kill-at", nth, pid] => return kill::run(nth.parse()?, pid.parse()?),
         ["stop-at-poison", pid] => kill::stop_at_poison(pid.parse()?)?,
         ["page-flags", addresses @ ..] if !addresses.is_empty() => kpage::print_flags(addresses)?,

@@ -1,30 +1,9 @@
 //! Boots of this host.
 
+use bulkhead_core::model::Ending;
+pub use bulkhead_core::model::Verdict;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-
-/// What ended a boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// An orderly shutdown.
-    Clean,
-    /// A kernel panic.
-    Panic,
-    /// The host hung.
-    Stall,
-    /// Reset without a panic.
-    #[serde(rename = "hardware reset")]
-    HardwareReset,
-    /// The power failed.
-    #[serde(rename = "power loss")]
-    PowerLoss,
-    /// Nothing says.
-    #[default]
-    Unknown,
-    /// It has not ended.
-    Running,
-}
 
 /// One boot. The default is one of which nothing is known.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -45,4 +24,18 @@ pub struct BootView {
     pub confidence: Option<f64>,
     /// What the verdict rests on, a sentence each.
     pub evidence: Vec<String>,
+}
+
+impl BootView {
+    /// This boot, ended so.
+    pub fn of_ending(self, ending: &Ending) -> BootView {
+        BootView {
+            verdict: ending.verdict,
+            cause: Some(ending.cause.clone()),
+            cpu: ending.cpu,
+            confidence: Some(f64::from(ending.percent) / 100.0),
+            evidence: ending.evidence.clone(),
+            ..self
+        }
+    }
 }

@@ -16,7 +16,7 @@ pub use plan::{InterruptView, PlanView, TaskView};
 pub use resolve::ResolveReply;
 pub use status::{
     CheckView, Health, IsolatedView, LimitsView, Mode, Saved, SourceState, SourceView, Status,
-    TrackedView, Used, WatchdogView,
+    SuspectView, TrackedView, Used, WatchdogView,
 };
 
 #[cfg(test)]

@@ -175,11 +175,56 @@ pub struct LimitsView {
     pub cpus: Used,
 }
 
-/// The watchdog process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The watchdog process. The default is none that was ever heard.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct WatchdogView {
-    /// In words, such as `not running`.
+    /// `not running`, `starting`, `armed` (it feeds the hardware), `systemd` (it
+    /// hangs on systemd, which does), `watching` (it feeds nothing), `silent`.
     pub state: String,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// What is fed, such as `watchdog0`.
+    pub device: Option<String>,
+    /// What that calls itself.
+    pub identity: Option<String>,
+    /// Unfed for so many seconds it resets the host.
+    pub timeout_s: Option<u32>,
+    /// So many seconds before that it raises the alarm.
+    pub pretimeout_s: Option<u32>,
+    /// How long a CPU may be silent.
+    pub cpu_limit_s: Option<u32>,
+    /// How long ago the hardware was fed.
+    pub fed_ms: Option<u64>,
+    /// CPUs that are probed.
+    pub cpus: u32,
+    /// CPUs that are silent, the longest first.
+    pub suspects: Vec<SuspectView>,
+    /// So many more.
+    pub more_suspects: u32,
+    /// The check that fails, so that nothing is fed any more.
+    pub failing: Option<String>,
+    /// When it was last heard, if that is longer ago than it should be.
+    pub silent_since: Option<Timestamp>,
+}
+
+/// A CPU that is silent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuspectView {
+    /// Its logical number.
+    pub cpu: u32,
+    /// `fifo`: it does not run the highest real-time priority; `other`: it
+    /// leaves ordinary tasks no time.
+    pub probe: String,
+    /// For how long.
+    pub silent_ms: u64,
+}
+
+impl WatchdogView {
+    /// None is heard.
+    pub fn not_running() -> WatchdogView {
+        WatchdogView { state: "not running".to_owned(), ..WatchdogView::default() }
+    }
 }
 
 impl Status {

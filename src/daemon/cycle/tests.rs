@@ -23,13 +23,7 @@ pub fn cycle(saved: &mut Saved) -> Cycle {
         phys_bits: 46,
         ..Machine::default()
     };
-    let boot = BootRow {
-        boot_id: "a".to_owned(),
-        started: Wall(0),
-        anchor: Anchor(0),
-        last: Stamp::default(),
-        restored: false,
-    };
+    let boot = BootRow::new("a".to_owned(), Wall(0), Anchor(0), Stamp::default());
     let policy = Policy::default();
     let analyzer = Analyzer::new(Rules::from(&policy));
     Cycle::new(Memory::new(saved, boot, machine.page_size), policy, machine, analyzer)

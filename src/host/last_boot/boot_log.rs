@@ -4,6 +4,7 @@
 
 use super::klog::{self, Line};
 use super::{files, firmware, machine_check, LastBoot, Root, Trace};
+use bulkhead_core::analyze::verdict::{self, Reset};
 use bulkhead_core::model::{Record, Source};
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -29,7 +30,8 @@ pub fn read(root: &Root, found: &mut LastBoot) {
     let Ok(file) = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path) else {
         return;
     };
-    let records = parse(&text(file));
+    let Told { records, reset } = parse(&text(file));
+    found.reset = reset;
     found.traces.extend(records.into_iter().map(|record| Trace {
         source: Source::BootLog,
         path: files::shown(root, &path),
@@ -61,9 +63,18 @@ fn text(mut file: File) -> String {
     text
 }
 
-/// The uncorrected errors of before in records of /dev/kmsg, such as
-/// `6,339,5140900,-;BERT: …` (Documentation/ABI/testing/dev-kmsg).
-pub(super) fn parse(log: &str) -> Vec<Record> {
+/// What a boot's log tells of the boot before.
+#[derive(Debug, PartialEq)]
+pub(super) struct Told {
+    /// Its uncorrected errors.
+    records: Vec<Record>,
+    /// Why the processor was reset.
+    reset: Option<Reset>,
+}
+
+/// Of records of /dev/kmsg, such as `6,339,5140900,-;BERT: …`
+/// (Documentation/ABI/testing/dev-kmsg).
+pub(super) fn parse(log: &str) -> Told {
     let lines: Vec<Line> = log
         .lines()
         .filter_map(|record| {
@@ -79,7 +90,8 @@ pub(super) fn parse(log: &str) -> Vec<Record> {
     // Numbered lines are of errors of this boot.
     let firmwares = texts().skip_while(|text| *text != BOOT_ERRORS).filter(|t| !t.starts_with('{'));
     let boot_errors = firmware::uncorrected(firmwares).into_iter().map(Record::Extlog);
-    left_over.chain(boot_errors).collect()
+    let records = left_over.chain(boot_errors).collect();
+    Told { records, reset: texts().find_map(verdict::reset::reason) }
 }
 
 #[cfg(test)]
@@ -95,17 +107,18 @@ mod tests {
     fn firmwares_boot_errors_are_of_the_boot_before() {
         let log =
             kmsg(&format!("Linux version 6.12\n{BOOT_ERRORS}\n{FATAL}\nRun /init as init process"));
-        let found = parse(&log);
+        let found = parse(&log).records;
         assert!(matches!(&found[..], [Record::Extlog(e)] if e.pa == 0x1234_5000), "{found:?}");
-        assert_eq!(parse(&log.replace("BERT", "TREB")), []);
-        assert_eq!(parse(&log.replace("6,", "30,")), [], "a program's");
+        assert_eq!(parse(&log.replace("BERT", "TREB")).records, []);
+        assert_eq!(parse(&log.replace("6,", "30,")).records, [], "a program's");
     }
 
     #[test]
     fn errors_of_this_boot_are_not() {
         let numbered: String = FATAL.lines().map(|line| format!("{{1}}{line}\n")).collect();
-        assert_eq!(parse(&kmsg(&format!("{BOOT_ERRORS}\n{numbered}"))), []);
-        assert_eq!(parse(&kmsg(&format!("Run /init as init process\n{BOOT_ERRORS}\n{FATAL}"))), []);
+        assert_eq!(parse(&kmsg(&format!("{BOOT_ERRORS}\n{numbered}"))).records, []);
+        let late = kmsg(&format!("Run /init as init process\n{BOOT_ERRORS}\n{FATAL}"));
+        assert_eq!(parse(&late).records, []);
     }
 
     #[test]
@@ -116,6 +129,16 @@ mce: [Hardware Error]: CPU 1: Machine Check: 0 Bank 9: be00000000000090
 mce: [Hardware Error]: TSC 0 ADDR 12345000 MISC 8c
 mce: [Hardware Error]: PROCESSOR 0:50654 TIME 1790000100 SOCKET 0 APIC 1 microcode 1",
         );
-        assert!(matches!(&parse(&log)[..], [Record::Mce(m)] if m.addr == 0x1234_5000));
+        let found = parse(&log).records;
+        assert!(matches!(&found[..], [Record::Mce(m)] if m.addr == 0x1234_5000));
+    }
+
+    #[test]
+    fn the_processor_says_why_it_was_reset() {
+        let line = "x86/amd: Previous system reset reason [0x02000800]: hardware watchdog timer \
+                    expired";
+        let found = parse(&kmsg(&format!("Linux version 6.18\n{line}"))).reset;
+        assert!(found.is_some_and(|reset| reset.kind == verdict::ResetKind::Watchdog));
+        assert_eq!(parse(&kmsg("Linux version 6.12")).reset, None);
     }
 }

@@ -4,13 +4,15 @@
 
 use std::time::Duration;
 
-/// A line of the kernel's own.
+/// A line of the kernel's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line<'t> {
     /// Since the kernel booted, if it says.
     pub at: Option<Duration>,
     /// What it says.
     pub text: &'t str,
+    /// A program wrote it to /dev/kmsg, where the log tells.
+    pub by_program: bool,
 }
 
 /// The kernel's longest record has 1024 bytes (PRINTK_MESSAGE_MAX is 2048 since
@@ -20,16 +22,20 @@ const LONGEST: usize = 2048;
 /// The lines in `text` that the kernel wrote. Those that a program wrote to
 /// /dev/kmsg are left out, where the log tells.
 pub fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
+    all(text).filter(|line| !line.by_program)
+}
+
+/// All lines in `text`.
+pub fn all(text: &str) -> impl Iterator<Item = Line<'_>> {
     text.lines().filter(|line| line.len() <= LONGEST).filter_map(parse)
 }
 
 fn parse(line: &str) -> Option<Line<'_>> {
+    let mut by_program = false;
     let line = match line.strip_prefix('<').and_then(|rest| rest.split_once('>')) {
         Some((priority, rest)) if priority.bytes().all(|b| b.is_ascii_digit()) => {
             // Facility 0 is the kernel's (include/linux/kern_levels.h).
-            if priority.parse::<u32>().ok()? >= 8 {
-                return None;
-            }
+            by_program = priority.parse::<u32>().ok()? >= 8;
             rest
         }
         _ => line,
@@ -48,7 +54,7 @@ fn parse(line: &str) -> Option<Line<'_>> {
             id.is_some_and(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()))
         })
         .map_or(line, |(_, rest)| rest);
-    Some(Line { at, text: text.trim() })
+    Some(Line { at, text: text.trim(), by_program })
 }
 
 fn bracketed(line: &str) -> Option<(&str, &str)> {

@@ -2,18 +2,17 @@
 
 use super::klog::Line;
 use super::{firmware, machine_check};
+use bulkhead_core::analyze::verdict::signs;
 use bulkhead_core::model::{LoggedError, PhysAddr, Record};
 use std::time::Duration;
 
 /// How far before the panic its cause is told, at most. A machine check that is
 /// not answered by all CPUs waits a second for them (monarch_timeout,
 /// arch/x86/kernel/cpu/mce/core.c), an odd one a little longer.
-const BEFORE: Duration = Duration::from_secs(30);
+pub(super) const BEFORE: Duration = Duration::from_secs(30);
 
 /// The same in lines, for a log without times.
-const LINES_BEFORE: usize = 256;
-
-const PANIC: &str = "Kernel panic - not syncing: ";
+pub(super) const LINES_BEFORE: usize = 256;
 
 /// How panics for an error of the hardware begin, or what they say: core.c
 /// ("Fatal local machine check", "Timeout: Not all CPUs entered broadcast
@@ -58,7 +57,7 @@ pub fn of(log: &[Line]) -> Option<LastWords> {
 }
 
 fn is_by_hardware(text: &str) -> bool {
-    text.strip_prefix(PANIC).is_some_and(|reason| {
+    text.strip_prefix(signs::PANIC).is_some_and(|reason| {
         let reason = reason.to_ascii_lowercase();
         REASONS.iter().any(|known| reason.contains(known))
     })

@@ -7,6 +7,7 @@
 //! right before a panic for such a reason, is taken for a cause.
 
 mod boot_log;
+mod death;
 mod dumps;
 mod files;
 mod firmware;
@@ -16,7 +17,10 @@ mod machine_check;
 mod pstore;
 
 use super::Root;
+use bulkhead_core::analyze::verdict::{Death, Dump, Reset};
 use bulkhead_core::model::{Record, Source, Wall};
+#[cfg(any(test, fuzzing))]
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,6 +49,12 @@ pub struct Trace {
 pub struct LastBoot {
     /// Records, each once.
     pub traces: Vec<Trace>,
+    /// Panics, each once, wherever its log was saved.
+    pub deaths: Vec<Death>,
+    /// Where a crash kernel saved memory, or began to.
+    pub dumps: Vec<Dump>,
+    /// Why the processor was reset, where it tells.
+    pub reset: Option<Reset>,
     /// What could not be used, and why: sentences without a full stop.
     pub notes: Vec<String>,
 }
@@ -59,6 +69,7 @@ pub fn read(root: &Root, from: Wall, to: Wall) -> LastBoot {
     pstore::read(root, from, &mut found);
     dumps::read(root, from, &mut found);
     boot_log::read(root, &mut found);
+    death::distinct(&mut found.deaths);
     found.traces = distinct(std::mem::take(&mut found.traces), from, to);
     let surplus = found.traces.len().saturating_sub(MOST);
     if surplus > 0 {
@@ -95,6 +106,7 @@ fn is_same(one: &Record, other: &Record) -> bool {
 #[cfg(any(test, fuzzing))]
 pub fn parse_anything(text: &str) {
     let _ = last_words::of(&klog::lines(text).collect::<Vec<_>>());
+    let _ = death::of(&klog::all(text).collect::<Vec<_>>(), Path::new("/"));
     let _ = boot_log::parse(text);
     let _ = pstore::parts(text);
 }

@@ -3,7 +3,7 @@
 //! systemd-pstore(8) moves it.
 
 use super::files::{self, Entry};
-use super::{klog, last_words, LastBoot, Root, Trace};
+use super::{death, klog, last_words, LastBoot, Root, Trace};
 use bulkhead_core::model::{Record, Source, Wall};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -144,13 +144,13 @@ fn dumps(files: &[Saved], found: &mut LastBoot) {
     }
     for mut parts in dumps.into_values() {
         parts.sort_by_key(|(part, ..)| std::cmp::Reverse(part.number));
-        let lines: Vec<_> = parts.iter().flat_map(|(part, ..)| klog::lines(part.text)).collect();
+        let lines: Vec<_> = parts.iter().flat_map(|(part, ..)| klog::all(part.text)).collect();
         let Some((_, path, changed)) = parts.last() else { continue };
         add(&lines, path, Source::Pstore, *changed, found);
     }
 }
 
-/// The records of how `log` ends, which was saved at `saved`.
+/// How `log` ends, which was saved at `saved`: in a panic, and by which records.
 pub(super) fn add(
     log: &[klog::Line],
     path: &Path,
@@ -158,7 +158,9 @@ pub(super) fn add(
     saved: Wall,
     found: &mut LastBoot,
 ) {
-    let Some(words) = last_words::of(log) else { return };
+    found.deaths.extend(death::of(log, path));
+    let kernels: Vec<_> = log.iter().filter(|line| !line.by_program).copied().collect();
+    let Some(words) = last_words::of(&kernels) else { return };
     if words.records.is_empty() {
         let why = match words.cut {
             0 => "its record is not in it",

@@ -12,7 +12,7 @@ use super::kernel::cache;
 const TESTED: &[&str] = &[env!("CARGO_BIN_EXE_bulkheadd"), env!("CARGO_BIN_EXE_bulkhead")];
 
 /// Packages of the workspace whose programs cargo does not build for a test of this package.
-const BESIDE: &[&str] = &["bulkhead-guest"];
+const BESIDE: &[&str] = &["bulkhead-guest", "bulkhead-watchdog"];
 
 /// Of another package, below the cache: it writes databases that the tested programs read.
 const FETCHED: &str = "rasdaemon/usr/sbin/rasdaemon";

@@ -1,4 +1,4 @@
-//! A disk that survives its machine.
+//! What survives its machine: a disk, and storage of the platform.
 
 use std::path::Path;
 use std::process::Command;
@@ -34,5 +34,21 @@ impl Disk {
 
     pub fn path(&self) -> &Path {
         self.image.path()
+    }
+}
+
+/// Storage of the platform that neither a reset nor a loss of power clears.
+pub struct Storage(NamedTempFile);
+
+impl Storage {
+    /// In bytes, as in QEMU's own example (docs/specs/acpi_erst.rst).
+    pub const SIZE: u64 = 0x10000;
+
+    pub fn new() -> Result<Self> {
+        NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).context("storage").map(Self)
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
     }
 }

@@ -32,7 +32,10 @@ impl Kernel {
     }
 }
 
-/// The kernel's unpacked package, and the test module beside it.
+/// The tests' own modules: errors of a memory controller, and stalls.
+const OWN_MODULES: [&str; 2] = ["bulkhead_edac_test.ko", "bulkhead_stall_test.ko"];
+
+/// The kernel's unpacked package, and the tests' own modules beside it.
 pub struct KernelFiles {
     directory: PathBuf,
     pub release: String,
@@ -47,8 +50,8 @@ impl KernelFiles {
         self.directory.join("lib/modules").join(&self.release)
     }
 
-    pub fn edac_test_module(&self) -> PathBuf {
-        self.directory.join("bulkhead_edac_test.ko")
+    pub fn tests_own_modules(&self) -> [PathBuf; 2] {
+        OWN_MODULES.map(|name| self.directory.join(name))
     }
 }
 

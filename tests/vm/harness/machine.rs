@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 
-use super::disk::Disk;
+use super::crash;
+use super::disk::{Disk, Storage};
 use super::initramfs;
 use super::kernel::{cache, Kernel};
 use super::logs::Logs;
@@ -22,6 +23,9 @@ const ATTEMPTS: u32 = 3;
 /// From the start of QEMU to the guest's first word; many times what machines side by side need, since a machine that
 /// builds something else at the same time was seen to need more than 90 s.
 const BOOT_LIMIT: Duration = Duration::from_secs(300);
+
+/// What a crash kernel of Debian's, with the modules of the tests, boots and dumps in.
+const CRASH_MEMORY_MIB: u32 = 256;
 
 /// `tsc=unstable`: without it one boot in 25 of 6.12 dies in sched_clock_cpu. `panic=-1`: a panic ends the machine.
 const ARGUMENTS: &str = "tsc=unstable console=ttyS0 panic=-1";
@@ -42,6 +46,7 @@ pub struct Machine {
     arguments: String,
     qemu: Vec<String>,
     disk: Option<PathBuf>,
+    crash_kernel: bool,
     debian: bool,
     reboots: bool,
     limit: Duration,
@@ -58,6 +63,7 @@ impl Machine {
             arguments: ARGUMENTS.to_owned(),
             qemu: Vec::new(),
             disk: None,
+            crash_kernel: false,
             debian: false,
             reboots: false,
             limit: Duration::from_secs(900),
@@ -103,6 +109,22 @@ impl Machine {
     pub fn disk(mut self, disk: &Disk) -> Self {
         self.disk = Some(disk.path().to_owned());
         self.arg("nokaslr movablecore=50%")
+    }
+
+    /// Loads a crash kernel at each boot, which saves what it finds on the disk and reboots; and the guest finds it in
+    /// /var/crash, as kdump-tools would have put it there. tests/vm/crash/init takes arguments.
+    pub fn crash_kernel(mut self) -> Self {
+        self.crash_kernel = true;
+        self.memory_mib += CRASH_MEMORY_MIB;
+        self.arg(&format!("crashkernel={CRASH_MEMORY_MIB}M"))
+    }
+
+    /// Has the platform keep the kernel's last words, in pstore: ACPI's error record serialization.
+    pub fn storage(self, storage: &Storage) -> Self {
+        let path = storage.path().display();
+        let size = Storage::SIZE;
+        let object = format!("memory-backend-file,id=erst,mem-path={path},size={size},share=on");
+        self.qemu(&["-object", &object, "-device", "acpi-erst,memdev=erst"])
     }
 
     /// A small Debian with systemd as process 1, which starts bulkheadd by its unit. What it writes is forgotten at the
@@ -153,7 +175,11 @@ impl Machine {
 
     fn start(&self) -> Result<Qemu> {
         let files = self.kernel.files()?;
-        let initramfs = initramfs::built(self.kernel, &files)?;
+        let initramfs = if self.crash_kernel {
+            crash::built(self.kernel, &files)?
+        } else {
+            initramfs::built(self.kernel, &files)?
+        };
         let (console, own) = self.logs.next();
         let memory = self.memory_mib.to_string();
         let mut arguments: Vec<String> =

@@ -3,6 +3,7 @@
 mod agent;
 mod binaries;
 mod cpio;
+mod crash;
 mod disk;
 mod errors;
 mod initramfs;
@@ -14,11 +15,13 @@ mod pages;
 mod qemu;
 mod qmp;
 mod trace;
+mod tree;
 mod vm;
 mod wait;
 
 pub use agent::Process;
-pub use disk::Disk;
+pub use binaries::libraries;
+pub use disk::{Disk, Storage};
 pub use kernel::Kernel;
 pub use logs::run;
 pub use machine::Machine;

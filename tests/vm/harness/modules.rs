@@ -9,26 +9,8 @@ use anyhow::{ensure, Context, Result};
 
 use super::kernel::KernelFiles;
 
-/// For the channel to the host, and to see machine-check banks being cleared.
-const AT_BOOT: &[&str] = &["virtio_pci", "virtio_console", "msr"];
-
-/// For tests to load with modprobe.
-const ON_DEMAND: &[&str] = &[
-    "virtio_blk",
-    "crc32c_generic",
-    "ext4",
-    "overlay",
-    "mce_inject",
-    "hwpoison_inject",
-    "softdog",
-    "i6300esb",
-    "ipmi_si",
-    "ipmi_devintf",
-    "ipmi_watchdog",
-];
-
-/// Where the test EDAC module goes, below the modules' directory.
-const EDAC_TEST: &str = "extra/bulkhead_edac_test.ko";
+/// Where the tests' own modules go, below the modules' directory.
+const OWN: &str = "extra";
 
 /// What to put below /lib/modules/RELEASE.
 pub struct Modules {
@@ -41,17 +23,18 @@ pub struct Modules {
 }
 
 impl Modules {
-    pub fn collect(kernel: &KernelFiles) -> Result<Self> {
+    /// Modules by name, with what they need, those that are `at_boot` before those that are not.
+    pub fn collect(kernel: &KernelFiles, at_boot: &[&str], on_demand: &[&str]) -> Result<Self> {
         let directory = kernel.modules();
         let index = Index::read(&directory)?;
         let mut modules = Self { files: Vec::new(), dep: String::new(), at_boot: Vec::new() };
-        for name in AT_BOOT.iter().chain(ON_DEMAND) {
+        for name in at_boot.iter().chain(on_demand) {
             for path in index.in_load_order(name)? {
                 let plain = uncompressed(path).to_owned();
                 if modules.files.iter().any(|(known, _)| *known == plain) {
                     continue;
                 }
-                if AT_BOOT.contains(name) {
+                if at_boot.contains(name) {
                     modules.at_boot.push(plain.clone());
                 }
                 let needs: Vec<_> =
@@ -60,9 +43,18 @@ impl Modules {
                 modules.files.push((plain, read(&directory.join(path))?));
             }
         }
-        modules.dep += &format!("{EDAC_TEST}:\n");
-        modules.files.push((EDAC_TEST.to_owned(), read(&kernel.edac_test_module())?));
         Ok(modules)
+    }
+
+    /// The tests' own, to load on demand.
+    pub fn add_tests_own(&mut self, kernel: &KernelFiles) -> Result<()> {
+        for module in kernel.tests_own_modules() {
+            let name = module.file_name().context("a module without a name")?.to_string_lossy();
+            let path = format!("{OWN}/{name}");
+            self.dep += &format!("{path}:\n");
+            self.files.push((path, read(&module)?));
+        }
+        Ok(())
     }
 }
 
@@ -112,7 +104,8 @@ fn uncompressed(path: &str) -> &str {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     if path.extension().is_none_or(|extension| extension != "xz") {
-        return fs::read(path).with_context(|| path.display().to_string());
+        return fs::read(path)
+            .with_context(|| format!("{} (scripts/vm-setup makes it)", path.display()));
     }
     let xz = Command::new("xz").arg("-dc").arg(path).output().context("run xz")?;
     ensure!(

@@ -5,15 +5,25 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use serde_json::{json, Value};
+
+/// Something that happened to the machine.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// `RESET`, `WATCHDOG`, …
+    pub name: String,
+    /// When, by this machine's clock.
+    pub time: SystemTime,
+}
 
 /// A connection to the monitor. QMP rather than the human monitor, whose answers are mixed with its prompts; the
 /// human monitor's commands go through it.
 pub struct Qmp {
     conversation: Mutex<(UnixStream, Receiver<Value>)>,
-    events: Arc<Mutex<Vec<String>>>,
+    events: Arc<Mutex<Vec<Event>>>,
 }
 
 impl Qmp {
@@ -27,10 +37,8 @@ impl Qmp {
                 lines.map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok());
             for message in messages {
                 let message: Value = message;
-                match message["event"].as_str() {
-                    Some(name) => {
-                        heard.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
-                    }
+                match event(&message) {
+                    Some(event) => heard.lock().unwrap_or_else(PoisonError::into_inner).push(event),
                     None => _ = send.send(message),
                 }
             }
@@ -66,8 +74,18 @@ impl Qmp {
         Ok(())
     }
 
-    /// The names of the events so far, such as `RESET` or `WATCHDOG`.
-    pub fn events(&self) -> Vec<String> {
+    /// The events so far.
+    pub fn events(&self) -> Vec<Event> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+fn event(message: &Value) -> Option<Event> {
+    let time = &message["timestamp"];
+    let since = Duration::from_secs(time["seconds"].as_u64().unwrap_or_default())
+        + Duration::from_micros(time["microseconds"].as_u64().unwrap_or_default());
+    Some(Event {
+        name: message["event"].as_str()?.to_owned(),
+        time: SystemTime::UNIX_EPOCH + since,
+    })
 }

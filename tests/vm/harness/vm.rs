@@ -1,16 +1,17 @@
 //! A running machine, as tests see it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::agent::{Output, Process};
 use super::qemu::Qemu;
+use super::qmp::Event;
 use super::trace::Trace;
 use super::wait::wait_until;
 
-/// From a reboot's order to the guest's next word.
+/// From a reboot's order, or a stall that is to end in one, to the guest's next word: a dump may come between.
 const REBOOT_LIMIT: Duration = Duration::from_secs(300);
 
 /// A machine whose guest takes commands. It ends when this is dropped.
@@ -65,9 +66,14 @@ impl Vm {
         self.qemu.monitor.human(command)
     }
 
-    /// The names of QEMU's events so far: `RESET`, `WATCHDOG`, …
-    pub fn events(&self) -> Vec<String> {
+    /// QEMU's events so far: `RESET`, `WATCHDOG`, …
+    pub fn events(&self) -> Vec<Event> {
         self.qemu.monitor.events()
+    }
+
+    /// When the first event of a name was.
+    pub fn event(&self, name: &str) -> Option<SystemTime> {
+        self.events().into_iter().find(|event| event.name == name).map(|event| event.time)
     }
 
     /// What the guest has printed on its console so far.

@@ -29,6 +29,7 @@ mod rules;
 mod saved;
 pub mod serd;
 mod tally;
+pub mod verdict;
 mod words;
 
 use analyzer::fault_id;

@@ -1,0 +1,16 @@
+//! What `bulkhead-watchdog` goes by, and what it tells others.
+//!
+//! `look` reads which watchdogs there are, without opening one; `choose` takes
+//! one; `watch` says when all is well, `shutdown` when it has taken too long.
+//! `choose`, `watch` and `shutdown` are pure: time and what was seen are
+//! arguments. `heartbeat` and `last_words` are read by the
+//! daemon.
+
+pub mod choose;
+pub mod exit;
+pub mod heartbeat;
+pub mod last_words;
+pub mod look;
+pub mod note;
+pub mod shutdown;
+pub mod watch;

@@ -1,0 +1,67 @@
+//! Some time before the hardware resets the host, the kernel panics: only so
+//! there is a dump.
+
+use super::{Chain, Check};
+
+const NAME: &str = "pretimeout";
+
+/// The governor that panics (drivers/watchdog/pretimeout_panic.c).
+const PANIC: &str = "panic";
+
+pub(super) fn check(chain: &Chain) -> Option<Check> {
+    let Some(watchdog) = chain.main() else {
+        let ipmi = chain.ipmi.as_ref()?;
+        return Some(if ipmi.preop == "preop_panic" && ipmi.preaction != "pre_none" {
+            Check::ok(NAME, "the BMC's watchdog raises the alarm, and the kernel panics")
+        } else {
+            let found = format!(
+                "the BMC's watchdog resets the host without a dump (preaction={}, preop={})",
+                ipmi.preaction, ipmi.preop
+            );
+            let mend = format!(
+                "cp {}/modprobe.d/bulkhead-ipmi-watchdog.conf /etc/modprobe.d/, then modprobe -r \
+                 ipmi_watchdog and modprobe ipmi_watchdog",
+                super::EXAMPLES
+            );
+            Check::warn(NAME, found, mend)
+        });
+    };
+    let name = watchdog.device.path().display().to_string();
+    let Some(seconds) = watchdog.pretimeout else {
+        let found = format!(
+            "{name} has no pretimeout: the host is reset without a panic, and so without a \
+             dump"
+        );
+        let mend = "boot a kernel with CONFIG_WATCHDOG_HRTIMER_PRETIMEOUT, or use another watchdog";
+        return Some(Check::warn(NAME, found, mend));
+    };
+    if !watchdog.device.governors.iter().any(|governor| governor == PANIC) {
+        let found = format!("{name}: no pretimeout governor panics");
+        let mend = format!(
+            "modprobe pretimeout_panic, and for each boot: cp \
+             {}/modules-load.d/bulkhead-pretimeout.conf /etc/modules-load.d/",
+            super::EXAMPLES
+        );
+        return Some(Check::warn(NAME, found, mend));
+    }
+    if !watchdog.device.active {
+        let found = format!("{name} can panic before it resets, once it is in use");
+        return Some(Check::ok(NAME, found));
+    }
+    let governor = watchdog.governor.as_deref().unwrap_or_default();
+    Some(if seconds > 0 && governor == PANIC {
+        Check::ok(NAME, format!("{name} panics {seconds} s before it resets"))
+    } else {
+        let found = format!(
+            "{name} resets the host without a panic, and so without a dump (pretimeout \
+             {seconds} s, governor {governor:?})"
+        );
+        let mend = format!(
+            "set watchdog.pretimeout in /etc/bulkhead/bulkhead.toml, or, where systemd feeds it, \
+             cp {}/system.conf.d/bulkhead-watchdog.conf /etc/systemd/system.conf.d/ and \
+             what it says at its head",
+            super::EXAMPLES
+        );
+        Check::warn(NAME, found, mend)
+    })
+}
