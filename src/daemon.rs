@@ -39,7 +39,7 @@ use crate::api::Server;
 use crate::host::uevents::{Change, Uevents};
 use crate::host::{self, clock, Root};
 use crate::log;
-use crate::monitor::{Monitor, Via};
+use crate::monitor::{Monitor, State, Via};
 use crate::state::{BootRow, Store};
 use alive::Alive;
 use anyhow::Context as _;
@@ -59,6 +59,7 @@ use pace::Pace;
 use progress::Progress;
 use requests::Requests;
 use signals::{Signal, Signals};
+use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -91,6 +92,8 @@ struct Daemon {
     state_dir: PathBuf,
     store: Store,
     monitor: Monitor,
+    /// Where the sources were left, until they are opened.
+    cursors: HashMap<String, String>,
     actor: Actor,
     server: Server,
     uevents: Option<Uevents>,
@@ -133,7 +136,8 @@ impl Daemon {
     fn run(&mut self, signals: &Signals) -> anyhow::Result<()> {
         // What is to be out of service again goes first: reading the sources for
         // the first time takes longer than the orders.
-        self.turn(&Ready::default());
+        self.decide(&Ready::default(), self.now());
+        self.watch()?;
         // There may be something from before we started.
         let mut ready = Ready { monitor: true, ..Ready::default() };
         loop {
@@ -150,9 +154,46 @@ impl Daemon {
         }
     }
 
-    /// One turn of the cycle; never waits for anything but the disk.
+    /// Opens the sources.
+    fn watch(&mut self) -> anyhow::Result<()> {
+        let cursors = std::mem::take(&mut self.cursors);
+        self.monitor
+            .open(&self.options.choice(), &|key| cursors.get(key).cloned())
+            .context("open the sources")?;
+        let now = self.now();
+        for source in self.monitor.states() {
+            let (name, state, why) = (source.source.name(), source.state.to_string(), source.why);
+            match source.state {
+                State::Ok => {}
+                State::Absent => tracing::info!("source {name} is absent: {why}"),
+                State::Failed | State::Lossy => tracing::warn!("source {name} is {state}: {why}"),
+            }
+            self.cycle.source_event(name, &state, why, now);
+        }
+        tracing::info!(
+            mode = if self.cycle.core.policy.observe { "observe" } else { "isolate" },
+            "watching; state in {}",
+            self.state_dir.display()
+        );
+        Ok(())
+    }
+
+    /// One turn of the cycle, and of those who ask for it; never waits for
+    /// anything but the disk.
     fn turn(&mut self, ready: &Ready) {
         let start = self.now();
+        self.decide(ready, start);
+        self.requests.answer(&self.cycle, &mut self.server);
+        self.closings.answer(&self.cycle, &mut self.server);
+        self.serve(start);
+        self.keep_alive(start.at);
+        let now = self.now().at;
+        let answered = self.actor.last_answer().map_or(now, |at| now.before(at.elapsed()));
+        self.progress.follow(self.cycle.core.restoring(), answered, now);
+    }
+
+    /// From what came to the orders that follow from it.
+    fn decide(&mut self, ready: &Ready, start: Stamp) {
         self.more |= ready.monitor;
         if self.more && self.pace.allows(start.at) {
             self.drain(start);
@@ -193,11 +234,6 @@ impl Daemon {
         for decision in &told {
             log::decision(decision);
         }
-        self.requests.answer(&self.cycle, &mut self.server);
-        self.closings.answer(&self.cycle, &mut self.server);
-        self.serve(start);
-        self.keep_alive(start.at);
-        self.progress.follow(self.cycle.core.restoring(), start.at);
     }
 
     fn drain(&mut self, now: Stamp) {

@@ -12,6 +12,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The actor could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,7 @@ pub struct Actor {
     /// Jobs in the lanes.
     under_way: usize,
     last_ticket: u64,
+    last_answer: Option<Instant>,
 }
 
 /// Where orders go, and how they are put there.
@@ -85,6 +87,7 @@ impl Actor {
             ready: Vec::new(),
             under_way: 0,
             last_ticket: 0,
+            last_answer: None,
         })
     }
 
@@ -121,7 +124,8 @@ impl Actor {
         // Silenced before looking: what comes after rings again. EAGAIN says
         // that it was silent.
         let _ = self.bell.read();
-        while let Ok(Done { job, mut reply, late }) = self.done.try_recv() {
+        while let Ok(Done { job, mut reply, at, late }) = self.done.try_recv() {
+            self.last_answer = Some(at);
             if late {
                 self.lane(&job.order).returned(job.ticket);
                 reply.answered = format!("late, after it had timed out: {}", reply.answered);
@@ -142,6 +146,11 @@ impl Actor {
     /// When [`Actor::outcomes`] must be called even if nothing comes back.
     pub fn next_timeout(&self) -> Option<Time> {
         [&self.pages, &self.cpus, &self.looks].into_iter().filter_map(Lane::deadline).min()
+    }
+
+    /// When the last of the outcomes came back, however late it was fetched.
+    pub fn last_answer(&self) -> Option<Instant> {
+        self.last_answer
     }
 
     /// Orders whose outcome has not been fetched.

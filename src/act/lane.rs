@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// An order that the kernel has not answered in so long counts as timed out.
 pub const TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -40,6 +40,8 @@ pub(super) struct Job {
 pub(super) struct Done {
     pub job: Job,
     pub reply: Reply,
+    /// When it did.
+    pub at: Instant,
     /// It was answered as timed out before.
     pub late: bool,
 }
@@ -223,7 +225,7 @@ impl Shared {
                 state.running = None;
             }
             // Sent under the lock: whoever sees the job gone has its answer.
-            let sent = outbox.done.send(Done { job, reply, late });
+            let sent = outbox.done.send(Done { job, reply, at: Instant::now(), late });
             drop(state);
             // A bell that cannot ring has been rung 2^64 - 2 times already.
             let _ = outbox.bell.write(1);

@@ -44,9 +44,10 @@ impl Progress {
         Progress { ready_by, say_at, begun: now, all: 0 }
     }
 
-    /// Tells how things stand, if it is time.
-    pub fn follow(&mut self, restoring: Option<&Restoring>, now: Time) {
-        let news = self.news(restoring.map(|r| (r.tried, r.all)), now);
+    /// Tells how things stand, if it is time. The kernel last `answered` an
+    /// order then.
+    pub fn follow(&mut self, restoring: Option<&Restoring>, answered: Time, now: Time) {
+        let news = self.news(restoring.map(|r| (r.tried, r.all)), answered, now);
         if let Some((tried, all)) = news.tried {
             tracing::info!("{tried} of {all} pages of earlier boots tried");
             let words = format!("Restoring isolations: {tried} of {all} pages tried");
@@ -68,7 +69,7 @@ impl Progress {
         self.ready_by.into_iter().chain(self.say_at).min()
     }
 
-    fn news(&mut self, restoring: Option<(usize, usize)>, now: Time) -> News {
+    fn news(&mut self, restoring: Option<(usize, usize)>, answered: Time, now: Time) -> News {
         let mut news = News::default();
         if restoring.is_none() || self.ready_by.is_some_and(|by| by <= now) {
             news.ready = self.ready_by.take().is_some();
@@ -76,7 +77,7 @@ impl Progress {
         self.all = restoring.map_or(self.all, |(_, all)| all);
         match restoring {
             None if self.say_at.take().is_some() && self.all > 0 => {
-                news.done = Some((self.all, now.since(self.begun)));
+                news.done = Some((self.all, answered.since(self.begun)));
             }
             None => {}
             Some(_) if self.say_at.is_some_and(|at| at <= now) => {
@@ -94,32 +95,33 @@ mod tests {
     use super::*;
 
     const SECOND: u64 = 1_000_000_000;
+    const NONE_YET: Time = Time(0);
 
     #[test]
     fn with_nothing_to_restore_it_is_ready_at_once_and_once() {
         let mut progress = Progress::begun(Time(0));
-        assert_eq!(progress.news(None, Time(1)), News { ready: true, ..News::default() });
-        assert_eq!(progress.news(None, Time(2)), News::default());
+        assert_eq!(progress.news(None, NONE_YET, Time(1)), News { ready: true, ..News::default() });
+        assert_eq!(progress.news(None, NONE_YET, Time(2)), News::default());
         assert_eq!(progress.next(), None);
     }
 
     #[test]
     fn it_is_ready_when_all_is_tried_and_says_nothing_before_2_s() {
         let mut progress = Progress::begun(Time(0));
-        assert_eq!(progress.news(Some((0, 9)), Time(SECOND)), News::default());
+        assert_eq!(progress.news(Some((0, 9)), NONE_YET, Time(SECOND)), News::default());
         assert_eq!(progress.next(), Some(Time(2 * SECOND)));
         let word = News { tried: Some((4, 9)), ..News::default() };
-        assert_eq!(progress.news(Some((4, 9)), Time(2 * SECOND)), word);
-        let all = News { ready: true, done: Some((9, EVERY)), ..News::default() };
-        assert_eq!(progress.news(None, Time(2 * SECOND)), all);
+        assert_eq!(progress.news(Some((4, 9)), NONE_YET, Time(2 * SECOND)), word);
+        let all = News { ready: true, done: Some((9, Duration::from_secs(1))), ..News::default() };
+        assert_eq!(progress.news(None, Time(SECOND), Time(2 * SECOND)), all);
     }
 
     #[test]
     fn others_wait_20_s_at_most_and_the_words_go_on() {
         let mut progress = Progress::begun(Time(0));
-        assert!(!progress.news(Some((1, 9)), Time(20 * SECOND - 1)).ready);
-        assert!(progress.news(Some((1, 9)), Time(20 * SECOND)).ready);
-        let later = progress.news(Some((2, 9)), Time(30 * SECOND));
+        assert!(!progress.news(Some((1, 9)), NONE_YET, Time(20 * SECOND - 1)).ready);
+        assert!(progress.news(Some((1, 9)), NONE_YET, Time(20 * SECOND)).ready);
+        let later = progress.news(Some((2, 9)), NONE_YET, Time(30 * SECOND));
         assert_eq!(later, News { tried: Some((2, 9)), ..News::default() });
     }
 }

@@ -21,7 +21,7 @@ use crate::api::Server;
 use crate::host::uevents::Uevents;
 use crate::host::{self, clock, HostError, Root};
 use crate::log;
-use crate::monitor::{Choice, Monitor, State};
+use crate::monitor::{Choice, Monitor};
 use crate::state::{clean_end, last_words, BootRow, EvidenceName, Note, Saved, Store};
 use anyhow::Context as _;
 use bulkhead_config::{self as config, ConfigError};
@@ -38,6 +38,8 @@ const EARLY: u64 = 600 * 1_000_000_000;
 
 /// Opens everything. What another daemon may hold comes first, so that a
 /// second one ends before it has touched anything.
+///
+/// The sources come later, by [`Daemon::watch`].
 pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     log::init();
     let policy = policy(options)?;
@@ -75,8 +77,6 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     let actor = Actor::new(root.clone(), !policy.observe)?;
     // Before the ledger is compared with the CPUs, so that no change is missed.
     let uevents = uevents(options);
-    let monitor = Monitor::open(&options.choice(), anchor, &|key| saved.cursors.get(key).cloned())
-        .context("open the sources")?;
     let edac = EdacCheck::new(&root, saved.cursors.get(EdacCheck::key()).cloned());
 
     let boot_is = match &saved.boot {
@@ -131,12 +131,6 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     cycle.start(boot_is, now);
     let mut kernel_pages = KernelPages::new(root.clone(), options.root.is_none());
     kernel_pages.compare(cycle.pages_out(), cycle.core.machine.page_size);
-    tell_sources(&mut cycle, &monitor, now);
-    tracing::info!(
-        mode = if cycle.core.policy.observe { "observe" } else { "isolate" },
-        "watching; state in {}",
-        options.state_dir.display()
-    );
     Ok(Daemon {
         options: options.clone(),
         kernel: host::boot::kernel_release(&root).unwrap_or_else(|_| "unknown".to_owned()),
@@ -146,7 +140,8 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         started: now,
         state_dir: options.state_dir.clone(),
         store,
-        monitor,
+        monitor: Monitor::new(anchor).context("watch for errors")?,
+        cursors: saved.cursors,
         actor,
         server,
         uevents,
@@ -231,18 +226,6 @@ fn boot(boot_id: String, anchor: Anchor, now: Stamp, before: Option<BootRow>) ->
 
 /// What each source is like from the start: a failed one must not be found out
 /// only when somebody asks.
-fn tell_sources(cycle: &mut Cycle, monitor: &Monitor, now: Stamp) {
-    for source in monitor.states() {
-        let (name, state, why) = (source.source.name(), source.state.to_string(), source.why);
-        match source.state {
-            State::Ok => {}
-            State::Absent => tracing::info!("source {name} is absent: {why}"),
-            State::Failed | State::Lossy => tracing::warn!("source {name} is {state}: {why}"),
-        }
-        cycle.source_event(name, &state, why, now);
-    }
-}
-
 /// Hotplug of this host; another root's CPUs send nothing.
 fn uevents(options: &Options) -> Option<Uevents> {
     if options.root.is_some() {

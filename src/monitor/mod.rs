@@ -137,6 +137,20 @@ pub struct Monitor {
 }
 
 impl Monitor {
+    /// Without a source yet.
+    ///
+    /// # Errors
+    /// Only if this process may have no further descriptor.
+    pub fn new(anchor: Anchor) -> io::Result<Monitor> {
+        Ok(Monitor {
+            anchor,
+            channels: Vec::new(),
+            unserved: Vec::new(),
+            notes: Vec::new(),
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+        })
+    }
+
     /// Opens the sources of `choice`. What cannot be had is told by
     /// [`Monitor::states`]. `saved_cursor` gives what the store keeps under a
     /// key of [`Batch::cursors`].
@@ -147,31 +161,23 @@ impl Monitor {
     /// # Errors
     /// Only if this process may have no further descriptor.
     pub fn open(
+        &mut self,
         choice: &Choice,
-        anchor: Anchor,
         saved_cursor: &dyn Fn(&str) -> Option<String>,
-    ) -> io::Result<Monitor> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let mut monitor = Monitor {
-            anchor,
-            channels: Vec::new(),
-            unserved: Vec::new(),
-            notes: Vec::new(),
-            epoll,
-        };
+    ) -> io::Result<()> {
         match choice {
-            Choice::None => monitor.nothing_to_open(),
-            Choice::File(path) => monitor.open_file(path, saved_cursor),
+            Choice::None => self.nothing_to_open(),
+            Choice::File(path) => self.open_file(path, saved_cursor),
             Choice::Auto | Choice::Bpf | Choice::Tracefs => {
-                monitor.open_kernel(choice, saved_cursor);
+                self.open_kernel(choice, saved_cursor);
             }
         }
-        for channel in &monitor.channels {
+        for channel in &self.channels {
             if let Some(fd) = channel.fd() {
-                monitor.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+                self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
             }
         }
-        Ok(monitor)
+        Ok(())
     }
 
     /// What was reported since the last drain. What the kernel holds of it

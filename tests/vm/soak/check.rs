@@ -20,13 +20,16 @@ pub struct Known {
     limit: usize,
     /// Reports of a page since the last event that may have taken evidence with it, by way.
     reports: BTreeMap<(u64, bool), u32>,
-    /// Pages with an uncorrected error, which no limit binds.
+    /// Pages with an uncorrected error.
     uncorrected: BTreeSet<String>,
+    /// Pages that no limit binds: those, and what was forgotten when the state file was damaged, which is the kernel's
+    /// to a daemon that finds it.
+    unbound: BTreeSet<String>,
     /// Off line and not to be listed: by the test's own hand, or forgotten when the state file was damaged.
     off_unlisted: BTreeSet<u32>,
     /// Lines that stood as isolated when the state was saved.
     shown: BTreeSet<(String, String)>,
-    /// Out of service when the state file was damaged: what was not listed after that, and what binds no limit.
+    /// Out of service when the state file was damaged in this boot: not listed unless it is found.
     forgotten: BTreeSet<String>,
 }
 
@@ -43,6 +46,7 @@ impl Known {
             limit,
             reports: BTreeMap::new(),
             uncorrected: BTreeSet::new(),
+            unbound: BTreeSet::new(),
             off_unlisted: BTreeSet::new(),
             shown: BTreeSet::new(),
             forgotten: BTreeSet::new(),
@@ -62,6 +66,7 @@ impl Known {
 
     pub fn uncorrected(&mut self, address: u64) {
         self.uncorrected.insert(page_id(address));
+        self.unbound.insert(page_id(address));
     }
 
     pub fn is_online(&self, vm: &Vm, cpu: u32) -> Result<bool> {
@@ -108,6 +113,7 @@ impl Known {
         );
         self.shown.retain(|line| listed.contains(line));
         self.reports.clear();
+        self.unbound.extend(seen.poisoned.iter().cloned());
         self.forgotten.extend(seen.poisoned);
         let forgotten = |cpu: &u32| !listed.contains(&("cpu".to_owned(), cpu.to_string()));
         self.off_unlisted.extend(seen.offline.into_iter().filter(forgotten));
@@ -158,10 +164,12 @@ impl Known {
                 differences.push(format!("CPU {cpu} is off line: {off}, listed: {is_listed}"));
             }
         }
-        // A line of a CPU may come to be released, by hand, and a page that had an uncorrected error is waited for while
-        // it is in use.
-        let waits = |line: &Value| {
-            line["state"] == "wanted" && self.uncorrected.contains(&kind_and_id(line).1)
+        // A line of a CPU may come to be released, by hand. In a later boot a page that had an uncorrected error is waited
+        // for while it is in use, and what the kernel took is ours to take: the limit may leave no room for it.
+        let waits = |line: &Value| match line["state"].as_str() {
+            Some("wanted") => self.uncorrected.contains(&kind_and_id(line).1),
+            Some("refused") => line["by"] == "kernel",
+            _ => false,
         };
         let kept: BTreeSet<_> = seen
             .list
@@ -185,11 +193,7 @@ impl Known {
 
     /// What may not be wrong for a moment.
     fn guard(&self, seen: &Seen) -> Result<()> {
-        let bound = seen
-            .poisoned
-            .iter()
-            .filter(|p| !self.uncorrected.contains(*p) && !self.forgotten.contains(*p));
-        let bound = bound.count();
+        let bound = seen.poisoned.difference(&self.unbound).count();
         ensure!(bound <= self.limit, "{bound} pages are out of service, {} may be", self.limit);
         let ours = seen.offline.difference(&self.off_unlisted).count();
         ensure!(ours <= MOST_CPUS, "{:?} are off line", seen.offline);
