@@ -137,6 +137,7 @@ impl Daemon {
         // What is to be out of service again goes first: reading the sources for
         // the first time takes longer than the orders.
         self.decide(&Ready::default(), self.now());
+        self.progress.expect(self.cycle.core.restoring());
         self.watch()?;
         // There may be something from before we started.
         let mut ready = Ready { monitor: true, ..Ready::default() };

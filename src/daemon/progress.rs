@@ -44,6 +44,12 @@ impl Progress {
         Progress { ready_by, say_at, begun: now, all: 0 }
     }
 
+    /// So much is to be restored: it may all be done before the first
+    /// [`Progress::follow`].
+    pub fn expect(&mut self, restoring: Option<&Restoring>) {
+        self.all = restoring.map_or(0, |restoring| restoring.all);
+    }
+
     /// Tells how things stand, if it is time. The kernel last `answered` an
     /// order then.
     pub fn follow(&mut self, restoring: Option<&Restoring>, answered: Time, now: Time) {
