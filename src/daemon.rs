@@ -155,7 +155,8 @@ impl Daemon {
         }
     }
 
-    /// Opens the sources.
+    /// Opens the sources, and tells what each is like from the start: a failed one
+    /// must not be found out only when somebody asks.
     fn watch(&mut self) -> anyhow::Result<()> {
         let cursors = std::mem::take(&mut self.cursors);
         self.monitor

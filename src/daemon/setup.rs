@@ -224,8 +224,6 @@ fn boot(boot_id: String, anchor: Anchor, now: Stamp, before: Option<BootRow>) ->
     BootRow { armed, silence, ..BootRow::new(boot_id, boot_began(now), anchor, now) }
 }
 
-/// What each source is like from the start: a failed one must not be found out
-/// only when somebody asks.
 /// Hotplug of this host; another root's CPUs send nothing.
 fn uevents(options: &Options) -> Option<Uevents> {
     if options.root.is_some() {
