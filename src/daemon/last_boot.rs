@@ -30,10 +30,10 @@ const UNKNOWN: Duration = Duration::from_secs(24 * 3600);
 /// this one.
 pub(super) fn window(boots: &[BootRow], now: Stamp) -> (Wall, Wall) {
     let from = match boots.last() {
-        Some(last) => back(last.started, CLOCKS),
-        None => back(boot_began(now), UNKNOWN),
+        Some(last) => last.started.before(CLOCKS),
+        None => boot_began(now).before(UNKNOWN),
     };
-    (from, now.after(CLOCKS).wall)
+    (from, now.wall.after(CLOCKS))
 }
 
 /// Follows the records among what was found of the last boot, and takes them.
@@ -102,8 +102,4 @@ fn key() -> String {
 fn name(trace: &Trace) -> Option<Uuid> {
     let identity = serde_json::to_vec(&(trace.uptime, &trace.record)).ok()?;
     Some(Uuid::new_v5(&NAMESPACE, &identity))
-}
-
-fn back(time: Wall, by: Duration) -> Wall {
-    Wall(time.0.saturating_sub(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX)))
 }

@@ -154,7 +154,7 @@ impl LastEnd {
     /// What the BMC logged from shortly before the last sign of life to the
     /// start of this boot.
     fn bmc(&mut self, alive: Wall) -> Vec<BmcEvent> {
-        let from = back(alive, BMC_CLOCK);
+        let from = alive.before(BMC_CLOCK);
         match &self.bmc {
             Bmc::Absent if self.root == Root::default() && self.root.path(ipmi::PATH).exists() => {
                 self.bmc = ask_bmc(from);
@@ -167,7 +167,7 @@ impl LastEnd {
             Bmc::Absent | Bmc::Read(_) => {}
         }
         let Bmc::Read(events) = &self.bmc else { return Vec::new() };
-        let to = Wall(self.started.0.saturating_add(nanos(BMC_CLOCK)));
+        let to = self.started.after(BMC_CLOCK);
         let of_then = |event: &&BmcEvent| event.wall.is_some_and(|wall| from <= wall && wall <= to);
         events.iter().filter(of_then).cloned().collect()
     }
@@ -249,17 +249,9 @@ fn name(identity: &impl Serialize) -> Option<Uuid> {
     Some(Uuid::new_v5(&NAMESPACE, &serde_json::to_vec(identity).ok()?))
 }
 
-fn back(time: Wall, by: Duration) -> Wall {
-    Wall(time.0.saturating_sub(nanos(by)))
-}
-
-fn nanos(d: Duration) -> i64 {
-    i64::try_from(d.as_nanos()).unwrap_or(i64::MAX)
-}
-
 /// When this boot began, by the wall clock of now.
 pub fn boot_began(now: Stamp) -> Wall {
-    back(now.wall, Duration::from_nanos(clock::boottime()))
+    now.wall.before(Duration::from_nanos(clock::boottime()))
 }
 
 #[cfg(test)]
