@@ -69,7 +69,9 @@ impl Stamp {
     }
 }
 
-fn nanos(d: Duration) -> u64 {
+/// `d` in nanoseconds, as the clocks here and the kernel's count them; saturating
+/// after 584 years.
+pub fn nanos(d: Duration) -> u64 {
     u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
 }
 
