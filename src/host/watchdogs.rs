@@ -6,6 +6,7 @@ use super::processes::{self, Process};
 use super::Root;
 use bulkhead_core::analyze::verdict::{Armed, Bootstatus};
 pub use bulkhead_watchdog::choose::Device;
+use bulkhead_watchdog::choose::UNNAMED;
 use bulkhead_watchdog::look;
 
 const CLASS: &str = "sys/class/watchdog";
@@ -65,7 +66,7 @@ fn name(device: &Device) -> String {
 
 fn identity(device: &Device) -> String {
     match device.identity.as_str() {
-        "" => "a watchdog without a name".to_owned(),
+        "" => UNNAMED.to_owned(),
         identity => identity.to_owned(),
     }
 }

@@ -46,6 +46,9 @@ impl Device {
 }
 
 /// Its identity (drivers/watchdog/softdog.c).
+/// What one is called in a sentence that has no identity.
+pub const UNNAMED: &str = "a watchdog without a name";
+
 pub const SOFTDOG: &str = "Software Watchdog";
 
 /// The node that belongs to the first watchdog, or to a driver that is none of
