@@ -41,12 +41,7 @@ fn one(root: &Root, device: Device) -> Watchdog {
 /// there yet, or a kernel without CONFIG_WATCHDOG_SYSFS, says nothing.
 pub fn bootstatus(root: &Root) -> Vec<Bootstatus> {
     let status = |device: Device| {
-        let bits = value(root, &device, "bootstatus")?;
-        // Printed as a decimal or, with 0x, as a hexadecimal number.
-        let bits = match bits.strip_prefix("0x") {
-            Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-            None => bits.parse().ok()?,
-        };
+        let bits = device.bootstatus?;
         Some(Bootstatus { identity: identity(&device), device: name(&device), bits })
     };
     look::devices(&root.path("")).into_iter().filter_map(status).collect()

@@ -25,8 +25,9 @@ pub struct Device {
     /// Once armed it cannot be disarmed.
     pub nowayout: bool,
     /// Why the host came up, as the driver knows it: WDIOF_ bits
-    /// (include/uapi/linux/watchdog.h).
-    pub bootstatus: u32,
+    /// (include/uapi/linux/watchdog.h); none where the file is not there or
+    /// cannot be read.
+    pub bootstatus: Option<u32>,
 }
 
 impl Device {
@@ -45,10 +46,10 @@ impl Device {
     }
 }
 
-/// Its identity (drivers/watchdog/softdog.c).
 /// What one is called in a sentence that has no identity.
 pub const UNNAMED: &str = "a watchdog without a name";
 
+/// Its identity (drivers/watchdog/softdog.c).
 pub const SOFTDOG: &str = "Software Watchdog";
 
 /// The node that belongs to the first watchdog, or to a driver that is none of
