@@ -239,7 +239,7 @@ fn said(words: &[Words]) -> Vec<Said> {
             said.iter_mut().filter(same).for_each(|(_, said)| said.gave_up = false);
         }
         let up = word.boottime_ms.saturating_mul(1_000_000);
-        let gave_up = matches!(word.action, Action::Crash | Action::StopFeeding);
+        let gave_up = word.action.gives_up();
         said.push((word, Said { up, cpu: word.cpu, gave_up, text: word.text.clone() }));
     }
     said.into_iter().map(|(_, said)| said).collect()

@@ -46,7 +46,14 @@ pub enum Action {
     StopFeeding,
     /// What had failed is well again.
     #[serde(rename = "none")]
-    None,
+    None = 3,
+}
+
+impl Action {
+    /// The host is given up: what is said now is the last.
+    pub fn gives_up(self) -> bool {
+        matches!(self, Action::Crash | Action::StopFeeding)
+    }
 }
 
 /// The directory below the state directory.
