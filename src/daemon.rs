@@ -20,6 +20,7 @@ mod cycle;
 mod dimms;
 mod edac;
 mod heartbeat;
+mod kept;
 mod kernel_pages;
 mod last_boot;
 mod last_end;

@@ -5,6 +5,7 @@
 //! that of the BMC, may be loaded later. So it is looked at again a few times.
 
 use super::cycle::Cycle;
+use super::kept;
 use crate::event::{timestamp, Body, Event};
 use crate::host::last_boot::LastBoot;
 use crate::host::{clock, ipmi, last_boot, watchdogs, Root};
@@ -77,7 +78,7 @@ impl LastEnd {
         again: bool,
         now: Time,
     ) -> LastEnd {
-        let used = used.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+        let used = kept::load(used);
         let looks = LOOKS.iter().rev().filter(|_| again).map(|wait| now.after(*wait)).collect();
         LastEnd { root, state_dir, started, window, looks, used, bmc: Bmc::Absent }
     }
@@ -182,13 +183,8 @@ impl LastEnd {
                 self.used.push((name, boot_id.to_owned()));
             }
         }
-        if self.used.len() == before {
-            return;
-        }
-        self.used.drain(..self.used.len().saturating_sub(MOST_USED));
-        match serde_json::to_string(&self.used) {
-            Ok(json) => cycle.core.books.cursor(Self::key(), json),
-            Err(error) => tracing::warn!("what was learned of the last end is not saved: {error}"),
+        if self.used.len() > before {
+            kept::save(&mut self.used, MOST_USED, Self::key(), &mut cycle.core.books);
         }
     }
 }
