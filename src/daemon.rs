@@ -191,7 +191,7 @@ impl Daemon {
         self.serve(start);
         self.keep_alive(start.at);
         let now = self.now().at;
-        let answered = self.actor.last_answer().map_or(now, |at| now.before(at.elapsed()));
+        let answered = self.actor.restored_at().map_or(now, |at| now.before(at.elapsed()));
         self.progress.follow(self.cycle.core.restoring(), answered, now);
     }
 
