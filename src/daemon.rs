@@ -79,8 +79,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         return clean_end::mark(options);
     }
     let signals = Signals::block()?;
-    let mut daemon = setup::daemon(options)?;
-    daemon.run(&signals)
+    let (mut daemon, cursors) = setup::daemon(options)?;
+    daemon.run(&signals, &cursors)
 }
 
 /// Everything that runs.
@@ -93,8 +93,6 @@ struct Daemon {
     state_dir: PathBuf,
     store: Store,
     monitor: Monitor,
-    /// Where the sources were left, until they are opened.
-    cursors: HashMap<String, String>,
     actor: Actor,
     server: Server,
     uevents: Option<Uevents>,
@@ -134,12 +132,13 @@ struct Ready {
 }
 
 impl Daemon {
-    fn run(&mut self, signals: &Signals) -> anyhow::Result<()> {
+    /// `cursors`: where the sources were left.
+    fn run(&mut self, signals: &Signals, cursors: &HashMap<String, String>) -> anyhow::Result<()> {
         // What is to be out of service again goes first: reading the sources for
         // the first time takes longer than the orders.
         self.decide(&Ready::default(), self.now());
         self.progress.expect(self.cycle.core.restoring());
-        self.watch()?;
+        self.watch(cursors)?;
         // There may be something from before we started.
         let mut ready = Ready { monitor: true, ..Ready::default() };
         loop {
@@ -158,8 +157,7 @@ impl Daemon {
 
     /// Opens the sources, and tells what each is like from the start: a failed one
     /// must not be found out only when somebody asks.
-    fn watch(&mut self) -> anyhow::Result<()> {
-        let cursors = std::mem::take(&mut self.cursors);
+    fn watch(&mut self, cursors: &HashMap<String, String>) -> anyhow::Result<()> {
         self.monitor
             .open(&self.options.choice(), &|key| cursors.get(key).cloned())
             .context("open the sources")?;

@@ -30,6 +30,7 @@ use bulkhead_core::decide::{Boot, Policy};
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{KnownMemory, Machine, MemoryConfigId, Stamp};
 use serde::de::DeserializeOwned;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// So long after the boot, in ns, what a driver says of the last one may still
@@ -39,8 +40,9 @@ const EARLY: u64 = 600 * 1_000_000_000;
 /// Opens everything. What another daemon may hold comes first, so that a
 /// second one ends before it has touched anything.
 ///
-/// The sources come later, by [`Daemon::watch`].
-pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
+/// The sources come later, by [`Daemon::watch`]; where they were left goes beside
+/// the daemon.
+pub(super) fn daemon(options: &Options) -> anyhow::Result<(Daemon, HashMap<String, String>)> {
     log::init();
     let policy = policy(options)?;
     if matches!(options.source, Choice::File(_)) && !policy.observe {
@@ -131,7 +133,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     cycle.start(boot_is, now);
     let mut kernel_pages = KernelPages::new(root.clone(), options.root.is_none());
     kernel_pages.compare(cycle.pages_out(), cycle.core.machine.page_size);
-    Ok(Daemon {
+    let daemon = Daemon {
         options: options.clone(),
         kernel: host::boot::kernel_release(&root).unwrap_or_else(|_| "unknown".to_owned()),
         conflicts: Conflicts::new(root.clone(), now.at),
@@ -141,7 +143,6 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         state_dir: options.state_dir.clone(),
         store,
         monitor: Monitor::new(anchor).context("watch for errors")?,
-        cursors: saved.cursors,
         actor,
         server,
         uevents,
@@ -161,7 +162,8 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         commit_again: None,
         keep_alive: keep_alive(now),
         progress,
-    })
+    };
+    Ok((daemon, saved.cursors))
 }
 
 /// Another root may be a copy of /sys alone; its time is then that of the boot
