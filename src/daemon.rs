@@ -134,10 +134,12 @@ struct Ready {
 impl Daemon {
     /// `cursors`: where the sources were left.
     fn run(&mut self, signals: &Signals, cursors: &HashMap<String, String>) -> anyhow::Result<()> {
-        // What is to be out of service again goes first: reading the sources for
-        // the first time takes longer than the orders.
+        // What is to be out of service again goes first: another file on its way to
+        // the disk, and reading the sources for the first time, take longer than
+        // the orders.
         self.decide(&Ready::default(), self.now());
         self.progress.expect(self.cycle.core.restoring());
+        clean_end::begin(&self.options.state_dir, &self.cycle.core.books.boot.boot_id);
         self.watch(cursors)?;
         // There may be something from before we started.
         let mut ready = Ready { monitor: true, ..Ready::default() };

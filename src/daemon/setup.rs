@@ -22,7 +22,7 @@ use crate::host::uevents::Uevents;
 use crate::host::{self, clock, HostError, Root};
 use crate::log;
 use crate::monitor::{Choice, Monitor};
-use crate::state::{clean_end, last_words, BootRow, EvidenceName, Note, Saved, Store};
+use crate::state::{BootRow, EvidenceName, Note, Saved, Store};
 use anyhow::Context as _;
 use bulkhead_config::{self as config, ConfigError};
 use bulkhead_core::analyze::{over_a_boot, Analyzer, EvidenceKey, Remembered, Rules};
@@ -95,10 +95,6 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<(Daemon, HashMap<Strin
         before: std::mem::take(&mut saved.memory),
     };
     let row = boot(boot_id, anchor, now, saved.boot.take());
-    if let Err(error) = clean_end::begin(&options.state_dir, &row.boot_id) {
-        tracing::warn!("the end of this boot will not be known to be an orderly one: {error}");
-    }
-    last_words::remove_old(&options.state_dir, &row.boot_id);
     let memory = Memory::new(&mut saved, row, machine.page_size);
     let mut cycle = Cycle::new(memory, policy, machine, analyzer);
     cycle.save_machine();
