@@ -62,7 +62,6 @@ use requests::Requests;
 use signals::{Signal, Signals};
 use std::collections::HashMap;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// A commit that failed is tried again so often while nothing else happens.
@@ -90,7 +89,6 @@ struct Daemon {
     anchor: Anchor,
     started: Stamp,
     kernel: String,
-    state_dir: PathBuf,
     store: Store,
     monitor: Monitor,
     actor: Actor,
@@ -176,7 +174,7 @@ impl Daemon {
         tracing::info!(
             mode = if self.cycle.core.policy.observe { "observe" } else { "isolate" },
             "watching; state in {}",
-            self.state_dir.display()
+            self.options.state_dir.display()
         );
         Ok(())
     }
@@ -329,7 +327,7 @@ impl Daemon {
                     let what = format!(
                         "the state is saved again in {}; {dropped} events and attempts found no \
                          room meanwhile",
-                        self.state_dir.display()
+                        self.options.state_dir.display()
                     );
                     tracing::info!("{what}");
                     self.cycle.config_event(&what, now);

@@ -136,7 +136,6 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<(Daemon, HashMap<Strin
         root,
         anchor,
         started: now,
-        state_dir: options.state_dir.clone(),
         store,
         monitor: Monitor::new(anchor).context("watch for errors")?,
         actor,
