@@ -1,6 +1,7 @@
 //! Which watchdog is used: a decision over what sysfs and systemd say. Pure.
 
 use bulkhead_config::watchdog::Device as Wanted;
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 
 /// A watchdog in /sys/class/watchdog
@@ -36,6 +37,18 @@ impl Device {
         PathBuf::from(format!("/dev/watchdog{}", self.number))
     }
 
+    /// Whether `path` is its node: the first one also has the class's old name,
+    /// unless a driver outside the class took it, and then there is no first one
+    /// (watchdog_cdev_register() in drivers/watchdog/watchdog_dev.c).
+    pub fn is_at(&self, path: &Path) -> bool {
+        self.path() == path || self.number == 0 && path == Path::new(FIRST)
+    }
+
+    /// Its pretimeout can panic the kernel.
+    pub fn can_panic(&self) -> bool {
+        self.governors.iter().any(|governor| governor == PANIC)
+    }
+
     /// The kernel's own timer: it ends with the kernel that it should watch.
     pub fn is_softdog(&self) -> bool {
         self.identity == SOFTDOG
@@ -51,6 +64,10 @@ pub const UNNAMED: &str = "a watchdog without a name";
 
 /// Its identity (drivers/watchdog/softdog.c).
 pub const SOFTDOG: &str = "Software Watchdog";
+
+/// The governor that panics at a pretimeout
+/// (drivers/watchdog/pretimeout_panic.c).
+pub const PANIC: &str = "panic";
 
 /// The node that belongs to the first watchdog, or to a driver that is none of
 /// the class: ipmi_watchdog.
@@ -137,19 +154,13 @@ pub fn choose(found: &Found, wanted: &Wanted, timeout_s: u64) -> Choice {
     if *wanted != Wanted::Auto {
         return nothing(format!("there is no {}", name_of(wanted)));
     }
-    let mut hardware: Vec<&Device> =
-        found.devices.iter().filter(|device| !device.is_softdog()).collect();
-    hardware.sort_by_key(|device| {
-        let longest = if device.max_timeout_s == 0 { u32::MAX } else { device.max_timeout_s };
-        let panics = device.governors.iter().any(|governor| governor == "panic");
-        (!device.reaches(timeout_s), !panics, std::cmp::Reverse(longest), device.number)
-    });
-    match hardware.first() {
-        Some(best) => {
-            let why = match hardware.len() {
-                1 => "it is the only hardware watchdog".to_owned(),
-                n => format!("it is the best of {n} hardware watchdogs"),
-            };
+    match best(found, timeout_s) {
+        Some((best, 1)) => {
+            let why = "it is the only hardware watchdog".to_owned();
+            Choice { used: hardware_of(best), why }
+        }
+        Some((best, n)) => {
+            let why = format!("it is the best of {n} hardware watchdogs");
             Choice { used: hardware_of(best), why }
         }
         None if found.bare => {
@@ -164,6 +175,16 @@ pub fn choose(found: &Found, wanted: &Wanted, timeout_s: u64) -> Choice {
     }
 }
 
+/// The best hardware of the class, and how much of it there is.
+fn best(found: &Found, timeout_s: u64) -> Option<(&Device, usize)> {
+    let hardware = || found.devices.iter().filter(|device| !device.is_softdog());
+    let best = hardware().min_by_key(|device| {
+        let longest = if device.max_timeout_s == 0 { u32::MAX } else { device.max_timeout_s };
+        (!device.reaches(timeout_s), !device.can_panic(), Reverse(longest), device.number)
+    })?;
+    Some((best, hardware().count()))
+}
+
 fn nothing(why: String) -> Choice {
     Choice { used: Used::Nothing, why }
 }
@@ -173,10 +194,7 @@ fn hardware_of(device: &Device) -> Used {
 }
 
 fn by_path<'a>(found: &'a Found, path: &Path) -> Option<&'a Device> {
-    found.devices.iter().find(|device| {
-        // /dev/watchdog is another name of the first one.
-        device.path() == path || device.number == 0 && path == Path::new(FIRST) && !found.bare
-    })
+    found.devices.iter().find(|device| device.is_at(path))
 }
 
 fn configured(found: &Found, wanted: &Wanted) -> Option<Used> {
