@@ -1,7 +1,7 @@
 //! The hardware: opening it arms it, and what is said to it then
 //! (Documentation/watchdog/watchdog-api.rst).
 
-use bulkhead_watchdog::choose::Device;
+use bulkhead_watchdog::choose::{Device, PANIC};
 use std::ffi::{c_int, CStr};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -22,7 +22,6 @@ mod ioctl {
     }
 
     nix::ioctl_read!(get_support, b'W', 0, Info);
-    nix::ioctl_read!(keep_alive, b'W', 5, c_int);
     nix::ioctl_readwrite!(set_timeout, b'W', 6, c_int);
     nix::ioctl_read!(get_timeout, b'W', 7, c_int);
     nix::ioctl_readwrite!(set_pretimeout, b'W', 8, c_int);
@@ -46,12 +45,9 @@ pub struct Armed {
     pub remarks: Vec<String>,
 }
 
-/// What the pretimeout is to do, where there is a choice: the module
-/// pretimeout_panic.
-const GOVERNOR: &str = "panic";
-
 impl Armed {
-    /// Opens `path`, and tells it when to raise the alarm and when to reset.
+    /// Opens `path`, and tells it when to raise the alarm and when to reset. From
+    /// then on it counts down: feed it, or disarm it.
     ///
     /// # Errors
     /// When it cannot be opened: EBUSY means that somebody else has it.
@@ -62,63 +58,23 @@ impl Armed {
         pretimeout_s: u32,
     ) -> io::Result<Armed> {
         let mut remarks = Vec::new();
-        let can = |device: &Device| device.governors.iter().any(|known| known == GOVERNOR);
-        if device.is_some_and(|device| pretimeout_s > 0 && !can(device)) {
-            remarks.push(format!("its pretimeout cannot panic: no governor {GOVERNOR:?}"));
-        }
-        if let Some(device) = device.filter(|device| pretimeout_s > 0 && can(device)) {
+        if let Some(device) = device.filter(|_| pretimeout_s > 0) {
             // Before it is armed, so that its first alarm is the right one.
-            let file = format!("/sys/class/watchdog/watchdog{}/pretimeout_governor", device.number);
-            if let Err(error) = OpenOptions::new()
-                .write(true)
-                .open(&file)
-                .and_then(|mut file| file.write_all(GOVERNOR.as_bytes()))
-            {
-                remarks.push(format!("{file} does not take {GOVERNOR:?}: {error}"));
-            }
+            remarks.extend(make_it_panic(device).err());
         }
         let node = OpenOptions::new().write(true).open(path)?;
         let fd = node.as_raw_fd();
-        let wanted = device.map_or(timeout_s, |device| {
-            let most = if device.max_timeout_s == 0 { u32::MAX } else { device.max_timeout_s };
-            timeout_s.min(most).max(device.min_timeout_s)
-        });
-        // SAFETY: here and below each call reads or writes the one variable of
-        // the type that the header gives for it.
-        if let Err(errno) = unsafe { ioctl::set_timeout(fd, &mut int(wanted)) } {
-            remarks.push(format!("its timeout cannot be set: {errno}"));
-        }
-        let mut timeout = int(wanted);
-        if unsafe { ioctl::get_timeout(fd, &mut timeout) }.is_err() {
-            // A driver that does not tell takes what it is given, or nothing.
-            timeout = int(device.and_then(|device| device.timeout_s).unwrap_or(wanted));
-        }
-        let timeout = u32::try_from(timeout).unwrap_or(wanted).max(1);
-        if timeout != timeout_s {
-            remarks.push(format!("its timeout is {timeout} s, not the configured {timeout_s} s"));
-        }
-        let mut pretimeout = pretimeout_s.min(timeout.saturating_sub(1));
-        if let Err(errno) = unsafe { ioctl::set_pretimeout(fd, &mut int(pretimeout)) } {
-            if pretimeout > 0 {
-                remarks.push(format!("it has no pretimeout: {errno}"));
-            }
-            pretimeout = 0;
-        }
-        let mut info = ioctl::Info::default();
-        let known = unsafe { ioctl::get_support(fd, &mut info) }.is_ok();
-        let identity = CStr::from_bytes_until_nul(&info.identity).ok().filter(|_| known);
-        let identity = identity.map(|name| name.to_string_lossy().into_owned());
-        let armed = Armed {
+        let timeout_s = set_timeout(fd, device, timeout_s, &mut remarks);
+        let pretimeout_s = pretimeout_s.min(timeout_s.saturating_sub(1));
+        Ok(Armed {
             node,
-            identity: identity.unwrap_or_else(|| "unknown".to_owned()),
-            timeout_s: timeout,
-            pretimeout_s: pretimeout,
+            identity: identity(fd).unwrap_or_else(|| "unknown".to_owned()),
+            timeout_s,
+            pretimeout_s: set_pretimeout(fd, pretimeout_s, &mut remarks),
             max_timeout_s: device.map_or(0, |device| device.max_timeout_s),
             nowayout: device.map_or_else(ipmi_nowayout, |device| device.nowayout),
             remarks,
-        };
-        feed(fd).map_err(io::Error::from_raw_os_error)?;
-        Ok(armed)
+        })
     }
 
     /// For [`feed`].
@@ -143,13 +99,81 @@ impl Armed {
     }
 }
 
+/// Has a pretimeout of `device` panic the kernel; why it does not.
+fn make_it_panic(device: &Device) -> Result<(), String> {
+    if !device.can_panic() {
+        return Err(format!("its pretimeout cannot panic: no governor {PANIC:?}"));
+    }
+    let file = format!("/sys/class/watchdog/watchdog{}/pretimeout_governor", device.number);
+    let opened = OpenOptions::new().write(true).open(&file);
+    opened
+        .and_then(|mut opened| opened.write_all(PANIC.as_bytes()))
+        .map_err(|error| format!("{file} does not take {PANIC:?}: {error}"))
+}
+
+/// Sets it as near to `configured` as the device can, in seconds; what it is then.
+fn set_timeout(
+    fd: RawFd,
+    device: Option<&Device>,
+    configured: u32,
+    remarks: &mut Vec<String>,
+) -> u32 {
+    let wanted = device.map_or(configured, |device| {
+        let most = if device.max_timeout_s == 0 { u32::MAX } else { device.max_timeout_s };
+        configured.min(most).max(device.min_timeout_s)
+    });
+    // SAFETY: the call reads and writes the one int.
+    if let Err(errno) = unsafe { ioctl::set_timeout(fd, &mut int(wanted)) } {
+        remarks.push(format!("its timeout cannot be set: {errno}"));
+    }
+    let mut timeout = int(wanted);
+    // SAFETY: the call writes the one int.
+    if unsafe { ioctl::get_timeout(fd, &mut timeout) }.is_err() {
+        // A driver that does not tell takes what it is given, or nothing.
+        timeout = int(device.and_then(|device| device.timeout_s).unwrap_or(wanted));
+    }
+    let timeout = u32::try_from(timeout).unwrap_or(wanted).max(1);
+    if timeout != configured {
+        remarks.push(format!("its timeout is {timeout} s, not the configured {configured} s"));
+    }
+    timeout
+}
+
+/// Sets it, in seconds; what it is then, 0 for none.
+fn set_pretimeout(fd: RawFd, wanted: u32, remarks: &mut Vec<String>) -> u32 {
+    // SAFETY: the call reads and writes the one int.
+    match unsafe { ioctl::set_pretimeout(fd, &mut int(wanted)) } {
+        Ok(_) => wanted,
+        Err(errno) => {
+            if wanted > 0 {
+                remarks.push(format!("it has no pretimeout: {errno}"));
+            }
+            0
+        }
+    }
+}
+
+fn identity(fd: RawFd) -> Option<String> {
+    let mut info = ioctl::Info::default();
+    // SAFETY: the call writes the one structure.
+    unsafe { ioctl::get_support(fd, &mut info) }.ok()?;
+    let name = CStr::from_bytes_until_nul(&info.identity).ok()?;
+    Some(name.to_string_lossy().into_owned())
+}
+
 /// Tells it that all is well. The errno if that fails. Allocates nothing.
+///
+/// A byte that is written feeds every driver; WDIOC_KEEPALIVE only those that say
+/// WDIOF_KEEPALIVEPING (watchdog_write() and watchdog_ioctl() in
+/// drivers/watchdog/watchdog_dev.c).
 pub fn feed(fd: RawFd) -> Result<(), i32> {
-    let mut nothing: c_int = 0;
-    // SAFETY: the call writes one int at most.
-    match unsafe { ioctl::keep_alive(fd, &mut nothing) } {
-        Ok(_) => Ok(()),
-        Err(errno) => Err(errno as i32),
+    // Any but the magic 'V'.
+    let byte = [0u8];
+    // SAFETY: the kernel reads one byte.
+    match unsafe { libc::write(fd, byte.as_ptr().cast(), byte.len()) } {
+        1 => Ok(()),
+        0 => Err(libc::EIO),
+        _ => Err(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)),
     }
 }
 
@@ -162,4 +186,45 @@ fn int(seconds: u32) -> c_int {
 fn ipmi_nowayout() -> bool {
     let text = fs::read_to_string("/sys/module/ipmi_watchdog/parameters/nowayout");
     text.is_ok_and(|text| matches!(text.trim(), "1" | "Y"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use tempfile::NamedTempFile;
+
+    /// What takes no more than what it is fed: an ordinary file.
+    fn plain(device: &Device) -> (NamedTempFile, Armed) {
+        let file = NamedTempFile::new().unwrap();
+        let armed = Armed::open(file.path(), Some(device), 60, 10).unwrap();
+        (file, armed)
+    }
+
+    #[test]
+    fn one_that_cannot_be_set_keeps_its_timeout_and_says_so() {
+        let device = Device { timeout_s: Some(30), nowayout: true, ..Device::default() };
+        let (_file, armed) = plain(&device);
+        assert_eq!((armed.timeout_s, armed.pretimeout_s, armed.nowayout), (30, 0, true));
+        assert_eq!(armed.identity, "unknown");
+        let remarks = armed.remarks.join("; ");
+        for remark in ["cannot panic", "cannot be set", "30 s, not the configured 60 s"] {
+            assert!(remarks.contains(remark), "{remarks}");
+        }
+    }
+
+    #[test]
+    fn it_is_fed_by_any_byte_but_the_one_that_disarms_it() {
+        let (file, armed) = plain(&Device::default());
+        feed(armed.fd()).unwrap();
+        assert_eq!(fs::read(file.path()).unwrap(), [0]);
+        armed.disarm().unwrap();
+        assert_eq!(fs::read(file.path()).unwrap(), [0, b'V']);
+    }
+
+    #[test]
+    fn one_that_takes_no_food_says_why() {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        assert_eq!(feed(full.as_raw_fd()), Err(libc::ENOSPC));
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::board::{Shared, CHECKS};
 use crate::clock::{self, MS};
-use crate::device::Armed;
+use crate::device::{self, Armed};
 use crate::guard::{feed_every, Doors, Guard, Mode};
 use crate::helper::{Checks, Helper};
 use crate::link::Link;
@@ -232,8 +232,14 @@ fn arm(
             let (timeout, pretimeout) = (seconds(config.timeout), seconds(config.pretimeout));
             match Armed::open(&path, device.as_ref(), timeout, pretimeout) {
                 Ok(mut armed) => {
-                    words.append(&mut armed.remarks);
-                    return (Mode::Armed, Some(armed));
+                    let Err(errno) = device::feed(armed.fd()) else {
+                        words.append(&mut armed.remarks);
+                        return (Mode::Armed, Some(armed));
+                    };
+                    let error = std::io::Error::from_raw_os_error(errno);
+                    choice.why = format!("{} cannot be fed: {error}", path.display());
+                    // It counts since it was opened.
+                    disarm(armed);
                 }
                 Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
                     choice.why = format!("somebody else feeds {}", path.display());
