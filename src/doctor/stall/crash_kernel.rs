@@ -1,6 +1,6 @@
 //! A crash kernel is loaded: a panic becomes a dump.
 
-use super::{Chain, Check};
+use super::{install_kdump, Chain, Check};
 use crate::doctor::bootloader;
 use crate::host::Root;
 
@@ -20,8 +20,7 @@ pub(super) fn check(root: &Root, chain: &Chain) -> Check {
     let install = match &chain.kdump {
         Some(kdump) if kdump.is_debian() => "kdump-config load; kdump-config show tells why not",
         Some(_) => "systemctl enable --now kdump; systemctl status kdump tells why not",
-        None if root.path("usr/bin/apt").exists() => "apt install kdump-tools",
-        None => "install and enable kdump",
+        None => install_kdump(root),
     };
     if chain.crash_bytes == 0 {
         let found = "no memory is reserved for a crash kernel: a panic leaves no dump";

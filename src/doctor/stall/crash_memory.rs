@@ -1,13 +1,12 @@
 //! The crash kernel has the memory that it needs.
 
-use super::{Chain, Check};
+use super::{Chain, Check, MIB};
 use crate::doctor::bootloader;
 use crate::host::Root;
 
 const NAME: &str = "crash-memory";
 
 const GIB: u64 = 1 << 30;
-const MIB: u64 = 1 << 20;
 
 /// Memory of the host, and what its crash kernel should have: the defaults of
 /// kdump-utils for x86_64 (kdump-lib.sh, kdump_get_arch_recommend_crashkernel).

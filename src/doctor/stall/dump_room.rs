@@ -1,13 +1,11 @@
 //! A dump finds room where it goes.
 
-use super::{Chain, Check};
+use super::{install_kdump, Chain, Check, MIB};
 use crate::doctor::room;
 use crate::host::kdump::Kdump;
 use crate::host::{meminfo, Root};
 
 const NAME: &str = "dump-room";
-
-const MIB: u64 = 1 << 20;
 
 /// Below this not even the kernel's log has room.
 const SCARCE: u64 = 64 * MIB;
@@ -18,7 +16,7 @@ pub(super) fn check(root: &Root, chain: &Chain) -> Option<Check> {
     }
     let Some(kdump) = &chain.kdump else {
         let found = "a crash kernel is loaded, and nothing is known to save what it finds";
-        return Some(Check::warn(NAME, found, "apt install kdump-tools, or set up kdump"));
+        return Some(Check::warn(NAME, found, install_kdump(root)));
     };
     if let Some(elsewhere) = &kdump.elsewhere {
         return Some(Check::ok(

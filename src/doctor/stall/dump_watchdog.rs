@@ -2,6 +2,7 @@
 //! kernel, where nobody feeds it.
 
 use super::{Chain, Check, EXAMPLES};
+use crate::host::kdump::Kdump;
 use crate::host::Root;
 use std::path::Path;
 use std::time::SystemTime;
@@ -15,6 +16,8 @@ const SCRIPT: &str = "etc/initramfs-tools/scripts/init-top/bulkhead-watchdog";
 /// That of the crash kernel (kdump-config(8)).
 const INITRAMFS: &str = "var/lib/kdump/initrd.img";
 
+const FED: &str = "the crash kernel feeds the watchdog while it saves the dump";
+
 pub(super) fn check(root: &Root, chain: &Chain) -> Option<Check> {
     // The kernel's own timer does not come along.
     let hardware = chain.main().filter(|watchdog| !watchdog.device.is_softdog());
@@ -25,37 +28,38 @@ pub(super) fn check(root: &Root, chain: &Chain) -> Option<Check> {
     let after = timeout.map_or(String::new(), |seconds| format!(" after {seconds} s"));
     let cut =
         format!("the watchdog goes on counting in the crash kernel, and cuts off a dump{after}");
-    let Some(kdump) = &chain.kdump else {
-        let mend = format!("have the crash kernel run {EXAMPLES}/crash/feed-watchdog first");
-        return Some(Check::warn(NAME, cut, mend));
-    };
-    if !kdump.is_debian() {
-        return Some(match &kdump.pre {
-            Some(pre) if pre.contains("feed-watchdog") => {
-                Check::ok(NAME, "the crash kernel feeds the watchdog while it saves the dump")
-            }
-            _ => {
-                let mend = format!(
-                    "add the lines of {EXAMPLES}/kdump.conf to /etc/kdump.conf, then systemctl \
-                     restart kdump"
-                );
-                Check::warn(NAME, cut, mend)
-            }
-        });
+    Some(match &chain.kdump {
+        None => {
+            let mend = format!("have the crash kernel run {EXAMPLES}/crash/feed-watchdog first");
+            Check::warn(NAME, cut, mend)
+        }
+        Some(kdump) if kdump.is_debian() => by_its_initramfs(root, cut),
+        Some(kdump) => by_its_file(kdump, cut),
+    })
+}
+
+fn by_its_file(kdump: &Kdump, cut: String) -> Check {
+    if kdump.pre.as_ref().is_some_and(|pre| pre.contains("feed-watchdog")) {
+        return Check::ok(NAME, FED);
     }
+    let mend = format!(
+        "add the lines of {EXAMPLES}/kdump.conf to /etc/kdump.conf, then systemctl restart kdump"
+    );
+    Check::warn(NAME, cut, mend)
+}
+
+fn by_its_initramfs(root: &Root, cut: String) -> Check {
     let rebuild = "/etc/kernel/postinst.d/kdump-tools \"$(uname -r)\" && kdump-config reload";
     let changed = |file: &str| modified(&root.path(file));
     let (Some(hook), Some(script)) = (changed(HOOK), changed(SCRIPT)) else {
         let mend = format!("cp -r {EXAMPLES}/initramfs-tools/. /etc/initramfs-tools/\n{rebuild}");
-        return Some(Check::warn(NAME, cut, mend));
+        return Check::warn(NAME, cut, mend);
     };
     match changed(INITRAMFS) {
-        Some(built) if built >= hook.max(script) => {
-            Some(Check::ok(NAME, "the crash kernel feeds the watchdog while it saves the dump"))
-        }
+        Some(built) if built >= hook.max(script) => Check::ok(NAME, FED),
         _ => {
             let found = format!("{cut}: its initramfs is older than the hook that feeds it");
-            Some(Check::warn(NAME, found, rebuild))
+            Check::warn(NAME, found, rebuild)
         }
     }
 }

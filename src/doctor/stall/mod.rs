@@ -29,12 +29,18 @@ use crate::host::kdump::{self, Kdump};
 use crate::host::processes::Process;
 use crate::host::watchdogs::{self, IpmiWatchdog, Watchdog};
 use crate::host::{meminfo, processes, Root};
+use std::path::Path;
+
+const MIB: u64 = 1 << 20;
 
 /// Where the examples are that go with the links.
 const EXAMPLES: &str = "/usr/share/bulkhead";
 
 /// Our unit.
 const UNIT: &str = "bulkhead-watchdog.service";
+
+/// What has it run, now and at each boot.
+const ENABLE: &str = "systemctl enable --now bulkhead-watchdog.service";
 
 /// Our process, as `/proc/PID/comm` has it: cut after 15 bytes.
 const PROCESS: &str = "bulkhead-watchd";
@@ -89,7 +95,7 @@ impl Chain {
     /// The watchdog that is in use, else the first that could be.
     fn main(&self) -> Option<&Watchdog> {
         let held = self.holder.iter().flatten().find_map(|(_, path)| {
-            self.watchdogs.iter().find(|w| *path == w.device.path().to_string_lossy())
+            self.watchdogs.iter().find(|watchdog| watchdog.device.is_at(Path::new(path)))
         });
         let active = || self.watchdogs.iter().find(|watchdog| watchdog.device.active);
         let hardware = || self.watchdogs.iter().find(|watchdog| !watchdog.device.is_softdog());
@@ -129,4 +135,20 @@ fn set_sysctls() -> String {
         "cp {EXAMPLES}/sysctl.d/60-bulkhead-stall.conf /etc/sysctl.d/, look at it, then \
          sysctl --system"
     )
+}
+
+/// How the BMC's watchdog comes to panic the kernel before it resets.
+fn set_ipmi_watchdog() -> String {
+    format!(
+        "cp {EXAMPLES}/modprobe.d/bulkhead-ipmi-watchdog.conf /etc/modprobe.d/, then modprobe -r \
+         ipmi_watchdog and modprobe ipmi_watchdog"
+    )
+}
+
+/// How a host gets what saves dumps.
+fn install_kdump(root: &Root) -> &'static str {
+    match root.path("usr/bin/apt").exists() {
+        true => "apt install kdump-tools",
+        false => "install and enable kdump",
+    }
 }

@@ -1,7 +1,7 @@
 //! A watchdog that ends in an NMI ends in a panic: without the sysctl for it the
 //! kernel takes the NMI, says that it is dazed, and hangs on.
 
-use super::{set_sysctls, sysctl, Chain, Check};
+use super::{set_ipmi_watchdog, set_sysctls, sysctl, Chain, Check};
 use crate::host::Root;
 
 const NAME: &str = "nmi";
@@ -22,12 +22,7 @@ pub(super) fn check(root: &Root, chain: &Chain) -> Option<Check> {
         // ipmi_nmi() in ipmi_watchdog.c takes the NMI for itself, whatever the
         // sysctl says.
         let found = format!("the BMC's watchdog raises an NMI, and {} lets it pass", ipmi.preop);
-        let mend = format!(
-            "cp {}/modprobe.d/bulkhead-ipmi-watchdog.conf /etc/modprobe.d/, then modprobe -r \
-             ipmi_watchdog and modprobe ipmi_watchdog",
-            super::EXAMPLES
-        );
-        return Some(Check::fail(NAME, found, mend));
+        return Some(Check::fail(NAME, found, set_ipmi_watchdog()));
     }
     let who = if ipmi.is_some() {
         "the BMC's watchdog"

@@ -1,6 +1,6 @@
 //! Somebody feeds the watchdog, and only while the host is well.
 
-use super::{Chain, Check, PROCESS, UNIT};
+use super::{Chain, Check, ENABLE, PROCESS, UNIT};
 use crate::doctor::AS_ROOT;
 
 const NAME: &str = "watchdog-owner";
@@ -26,7 +26,7 @@ pub(super) fn check(chain: &Chain) -> Option<Check> {
             let found = format!(
                 "{who}: only its own hang would be noticed, and not one of a CPU or of all else"
             );
-            Check::warn(NAME, found, format!("systemctl enable --now {UNIT}"))
+            Check::warn(NAME, found, ENABLE)
         }
         (name, _) => {
             let found = format!("{who}: bulkhead-watchdog only looks on while another does");
@@ -47,12 +47,8 @@ fn unheld(chain: &Chain) -> Check {
         Some(watchdog) => Check::warn(
             NAME,
             format!("{} counts down, and no program feeds it", watchdog.device.path().display()),
-            format!("systemctl enable --now {UNIT}"),
+            ENABLE,
         ),
-        None => Check::warn(
-            NAME,
-            "nobody uses the watchdog: a host that hangs stays so",
-            format!("systemctl enable --now {UNIT}"),
-        ),
+        None => Check::warn(NAME, "nobody uses the watchdog: a host that hangs stays so", ENABLE),
     }
 }

@@ -1,30 +1,15 @@
 //! Some time before the hardware resets the host, the kernel panics: only so
 //! there is a dump.
 
-use super::{Chain, Check};
+use super::{set_ipmi_watchdog, Chain, Check, EXAMPLES};
+use crate::host::watchdogs::IpmiWatchdog;
+use bulkhead_watchdog::choose::PANIC;
 
 const NAME: &str = "pretimeout";
 
-/// The governor that panics (drivers/watchdog/pretimeout_panic.c).
-const PANIC: &str = "panic";
-
 pub(super) fn check(chain: &Chain) -> Option<Check> {
     let Some(watchdog) = chain.main() else {
-        let ipmi = chain.ipmi.as_ref()?;
-        return Some(if ipmi.preop == "preop_panic" && ipmi.preaction != "pre_none" {
-            Check::ok(NAME, "the BMC's watchdog raises the alarm, and the kernel panics")
-        } else {
-            let found = format!(
-                "the BMC's watchdog resets the host without a dump (preaction={}, preop={})",
-                ipmi.preaction, ipmi.preop
-            );
-            let mend = format!(
-                "cp {}/modprobe.d/bulkhead-ipmi-watchdog.conf /etc/modprobe.d/, then modprobe -r \
-                 ipmi_watchdog and modprobe ipmi_watchdog",
-                super::EXAMPLES
-            );
-            Check::warn(NAME, found, mend)
-        });
+        return chain.ipmi.as_ref().map(of_the_bmc);
     };
     let name = watchdog.device.path().display().to_string();
     let Some(seconds) = watchdog.pretimeout else {
@@ -35,12 +20,11 @@ pub(super) fn check(chain: &Chain) -> Option<Check> {
         let mend = "boot a kernel with CONFIG_WATCHDOG_HRTIMER_PRETIMEOUT, or use another watchdog";
         return Some(Check::warn(NAME, found, mend));
     };
-    if !watchdog.device.governors.iter().any(|governor| governor == PANIC) {
+    if !watchdog.device.can_panic() {
         let found = format!("{name}: no pretimeout governor panics");
         let mend = format!(
             "modprobe pretimeout_panic, and for each boot: cp \
-             {}/modules-load.d/bulkhead-pretimeout.conf /etc/modules-load.d/",
-            super::EXAMPLES
+             {EXAMPLES}/modules-load.d/bulkhead-pretimeout.conf /etc/modules-load.d/"
         );
         return Some(Check::warn(NAME, found, mend));
     }
@@ -58,10 +42,20 @@ pub(super) fn check(chain: &Chain) -> Option<Check> {
         );
         let mend = format!(
             "set watchdog.pretimeout in /etc/bulkhead/bulkhead.toml, or, where systemd feeds it, \
-             cp {}/system.conf.d/bulkhead-watchdog.conf /etc/systemd/system.conf.d/ and \
-             what it says at its head",
-            super::EXAMPLES
+             cp {EXAMPLES}/system.conf.d/bulkhead-watchdog.conf /etc/systemd/system.conf.d/ and \
+             what it says at its head"
         );
         Check::warn(NAME, found, mend)
     })
+}
+
+fn of_the_bmc(ipmi: &IpmiWatchdog) -> Check {
+    if ipmi.preop == "preop_panic" && ipmi.preaction != "pre_none" {
+        return Check::ok(NAME, "the BMC's watchdog raises the alarm, and the kernel panics");
+    }
+    let found = format!(
+        "the BMC's watchdog resets the host without a dump (preaction={}, preop={})",
+        ipmi.preaction, ipmi.preop
+    );
+    Check::warn(NAME, found, set_ipmi_watchdog())
 }

@@ -175,7 +175,12 @@ fn every_link_that_is_missing_is_told_with_what_mends_it() {
             "crash-memory",
             "crashkernel=192M",
         ),
-        (set_up().without("etc/default/kdump-tools"), "dump-room", "kdump-tools"),
+        (set_up().without("etc/default/kdump-tools"), "dump-room", "install and enable kdump"),
+        (
+            set_up().without("etc/default/kdump-tools").with("usr/bin/apt", ""),
+            "dump-room",
+            "apt install kdump-tools",
+        ),
         (set_up().without(HOOK), "dump-watchdog", "cp -r /usr/share/bulkhead/initramfs-tools"),
         (set_up().without("var/lib/kdump"), "dump-watchdog", "kdump-config reload"),
         (set_up().without("etc/default/kdump-tools"), "dump-watchdog", "feed-watchdog"),
@@ -242,4 +247,14 @@ fn without_our_watchdog_systemd_alone_watches_the_end_of_a_reboot() {
     assert!(host.check("shutdown").found.contains("systemd watches the end of a reboot"));
     let off = host.with("etc/systemd/system.conf", "[Manager]\nRebootWatchdogSec=0\n");
     assert!(off.check("shutdown").found.contains("RebootWatchdogSec is off"));
+}
+
+#[test]
+fn the_first_watchdog_is_known_by_its_old_name_too() {
+    let host = idle()
+        .with("sys/class/watchdog/watchdog1/state", "active\n")
+        .with("proc/700/comm", "feeder\n")
+        .linked("proc/700/fd/3", "/dev/watchdog");
+    let found = host.check("pretimeout").found;
+    assert!(found.starts_with("/dev/watchdog0 "), "{found}");
 }
