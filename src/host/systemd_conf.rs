@@ -27,9 +27,11 @@ pub fn manager(root: &Root, key: &str) -> Option<String> {
     set.next_back().filter(|value| !value.is_empty())
 }
 
-/// Whether a time is one that turns off what it is for.
+/// Whether a time is one that turns off what it is for: "off", or a span of
+/// nothing in whatever units (systemd.time(7)).
 pub fn is_off(value: &str) -> bool {
-    matches!(value, "0" | "off" | "0s" | "0ms" | "0min")
+    let mut digits = value.chars().filter(char::is_ascii_digit).peekable();
+    value == "off" || (digits.peek().is_some() && digits.all(|digit| digit == '0'))
 }
 
 /// The last value of `key` under `[Manager]` in one file.
@@ -91,13 +93,15 @@ mod tests {
 
     #[test]
     fn zero_and_off_turn_it_off() {
-        assert!(is_off("0") && is_off("off") && !is_off("10min") && !is_off("default"));
+        assert!(["0", "off", "0s", "0 min", "0h 0.0s"].into_iter().all(is_off));
+        assert!(!["10min", "default", "infinity", ""].into_iter().any(is_off));
     }
 
     proptest! {
         #[test]
         fn no_file_is_too_strange(text in any::<String>()) {
             last(&text, KEY);
+            is_off(&text);
         }
     }
 }
