@@ -148,7 +148,9 @@ fn setting<'a>(text: &'a str, section: &str, key: &str) -> Option<&'a str> {
     in_section(Some(section)).or_else(|| in_section(None))
 }
 
-fn unquoted(value: &str) -> String {
+/// The value of a shell variable, as far as environment files use the shell's
+/// quotes: around the whole.
+pub(super) fn unquoted(value: &str) -> String {
     value.trim().trim_matches(['"', '\'']).to_owned()
 }
 

@@ -1,6 +1,7 @@
 //! What saves a dump once the crash kernel runs, and where: Debian's kdump-tools,
 //! or the kdump of Fedora and its kin.
 
+use super::isolators::unquoted;
 use super::Root;
 
 const DEBIAN: &str = "etc/default/kdump-tools";
@@ -19,7 +20,7 @@ pub struct Kdump {
     /// It saves to somewhere else than this host's root file system: what the
     /// file says of that.
     pub elsewhere: Option<String>,
-    /// It looks at a program of ours before it saves (Fedora's `kdump_pre`).
+    /// The program that it runs before it saves (Fedora's `kdump_pre`).
     pub pre: Option<String>,
 }
 
@@ -42,7 +43,7 @@ pub(super) fn kdump_tools(text: &str) -> Kdump {
     let value = |key: &str| {
         let mut set = text.lines().filter_map(|line| {
             let value = line.trim().strip_prefix(key)?.strip_prefix('=')?;
-            Some(value.trim().trim_matches(['"', '\'']).to_owned())
+            Some(unquoted(value))
         });
         set.next_back().filter(|value| !value.is_empty())
     };
@@ -56,9 +57,12 @@ pub(super) fn kdump_tools(text: &str) -> Kdump {
     }
 }
 
-/// Lines of a word and what it is set to.
+/// Lines of a word and what it is set to, up to a `#`.
 pub(super) fn kdump_conf(text: &str) -> Kdump {
-    let lines = || text.lines().filter_map(|line| line.trim().split_once(char::is_whitespace));
+    let lines = || {
+        let lines = text.lines().filter_map(|line| line.split('#').next());
+        lines.filter_map(|line| line.trim().split_once(char::is_whitespace))
+    };
     let value = |key: &str| {
         let value = lines().find(|(word, _)| *word == key)?.1.trim();
         Some(value.to_owned())
@@ -98,7 +102,7 @@ mod tests {
     #[test]
     fn fedoras_saves_where_its_file_says() {
         let tree = Tree::new();
-        let text = "# path /a\npath /b\ncore_collector makedumpfile -l\nkdump_pre /x/y\n";
+        let text = "# path /a\npath /b # c\ncore_collector makedumpfile -l\nkdump_pre /x/y\n";
         tree.write(FEDORA, text);
         let found = kdump(&tree.root).unwrap();
         assert!(!found.is_debian());
