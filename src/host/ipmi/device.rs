@@ -68,6 +68,7 @@ nix::ioctl_readwrite!(receive, b'i', 11, Received);
 /// An open BMC.
 pub(super) struct Device {
     file: File,
+    /// The number of the last command; its answer has the same.
     last: libc::c_long,
 }
 
@@ -81,7 +82,7 @@ impl Device {
     fn send(&mut self, command: u8, data: &[u8]) -> io::Result<()> {
         let mut address = Address { addr_type: SYSTEM_INTERFACE, channel: BMC_CHANNEL, lun: 0 };
         let mut data = data.to_vec();
-        self.last += 1;
+        self.last = self.last.wrapping_add(1);
         let mut request = Request {
             addr: &mut address,
             addr_len: size_of::<Address>() as libc::c_uint,
@@ -99,7 +100,8 @@ impl Device {
         Ok(())
     }
 
-    /// The answer to the last command, its completion code first.
+    /// The answer to the last command, its completion code first; what answers an
+    /// earlier one, which took too long, is passed over.
     fn receive(&mut self, until: Instant) -> io::Result<Vec<u8>> {
         loop {
             let left = until.saturating_duration_since(Instant::now()).min(EACH);
