@@ -1,5 +1,5 @@
 //! The ground that these stories stand on, without Bulkhead: the guest's watchdogs bite, its crash kernel dumps, and
-//! its stalls are stalls.
+//! what a platform keeps over a reset is kept.
 
 use anyhow::{ensure, Result};
 

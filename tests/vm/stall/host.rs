@@ -85,12 +85,7 @@ impl<'vm> Watched<'vm> {
         vm.write_file("/etc/bulkhead/bulkhead.toml", configuration)?;
         let it = Bulkhead::start(vm, "")?;
         let watchdog = vm.spawn("bulkhead-watchdog >> /tmp/watchdog.log 2>&1")?;
-        let armed = wait_until("the watchdog is armed", LIMIT, || {
-            Ok(it.status()?["watchdog"]["state"] == "armed")
-        });
-        armed.with_context(|| {
-            format!("{:?}\n{:?}", it.status(), vm.run("cat /tmp/watchdog.log; dmesg | tail"))
-        })?;
+        watchdog_is(&it, "armed", "cat /tmp/watchdog.log; dmesg | tail")?;
         Ok(Self { it, watchdog })
     }
 
@@ -98,6 +93,14 @@ impl<'vm> Watched<'vm> {
     pub fn status(&self) -> Result<Value> {
         Ok(self.it.status()?["watchdog"].take())
     }
+}
+
+/// Waits until the daemon says that the watchdog is in a state. If it does not get there, what a script prints is told.
+pub fn watchdog_is(it: &Bulkhead, state: &str, script: &str) -> Result<()> {
+    wait_until(&format!("the watchdog is in the state {state}"), LIMIT, || {
+        Ok(it.status()?["watchdog"]["state"] == state)
+    })
+    .with_context(|| format!("{:?}\n{:?}", it.status(), it.vm.run(script)))
 }
 
 /// The events in which the watchdog names a CPU.

@@ -2,7 +2,7 @@
 
 use anyhow::{ensure, Context, Result};
 
-use super::host::{with_i6300esb, LIMITS};
+use super::host::{watchdog_is, with_i6300esb, LIMITS};
 use crate::bulkhead::{Bulkhead, LIMIT};
 use crate::harness::{wait_until, Disk, Machine, Vm};
 use crate::lasting::{debian, settled};
@@ -12,17 +12,15 @@ on_each_kernel!(; only 6.12: a_daemon_that_does_not_run_is_started_again_without
 /// Has systemd wait for so short a time.
 const SHORT: &str = "/etc/systemd/system/bulkhead.service.d/short.conf";
 
+/// What the watchdog said under systemd.
+pub const JOURNAL: &str = "journalctl -b -u bulkhead-watchdog -o cat";
+
 /// A Debian with a watchdog that is fed.
 pub fn watched<'vm>(vm: &'vm Vm, configuration: &str) -> Result<Bulkhead<'vm>> {
     let it = settled(vm)?;
     vm.write_file("/etc/bulkhead/bulkhead.toml", configuration)?;
     vm.run("systemctl enable --now --quiet bulkhead-watchdog.service")?;
-    let armed = wait_until("the watchdog is armed", LIMIT, || {
-        Ok(it.status()?["watchdog"]["state"] == "armed")
-    });
-    armed.with_context(|| {
-        format!("{:?}\n{:?}", it.status(), vm.run("journalctl -b -u bulkhead-watchdog -o cat"))
-    })?;
+    watchdog_is(&it, "armed", JOURNAL)?;
     Ok(it)
 }
 
@@ -44,9 +42,7 @@ fn a_daemon_that_does_not_run_is_started_again_without_a_reboot(machine: Machine
     })?;
     let status = it.status()?;
     ensure!(status["boot_id"] == boot, "another boot: {status}");
-    wait_until("the watchdog is heard again", LIMIT, || {
-        Ok(it.status()?["watchdog"]["state"] == "armed")
-    })?;
+    watchdog_is(&it, "armed", JOURNAL)?;
     ensure!(vm.event("WATCHDOG").is_none() && vm.event("RESET").is_none());
     Ok(())
 }

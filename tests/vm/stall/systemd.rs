@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime};
 use anyhow::{ensure, Context, Result};
 use serde_json::Value;
 
-use super::host::{is_a_stall, the_last_boot, with_i6300esb, CPU_LIMIT, GRACE};
+use super::host::{is_a_stall, the_last_boot, watchdog_is, with_i6300esb, CPU_LIMIT, GRACE};
+use super::service::JOURNAL;
 use crate::bulkhead::{Bulkhead, LIMIT};
-use crate::harness::{wait_until, Disk, Machine, Vm};
+use crate::harness::{Disk, Machine, Vm};
 use crate::lasting::{debian, settled};
 
 on_each_kernel!(
@@ -41,11 +42,14 @@ fn fed_by_systemd<'vm>(vm: &'vm Vm) -> Result<Bulkhead<'vm>> {
     // A running systemd sets the pretimeout before the governor, and finds none for it.
     vm.run("echo panic > /sys/class/watchdog/watchdog0/pretimeout_governor")?;
     vm.run("systemctl daemon-reexec && systemctl enable --now --quiet bulkhead-watchdog.service")?;
-    wait_until("the watchdog hangs on systemd", LIMIT, || {
-        Ok(it.status()?["watchdog"]["state"] == "systemd")
-    })
-    .with_context(|| format!("{:?}", vm.run("journalctl -b -u bulkhead-watchdog -o cat")))?;
+    watchdog_is(&it, "systemd", JOURNAL)?;
     Ok(it)
+}
+
+/// How long after `since` the machine ended.
+fn ended_after(vm: &Vm, since: SystemTime) -> Result<Duration> {
+    let end = vm.event("RESET").or(vm.event("SHUTDOWN")).context("no end")?;
+    Ok(end.duration_since(since)?)
 }
 
 /// What doctor says of some links.
@@ -68,8 +72,7 @@ fn a_stall_without_a_crash_kernel_is_ended_by_systemd(machine: Machine) -> Resul
     let since = SystemTime::now();
     vm.spawn("bulkhead-guest hog 99 1")?;
     vm.wait_end(LIMIT + CPU_LIMIT + FORCED)?;
-    let took =
-        vm.event("RESET").or(vm.event("SHUTDOWN")).context("no end")?.duration_since(since)?;
+    let took = ended_after(&vm, since)?;
     ensure!(took <= CPU_LIMIT + FORCED, "{took:?}");
     let vm = machine.boot()?;
     is_a_stall(&the_last_boot(&settled(&vm)?)?, Some(1))
@@ -84,8 +87,7 @@ fn a_watchdog_that_does_not_run_is_missed_by_systemd(machine: Machine) -> Result
     vm.run("kill -STOP $(systemctl show -P MainPID bulkhead-watchdog.service)")?;
     vm.wait_end(LIMIT + TIMEOUT + FORCED)?;
     ensure!(vm.console()?.contains("bulkhead-watchdog: stall: "), "it did not say so");
-    let took =
-        vm.event("RESET").or(vm.event("SHUTDOWN")).context("no end")?.duration_since(since)?;
+    let took = ended_after(&vm, since)?;
     ensure!(took <= TIMEOUT + GRACE + FORCED, "{took:?}");
     let vm = machine.boot()?;
     is_a_stall(&the_last_boot(&settled(&vm)?)?, None)
