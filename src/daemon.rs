@@ -20,6 +20,7 @@ mod cycle;
 mod dimms;
 mod edac;
 mod heartbeat;
+mod kept;
 mod kernel_pages;
 mod last_boot;
 mod last_end;
@@ -61,7 +62,6 @@ use requests::Requests;
 use signals::{Signal, Signals};
 use std::collections::HashMap;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// A commit that failed is tried again so often while nothing else happens.
@@ -83,8 +83,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         return clean_end::mark(options);
     }
     let signals = Signals::block()?;
-    let mut daemon = setup::daemon(options)?;
-    daemon.run(&signals)
+    let (mut daemon, cursors) = setup::daemon(options)?;
+    daemon.run(&signals, &cursors)
 }
 
 /// Everything that runs.
@@ -94,11 +94,8 @@ struct Daemon {
     anchor: Anchor,
     started: Stamp,
     kernel: String,
-    state_dir: PathBuf,
     store: Store,
     monitor: Monitor,
-    /// Where the sources were left, until they are opened.
-    cursors: HashMap<String, String>,
     actor: Actor,
     server: Server,
     uevents: Option<Uevents>,
@@ -138,9 +135,11 @@ struct Ready {
 }
 
 impl Daemon {
-    fn run(&mut self, signals: &Signals) -> anyhow::Result<()> {
+    /// `cursors`: where the sources were left.
+    fn run(&mut self, signals: &Signals, cursors: &HashMap<String, String>) -> anyhow::Result<()> {
         self.restore()?;
-        self.watch()?;
+        clean_end::begin(&self.options.state_dir, &self.cycle.core.books.boot.boot_id);
+        self.watch(cursors)?;
         // There may be something from before we started.
         let mut ready = Ready { monitor: true, ..Ready::default() };
         loop {
@@ -170,9 +169,9 @@ impl Daemon {
         Ok(())
     }
 
-    /// Opens the sources.
-    fn watch(&mut self) -> anyhow::Result<()> {
-        let cursors = std::mem::take(&mut self.cursors);
+    /// Opens the sources, and tells what each is like from the start: a failed one
+    /// must not be found out only when somebody asks.
+    fn watch(&mut self, cursors: &HashMap<String, String>) -> anyhow::Result<()> {
         self.monitor
             .open(&self.options.choice(), &|key| cursors.get(key).cloned())
             .context("open the sources")?;
@@ -189,7 +188,7 @@ impl Daemon {
         tracing::info!(
             mode = if self.cycle.core.policy.observe { "observe" } else { "isolate" },
             "watching; state in {}",
-            self.state_dir.display()
+            self.options.state_dir.display()
         );
         Ok(())
     }
@@ -204,7 +203,7 @@ impl Daemon {
         self.serve(start);
         self.keep_alive(start.at);
         let now = self.now().at;
-        let answered = self.actor.last_answer().map_or(now, |at| now.before(at.elapsed()));
+        let answered = self.actor.restored_at().map_or(now, |at| now.before(at.elapsed()));
         self.progress.follow(self.cycle.core.restoring(), answered, now);
     }
 
@@ -342,7 +341,7 @@ impl Daemon {
                     let what = format!(
                         "the state is saved again in {}; {dropped} events and attempts found no \
                          room meanwhile",
-                        self.state_dir.display()
+                        self.options.state_dir.display()
                     );
                     tracing::info!("{what}");
                     self.cycle.config_event(&what, now);
