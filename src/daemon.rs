@@ -67,6 +67,11 @@ use std::time::{Duration, Instant};
 /// A commit that failed is tried again so often while nothing else happens.
 const COMMIT_AGAIN: Duration = Duration::from_secs(10);
 
+/// So long at most the sources wait for what is restored. A kernel that loads
+/// programs stops its CPUs to change its own code again and again: beside that a
+/// page was seen to take ten times as long.
+const RESTORE_FIRST: Duration = Duration::from_secs(2);
+
 /// Runs until told to stop.
 ///
 /// # Errors
@@ -132,11 +137,7 @@ struct Ready {
 impl Daemon {
     /// `cursors`: where the sources were left.
     fn run(&mut self, signals: &Signals, cursors: &HashMap<String, String>) -> anyhow::Result<()> {
-        // What is to be out of service again goes first: another file on its way to
-        // the disk, and reading the sources for the first time, take longer than
-        // the orders.
-        self.decide(&Ready::default(), self.now());
-        self.progress.expect(self.cycle.core.restoring());
+        self.restore()?;
         clean_end::begin(&self.options.state_dir, &self.cycle.core.books.boot.boot_id);
         self.watch(cursors)?;
         // There may be something from before we started.
@@ -153,6 +154,19 @@ impl Daemon {
             self.turn(&ready);
             ready = self.wait(signals)?;
         }
+    }
+
+    /// Orders what is to be out of service again, and gives that its time.
+    fn restore(&mut self) -> anyhow::Result<()> {
+        let until = self.now().at.after(RESTORE_FIRST);
+        self.decide(&Ready::default(), self.now());
+        self.progress.expect(self.cycle.core.restoring());
+        while self.cycle.core.restoring().is_some() && self.now().at < until {
+            let mut fds = [PollFd::new(self.actor.as_fd(), PollFlags::POLLIN)];
+            wait_for(&mut fds, rounded_up(until.since(self.now().at)))?;
+            self.decide(&Ready::default(), self.now());
+        }
+        Ok(())
     }
 
     /// Opens the sources, and tells what each is like from the start: a failed one
@@ -469,10 +483,7 @@ impl Daemon {
         let kernel_pages = self.kernel_pages.fds(self.now().at);
         fds.extend(kernel_pages.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let timeout = self.timeout((!watch_monitor).then_some(drain_at));
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno).context("poll"),
-        }
+        wait_for(&mut fds, timeout)?;
         let ready = |at: usize| fds.get(at).is_some_and(|fd| fd.any().unwrap_or(true));
         Ok(Ready {
             monitor: monitor_at.is_some_and(ready),
@@ -505,9 +516,7 @@ impl Daemon {
         let client =
             self.server.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
         match [first, client].into_iter().flatten().min() {
-            // Rounded up: waking a millisecond early would only wake twice.
-            Some(wait) => PollTimeout::try_from(wait.as_nanos().div_ceil(1_000_000))
-                .unwrap_or(PollTimeout::MAX),
+            Some(wait) => rounded_up(wait),
             None => PollTimeout::NONE,
         }
     }
@@ -515,4 +524,17 @@ impl Daemon {
     fn now(&self) -> Stamp {
         clock::now(self.anchor)
     }
+}
+
+/// A signal ends the waiting, too.
+fn wait_for(fds: &mut [PollFd], timeout: PollTimeout) -> anyhow::Result<()> {
+    match poll(fds, timeout) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno).context("poll"),
+    }
+}
+
+/// Waking a millisecond early would only wake twice.
+fn rounded_up(wait: Duration) -> PollTimeout {
+    PollTimeout::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(PollTimeout::MAX)
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, bail, ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use bulkhead_guest::wire::Message;
 
 /// What a script printed and how it ended: 128 + N if by signal N.
@@ -66,15 +66,16 @@ impl Agent {
         Ok(Self { shared, hellos: Mutex::new(hellos) })
     }
 
-    /// Waits for the guest to come up, or up again.
-    pub fn wait_hello(&self, limit: Duration) -> Result<()> {
+    /// Waits for the guest to come up, or up again. Tells whether it did in time.
+    pub fn wait_hello(&self, limit: Duration) -> Result<bool> {
         let hellos = self.hellos.lock().unwrap_or_else(PoisonError::into_inner);
-        hellos.recv_timeout(limit).map_err(|error| match error {
-            RecvTimeoutError::Timeout => anyhow!("not a word from the guest in {limit:?}"),
-            RecvTimeoutError::Disconnected => {
-                anyhow!("the machine ended before the guest said a word")
+        match hellos.recv_timeout(limit) {
+            Ok(()) => Ok(true),
+            Err(RecvTimeoutError::Timeout) => Ok(false),
+            Err(RecvTimeoutError::Disconnected) => {
+                bail!("the machine ended before the guest said a word")
             }
-        })
+        }
     }
 
     pub fn start(&self, script: &str) -> Result<Process> {

@@ -1,13 +1,12 @@
 //! The description of a machine, and booting it.
 
-use std::io::Write;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 
+use super::boot;
 use super::crash;
 use super::disk::{Disk, Storage};
 use super::initramfs;
@@ -15,10 +14,6 @@ use super::kernel::{cache, Kernel};
 use super::logs::Logs;
 use super::qemu::Qemu;
 use super::vm::Vm;
-
-/// A kernel under emulation now and then dies before it runs anything. No test is about that: such a boot, and
-/// nothing else, is tried again.
-const ATTEMPTS: u32 = 3;
 
 /// From the start of QEMU to the guest's first word; many times what machines side by side need, since a machine that
 /// builds something else at the same time was seen to need more than 90 s.
@@ -149,23 +144,17 @@ impl Machine {
 
     /// Boots it, and returns when the guest takes commands.
     pub fn boot(&self) -> Result<Vm> {
-        static RETRIES: AtomicU32 = AtomicU32::new(0);
         for attempt in 1.. {
             let qemu = self.start()?;
-            match qemu.agent.wait_hello(BOOT_LIMIT) {
+            match boot::wait(&qemu, BOOT_LIMIT) {
                 Ok(()) => return Vm::new(qemu, self.disk.is_some() && !self.debian),
-                Err(error) if attempt < ATTEMPTS => {
-                    let count = RETRIES.fetch_add(1, Ordering::Relaxed) + 1;
-                    // Past the test runner's capture: nobody reads the output of a test that passes.
-                    _ = writeln!(
-                        std::io::stderr(),
-                        "boot retry {count} of this run: {} kernel, attempt {attempt}: {error:#}",
-                        self.kernel.series(),
-                    );
+                Err(error) if attempt < boot::ATTEMPTS => {
+                    let series = self.kernel.series();
+                    boot::tell(&format!("{series} kernel, attempt {attempt}: {error:#}"));
                 }
                 Err(error) => {
                     return Err(error).with_context(|| {
-                        format!("{ATTEMPTS} boots of the {} kernel died", self.kernel.series())
+                        format!("{attempt} boots of the {} kernel died", self.kernel.series())
                     })
                 }
             }

@@ -2,6 +2,7 @@
 
 mod agent;
 mod binaries;
+mod boot;
 mod cpio;
 mod crash;
 mod disk;

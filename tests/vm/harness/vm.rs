@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::agent::{Output, Process};
+use super::boot;
 use super::qemu::Qemu;
 use super::qmp::Event;
 use super::trace::Trace;
@@ -83,7 +84,7 @@ impl Vm {
 
     /// Waits until the guest has rebooted and takes commands again. Processes of before answer with errors.
     pub fn wait_reboot(&self) -> Result<()> {
-        self.qemu.agent.wait_hello(REBOOT_LIMIT)?;
+        boot::wait_again(&self.qemu, REBOOT_LIMIT)?;
         self.mount_disk()
     }
 
