@@ -5,8 +5,8 @@
 use super::processes::{self, Process};
 use super::Root;
 use bulkhead_core::analyze::verdict::{Armed, Bootstatus};
-pub use bulkhead_watchdog::choose::Device;
 use bulkhead_watchdog::choose::UNNAMED;
+pub use bulkhead_watchdog::choose::{Device, PANIC};
 use bulkhead_watchdog::look;
 
 const CLASS: &str = "sys/class/watchdog";

@@ -2,8 +2,7 @@
 //! there is a dump.
 
 use super::{set_ipmi_watchdog, Chain, Check, EXAMPLES};
-use crate::host::watchdogs::IpmiWatchdog;
-use bulkhead_watchdog::choose::PANIC;
+use crate::host::watchdogs::{IpmiWatchdog, PANIC};
 
 const NAME: &str = "pretimeout";
 
