@@ -21,6 +21,7 @@ mod device;
 mod guard;
 mod helper;
 mod link;
+mod log;
 mod notify;
 mod probe;
 mod realtime;
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
         }
         Ok(Arguments::Run { config, state_dir }) => start::run(config.as_deref(), &state_dir),
         Err(error) => {
-            eprintln!("bulkhead-watchdog: {error}");
+            log::line(format_args!("{error}"));
             exit::USAGE
         }
     };

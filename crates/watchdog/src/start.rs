@@ -8,7 +8,7 @@ use crate::helper::{Checks, Helper};
 use crate::link::Link;
 use crate::notify::{say, Notify};
 use crate::round::Round;
-use crate::{allocator, cpus, probe, realtime};
+use crate::{allocator, cpus, log, probe, realtime};
 use bulkhead_config::watchdog::{Device as Wanted, Policy};
 use bulkhead_config::Watchdog;
 use bulkhead_core::model::time::nanos;
@@ -53,7 +53,7 @@ pub fn run(config: Option<&Path>, state_dir: &Path) -> i32 {
     match begin(&config, state_dir) {
         Ok(status) => status,
         Err(error) => {
-            eprintln!("bulkhead-watchdog: {error}; nothing is armed");
+            log::line(format_args!("{error}; nothing is armed"));
             exit::FAILED
         }
     }
@@ -124,7 +124,7 @@ fn begin(config: &Watchdog, state_dir: &Path) -> Result<i32, String> {
     words.insert(0, describe(mode, &choice, armed.as_ref()));
     words.push(format!("{} CPUs are probed, {}", cpus.len(), crash_words()));
     for line in &words {
-        eprintln!("bulkhead-watchdog: {line}");
+        log::line(format_args!("{line}"));
     }
     let status = format!("READY=1\nSTATUS={}\n", words.first().map_or("", String::as_str));
     shared.watching.store(mode == Mode::Watching, Ordering::SeqCst);
@@ -150,7 +150,7 @@ fn begin(config: &Watchdog, state_dir: &Path) -> Result<i32, String> {
     match end {
         End::Asked => Ok(exit::STOPPED),
         End::Helpless => {
-            eprintln!("bulkhead-watchdog: its helper is gone; start it again");
+            log::line(format_args!("its helper is gone; start it again"));
             Ok(exit::FAILED)
         }
         End::LookAgain => Err(start_again(&again)),
@@ -352,16 +352,16 @@ fn part(armed: Option<Armed>, mode: Mode, choice: &Choice, left: u64) {
 fn disarm(armed: Armed) {
     let (nowayout, timeout) = (armed.nowayout, armed.timeout_s);
     match armed.disarm() {
-        Ok(()) if !nowayout => eprintln!("bulkhead-watchdog: disarmed"),
+        Ok(()) if !nowayout => log::line(format_args!("disarmed")),
         outcome => {
             let why = match outcome {
                 Ok(()) => "its driver has nowayout set".to_owned(),
                 Err(error) => error.to_string(),
             };
-            eprintln!(
-                "bulkhead-watchdog: the watchdog cannot be disarmed ({why}): it will reset the \
+            log::line(format_args!(
+                "the watchdog cannot be disarmed ({why}): it will reset the \
                  host in {timeout} s unless bulkhead-watchdog is started again"
-            );
+            ));
         }
     }
 }

@@ -10,6 +10,7 @@ mod words;
 pub use checks::Checks;
 
 use crate::board::Shared;
+use crate::log;
 use bulkhead_config::Watchdog;
 use bulkhead_watchdog::note::{Note, BYTES};
 use std::fs::File;
@@ -97,9 +98,9 @@ fn take_notes(mut pipe: File, names: &[String], mut file: words::File) {
         if !note.action.gives_up() {
             kernel_log::say(&sentence);
         }
-        eprintln!("bulkhead-watchdog: {sentence}");
+        log::line(format_args!("{sentence}"));
         if let Err(error) = written {
-            eprintln!("bulkhead-watchdog: its last words cannot be written: {error}");
+            log::line(format_args!("its last words cannot be written: {error}"));
         }
     }
 }
