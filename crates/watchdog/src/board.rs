@@ -227,7 +227,19 @@ mod tests {
     #[test]
     fn a_probe_whose_thread_never_ran_is_silent() {
         let slot = Slot::new(0);
+        assert!(!slot.fifo.has_arrived());
         assert_eq!(slot.seen(99 * MS, 10 * MS, MS).silent, Some(99));
+    }
+
+    #[test]
+    fn a_probe_is_waited_for_until_it_is_there_or_cannot_be() {
+        let probe = Probe::default();
+        probe.go(Place::Going, 0);
+        assert!(!probe.has_arrived());
+        probe.leave();
+        assert!(probe.has_arrived());
+        probe.go(Place::There, 0);
+        assert!(probe.has_arrived());
     }
 
     #[test]

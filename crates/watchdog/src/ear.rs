@@ -1,7 +1,8 @@
 //! Whether a CPU takes interrupts. A timer belongs to the CPU that set it
 //! (kernel/sched/core.c, get_nohz_timer_target(): one that is not idle keeps its
-//! own), so that of a CPU whose interrupts are off never goes off. That of a CPU
-//! which only waits in the kernel for another's answer does.
+//! own, unless it is of `nohz_full`), so that of a CPU whose interrupts are off
+//! never goes off. That of a CPU which only waits in the kernel for another's
+//! answer does, and so does that of one which a real-time task keeps.
 
 use crate::clock::timespec;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
