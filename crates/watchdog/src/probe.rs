@@ -47,9 +47,8 @@ struct Task {
 
 /// Starts the probes of all CPUs, and waits until each is where it belongs, or
 /// cannot be: one that is held up on its way, by a CPU that stalls just then,
-/// could not tell of which. They run for good. After 2 s it goes on all
-/// the same: a CPU that does not let its probe in for so long has stalled already, and
-/// counts as silent since.
+/// could not tell of which. They run for good. After 2 s it goes on all the
+/// same: a CPU that has not let its probe in by then counts as silent since.
 ///
 /// # Errors
 /// When a thread cannot be had, or not with its priority.
