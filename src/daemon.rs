@@ -20,6 +20,7 @@ mod cycle;
 mod dimms;
 mod edac;
 mod heartbeat;
+mod kept;
 mod kernel_pages;
 mod last_boot;
 mod last_end;
@@ -61,11 +62,15 @@ use requests::Requests;
 use signals::{Signal, Signals};
 use std::collections::HashMap;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// A commit that failed is tried again so often while nothing else happens.
 const COMMIT_AGAIN: Duration = Duration::from_secs(10);
+
+/// So long at most the sources wait for what is restored. A kernel that loads
+/// programs stops its CPUs to change its own code again and again: beside that a
+/// page was seen to take ten times as long.
+const RESTORE_FIRST: Duration = Duration::from_secs(2);
 
 /// Runs until told to stop.
 ///
@@ -78,8 +83,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         return clean_end::mark(options);
     }
     let signals = Signals::block()?;
-    let mut daemon = setup::daemon(options)?;
-    daemon.run(&signals)
+    let (mut daemon, cursors) = setup::daemon(options)?;
+    daemon.run(&signals, &cursors)
 }
 
 /// Everything that runs.
@@ -89,11 +94,8 @@ struct Daemon {
     anchor: Anchor,
     started: Stamp,
     kernel: String,
-    state_dir: PathBuf,
     store: Store,
     monitor: Monitor,
-    /// Where the sources were left, until they are opened.
-    cursors: HashMap<String, String>,
     actor: Actor,
     server: Server,
     uevents: Option<Uevents>,
@@ -133,12 +135,11 @@ struct Ready {
 }
 
 impl Daemon {
-    fn run(&mut self, signals: &Signals) -> anyhow::Result<()> {
-        // What is to be out of service again goes first: reading the sources for
-        // the first time takes longer than the orders.
-        self.decide(&Ready::default(), self.now());
-        self.progress.expect(self.cycle.core.restoring());
-        self.watch()?;
+    /// `cursors`: where the sources were left.
+    fn run(&mut self, signals: &Signals, cursors: &HashMap<String, String>) -> anyhow::Result<()> {
+        self.restore()?;
+        clean_end::begin(&self.options.state_dir, &self.cycle.core.books.boot.boot_id);
+        self.watch(cursors)?;
         // There may be something from before we started.
         let mut ready = Ready { monitor: true, ..Ready::default() };
         loop {
@@ -155,9 +156,22 @@ impl Daemon {
         }
     }
 
-    /// Opens the sources.
-    fn watch(&mut self) -> anyhow::Result<()> {
-        let cursors = std::mem::take(&mut self.cursors);
+    /// Orders what is to be out of service again, and gives that its time.
+    fn restore(&mut self) -> anyhow::Result<()> {
+        let until = self.now().at.after(RESTORE_FIRST);
+        self.decide(&Ready::default(), self.now());
+        self.progress.expect(self.cycle.core.restoring());
+        while self.cycle.core.restoring().is_some() && self.now().at < until {
+            let mut fds = [PollFd::new(self.actor.as_fd(), PollFlags::POLLIN)];
+            wait_for(&mut fds, rounded_up(until.since(self.now().at)))?;
+            self.decide(&Ready::default(), self.now());
+        }
+        Ok(())
+    }
+
+    /// Opens the sources, and tells what each is like from the start: a failed one
+    /// must not be found out only when somebody asks.
+    fn watch(&mut self, cursors: &HashMap<String, String>) -> anyhow::Result<()> {
         self.monitor
             .open(&self.options.choice(), &|key| cursors.get(key).cloned())
             .context("open the sources")?;
@@ -174,7 +188,7 @@ impl Daemon {
         tracing::info!(
             mode = if self.cycle.core.policy.observe { "observe" } else { "isolate" },
             "watching; state in {}",
-            self.state_dir.display()
+            self.options.state_dir.display()
         );
         Ok(())
     }
@@ -189,7 +203,7 @@ impl Daemon {
         self.serve(start);
         self.keep_alive(start.at);
         let now = self.now().at;
-        let answered = self.actor.last_answer().map_or(now, |at| now.before(at.elapsed()));
+        let answered = self.actor.restored_at().map_or(now, |at| now.before(at.elapsed()));
         self.progress.follow(self.cycle.core.restoring(), answered, now);
     }
 
@@ -327,7 +341,7 @@ impl Daemon {
                     let what = format!(
                         "the state is saved again in {}; {dropped} events and attempts found no \
                          room meanwhile",
-                        self.state_dir.display()
+                        self.options.state_dir.display()
                     );
                     tracing::info!("{what}");
                     self.cycle.config_event(&what, now);
@@ -469,10 +483,7 @@ impl Daemon {
         let kernel_pages = self.kernel_pages.fds(self.now().at);
         fds.extend(kernel_pages.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let timeout = self.timeout((!watch_monitor).then_some(drain_at));
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno).context("poll"),
-        }
+        wait_for(&mut fds, timeout)?;
         let ready = |at: usize| fds.get(at).is_some_and(|fd| fd.any().unwrap_or(true));
         Ok(Ready {
             monitor: monitor_at.is_some_and(ready),
@@ -505,9 +516,7 @@ impl Daemon {
         let client =
             self.server.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
         match [first, client].into_iter().flatten().min() {
-            // Rounded up: waking a millisecond early would only wake twice.
-            Some(wait) => PollTimeout::try_from(wait.as_nanos().div_ceil(1_000_000))
-                .unwrap_or(PollTimeout::MAX),
+            Some(wait) => rounded_up(wait),
             None => PollTimeout::NONE,
         }
     }
@@ -515,4 +524,17 @@ impl Daemon {
     fn now(&self) -> Stamp {
         clock::now(self.anchor)
     }
+}
+
+/// A signal ends the waiting, too.
+fn wait_for(fds: &mut [PollFd], timeout: PollTimeout) -> anyhow::Result<()> {
+    match poll(fds, timeout) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno).context("poll"),
+    }
+}
+
+/// Waking a millisecond early would only wake twice.
+fn rounded_up(wait: Duration) -> PollTimeout {
+    PollTimeout::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(PollTimeout::MAX)
 }

@@ -42,7 +42,8 @@ pub struct Actor {
     /// Jobs in the lanes.
     under_way: usize,
     last_ticket: u64,
-    last_answer: Option<Instant>,
+    /// See [`Actor::restored_at`].
+    restored_at: Option<Instant>,
 }
 
 /// Where orders go, and how they are put there.
@@ -87,7 +88,7 @@ impl Actor {
             ready: Vec::new(),
             under_way: 0,
             last_ticket: 0,
-            last_answer: None,
+            restored_at: None,
         })
     }
 
@@ -125,7 +126,9 @@ impl Actor {
         // that it was silent.
         let _ = self.bell.read();
         while let Ok(Done { job, mut reply, at, late }) = self.done.try_recv() {
-            self.last_answer = Some(at);
+            if matches!(job.order, Order::Restore(..)) {
+                self.restored_at = Some(at);
+            }
             if late {
                 self.lane(&job.order).returned(job.ticket);
                 reply.answered = format!("late, after it had timed out: {}", reply.answered);
@@ -137,6 +140,9 @@ impl Actor {
         for lane in [&mut self.pages, &mut self.cpus, &mut self.looks] {
             for (job, reply) in lane.expire(now.at) {
                 self.under_way = self.under_way.saturating_sub(1);
+                if matches!(job.order, Order::Restore(..)) {
+                    self.restored_at = None;
+                }
                 self.ready.push(self.kernel.outcome(job, reply));
             }
         }
@@ -148,9 +154,10 @@ impl Actor {
         [&self.pages, &self.cpus, &self.looks].into_iter().filter_map(Lane::deadline).min()
     }
 
-    /// When the last of the outcomes came back, however late it was fetched.
-    pub fn last_answer(&self) -> Option<Instant> {
-        self.last_answer
+    /// When the last [`Order::Restore`] came back, however late it was fetched;
+    /// `None` while none has, or where one timed out since.
+    pub fn restored_at(&self) -> Option<Instant> {
+        self.restored_at
     }
 
     /// Orders whose outcome has not been fetched.
@@ -238,6 +245,7 @@ impl Kernel {
 mod tests {
     use super::super::TIME_LIMIT;
     use super::*;
+    use bulkhead_core::decide::HugetlbPolicy;
     use bulkhead_core::model::{CpuId, Pfn, Wall};
     use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
     use proptest::prelude::*;
@@ -384,6 +392,26 @@ mod tests {
         assert_eq!(answers(&late), [(soft(1), Answer::Off)]);
         assert!(late[0].answered.starts_with("late"), "{}", late[0].answered);
         assert_eq!(actor.pending(), 0);
+    }
+
+    #[test]
+    fn only_what_restores_says_when_restoring_was_over() {
+        let (kernel, mut actor) = actor(true);
+        let restore = |pfn| Order::Restore(vec![Pfn(pfn)], HugetlbPolicy::Always);
+        actor.submit(restore(1), at(0));
+        wait_for(&mut actor, 1, at(1));
+        let over = actor.restored_at();
+        assert!(over.is_some());
+        actor.submit(Order::Inspect(Pfn(1)), at(2));
+        wait_for(&mut actor, 1, at(3));
+        assert_eq!(actor.restored_at(), over, "a look restores nothing");
+
+        kernel.hang_on(&restore(2));
+        actor.submit(restore(2), at(4));
+        kernel.wait_until_entered(&restore(2));
+        assert_eq!(actor.outcomes(at(64)).len(), 1);
+        assert_eq!(actor.restored_at(), None, "it timed out");
+        kernel.free_all();
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! be used, nor moved, by then.
 
 use super::cycle::Cycle;
+use super::kept;
 use super::last_end::boot_began;
 use crate::event::Event;
 use crate::host::last_boot::{LastBoot, Trace};
@@ -30,10 +31,10 @@ const UNKNOWN: Duration = Duration::from_secs(24 * 3600);
 /// this one.
 pub(super) fn window(boots: &[BootRow], now: Stamp) -> (Wall, Wall) {
     let from = match boots.last() {
-        Some(last) => back(last.started, CLOCKS),
-        None => back(boot_began(now), UNKNOWN),
+        Some(last) => last.started.before(CLOCKS),
+        None => boot_began(now).before(UNKNOWN),
     };
-    (from, now.after(CLOCKS).wall)
+    (from, now.wall.after(CLOCKS))
 }
 
 /// Follows the records among what was found of the last boot, and takes them.
@@ -42,7 +43,7 @@ pub(super) fn learn(cycle: &mut Cycle, found: &mut LastBoot, saved: &Saved, now:
     for note in found.notes.drain(..) {
         tracing::warn!("of how the last boot ended: {note}");
     }
-    let mut seen = seen(saved);
+    let mut seen: Vec<Uuid> = kept::load(saved.cursors.get(&key()));
     let before = seen.len();
     let then = machine_then(saved, &cycle.core.machine);
     for trace in found.traces.drain(..) {
@@ -51,8 +52,7 @@ pub(super) fn learn(cycle: &mut Cycle, found: &mut LastBoot, saved: &Saved, now:
         follow(cycle, trace, &then, started, now);
     }
     if seen.len() > before {
-        seen.drain(..seen.len().saturating_sub(MOST_SEEN));
-        remember(cycle, &seen);
+        kept::save(&mut seen, MOST_SEEN, key(), &mut cycle.core.books);
         cycle.reported(now);
     }
 }
@@ -82,18 +82,6 @@ fn machine_then(saved: &Saved, now: &Machine) -> Machine {
     then.unwrap_or_else(|| Machine { memory: MemoryConfigId::default(), ..now.clone() })
 }
 
-fn seen(saved: &Saved) -> Vec<Uuid> {
-    let list = saved.cursors.get(&key()).and_then(|json| serde_json::from_str(json).ok());
-    list.unwrap_or_default()
-}
-
-fn remember(cycle: &mut Cycle, seen: &[Uuid]) {
-    match serde_json::to_string(seen) {
-        Ok(json) => cycle.core.books.cursor(key(), json),
-        Err(error) => tracing::warn!("what was learned of the last boot is not saved: {error}"),
-    }
-}
-
 fn key() -> String {
     format!("{LAST_BOOT_CURSOR}seen")
 }
@@ -102,8 +90,4 @@ fn key() -> String {
 fn name(trace: &Trace) -> Option<Uuid> {
     let identity = serde_json::to_vec(&(trace.uptime, &trace.record)).ok()?;
     Some(Uuid::new_v5(&NAMESPACE, &identity))
-}
-
-fn back(time: Wall, by: Duration) -> Wall {
-    Wall(time.0.saturating_sub(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX)))
 }

@@ -5,6 +5,7 @@
 //! that of the BMC, may be loaded later. So it is looked at again a few times.
 
 use super::cycle::Cycle;
+use super::kept;
 use crate::event::{timestamp, Body, Event};
 use crate::host::last_boot::LastBoot;
 use crate::host::{clock, ipmi, last_boot, watchdogs, Root};
@@ -77,7 +78,7 @@ impl LastEnd {
         again: bool,
         now: Time,
     ) -> LastEnd {
-        let used = used.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+        let used = kept::load(used);
         let looks = LOOKS.iter().rev().filter(|_| again).map(|wait| now.after(*wait)).collect();
         LastEnd { root, state_dir, started, window, looks, used, bmc: Bmc::Absent }
     }
@@ -154,7 +155,7 @@ impl LastEnd {
     /// What the BMC logged from shortly before the last sign of life to the
     /// start of this boot.
     fn bmc(&mut self, alive: Wall) -> Vec<BmcEvent> {
-        let from = back(alive, BMC_CLOCK);
+        let from = alive.before(BMC_CLOCK);
         match &self.bmc {
             Bmc::Absent if self.root == Root::default() && self.root.path(ipmi::PATH).exists() => {
                 self.bmc = ask_bmc(from);
@@ -167,7 +168,7 @@ impl LastEnd {
             Bmc::Absent | Bmc::Read(_) => {}
         }
         let Bmc::Read(events) = &self.bmc else { return Vec::new() };
-        let to = Wall(self.started.0.saturating_add(nanos(BMC_CLOCK)));
+        let to = self.started.after(BMC_CLOCK);
         let of_then = |event: &&BmcEvent| event.wall.is_some_and(|wall| from <= wall && wall <= to);
         events.iter().filter(of_then).cloned().collect()
     }
@@ -182,13 +183,8 @@ impl LastEnd {
                 self.used.push((name, boot_id.to_owned()));
             }
         }
-        if self.used.len() == before {
-            return;
-        }
-        self.used.drain(..self.used.len().saturating_sub(MOST_USED));
-        match serde_json::to_string(&self.used) {
-            Ok(json) => cycle.core.books.cursor(Self::key(), json),
-            Err(error) => tracing::warn!("what was learned of the last end is not saved: {error}"),
+        if self.used.len() > before {
+            kept::save(&mut self.used, MOST_USED, Self::key(), &mut cycle.core.books);
         }
     }
 }
@@ -239,7 +235,7 @@ fn said(words: &[Words]) -> Vec<Said> {
             said.iter_mut().filter(same).for_each(|(_, said)| said.gave_up = false);
         }
         let up = word.boottime_ms.saturating_mul(1_000_000);
-        let gave_up = matches!(word.action, Action::Crash | Action::StopFeeding);
+        let gave_up = word.action.gives_up();
         said.push((word, Said { up, cpu: word.cpu, gave_up, text: word.text.clone() }));
     }
     said.into_iter().map(|(_, said)| said).collect()
@@ -249,17 +245,9 @@ fn name(identity: &impl Serialize) -> Option<Uuid> {
     Some(Uuid::new_v5(&NAMESPACE, &serde_json::to_vec(identity).ok()?))
 }
 
-fn back(time: Wall, by: Duration) -> Wall {
-    Wall(time.0.saturating_sub(nanos(by)))
-}
-
-fn nanos(d: Duration) -> i64 {
-    i64::try_from(d.as_nanos()).unwrap_or(i64::MAX)
-}
-
 /// When this boot began, by the wall clock of now.
 pub fn boot_began(now: Stamp) -> Wall {
-    back(now.wall, Duration::from_nanos(clock::boottime()))
+    now.wall.before(Duration::from_nanos(clock::boottime()))
 }
 
 #[cfg(test)]

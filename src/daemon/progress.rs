@@ -50,8 +50,8 @@ impl Progress {
         self.all = restoring.map_or(0, |restoring| restoring.all);
     }
 
-    /// Tells how things stand, if it is time. The kernel last `answered` an
-    /// order then.
+    /// Tells how things stand, if it is time. The last order to restore was
+    /// `answered` then.
     pub fn follow(&mut self, restoring: Option<&Restoring>, answered: Time, now: Time) {
         let news = self.news(restoring.map(|r| (r.tried, r.all)), answered, now);
         if let Some((tried, all)) = news.tried {

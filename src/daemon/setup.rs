@@ -22,7 +22,7 @@ use crate::host::uevents::Uevents;
 use crate::host::{self, clock, HostError, Root};
 use crate::log;
 use crate::monitor::{Choice, Monitor};
-use crate::state::{clean_end, last_words, BootRow, EvidenceName, Note, Saved, Store};
+use crate::state::{BootRow, EvidenceName, Note, Saved, Store};
 use anyhow::Context as _;
 use bulkhead_config::{self as config, ConfigError};
 use bulkhead_core::analyze::{over_a_boot, Analyzer, EvidenceKey, Remembered, Rules};
@@ -30,6 +30,7 @@ use bulkhead_core::decide::{Boot, Policy};
 use bulkhead_core::model::time::Anchor;
 use bulkhead_core::model::{KnownMemory, Machine, MemoryConfigId, Stamp};
 use serde::de::DeserializeOwned;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// So long after the boot, in ns, what a driver says of the last one may still
@@ -39,8 +40,9 @@ const EARLY: u64 = 600 * 1_000_000_000;
 /// Opens everything. What another daemon may hold comes first, so that a
 /// second one ends before it has touched anything.
 ///
-/// The sources come later, by [`Daemon::watch`].
-pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
+/// The sources come later, by [`Daemon::watch`]; where they were left goes beside
+/// the daemon.
+pub(super) fn daemon(options: &Options) -> anyhow::Result<(Daemon, HashMap<String, String>)> {
     log::init();
     let policy = policy(options)?;
     if matches!(options.source, Choice::File(_)) && !policy.observe {
@@ -93,10 +95,6 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         before: std::mem::take(&mut saved.memory),
     };
     let row = boot(boot_id, anchor, now, saved.boot.take());
-    if let Err(error) = clean_end::begin(&options.state_dir, &row.boot_id) {
-        tracing::warn!("the end of this boot will not be known to be an orderly one: {error}");
-    }
-    last_words::remove_old(&options.state_dir, &row.boot_id);
     let memory = Memory::new(&mut saved, row, machine.page_size);
     let mut cycle = Cycle::new(memory, policy, machine, analyzer);
     cycle.save_machine();
@@ -131,17 +129,15 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
     cycle.start(boot_is, now);
     let mut kernel_pages = KernelPages::new(root.clone(), options.root.is_none());
     kernel_pages.compare(cycle.pages_out(), cycle.core.machine.page_size);
-    Ok(Daemon {
+    let daemon = Daemon {
         options: options.clone(),
         kernel: host::boot::kernel_release(&root).unwrap_or_else(|_| "unknown".to_owned()),
         conflicts: Conflicts::new(root.clone(), now.at),
         root,
         anchor,
         started: now,
-        state_dir: options.state_dir.clone(),
         store,
         monitor: Monitor::new(anchor).context("watch for errors")?,
-        cursors: saved.cursors,
         actor,
         server,
         uevents,
@@ -161,7 +157,8 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         commit_again: None,
         keep_alive: keep_alive(now),
         progress,
-    })
+    };
+    Ok((daemon, saved.cursors))
 }
 
 /// Another root may be a copy of /sys alone; its time is then that of the boot
@@ -224,8 +221,6 @@ fn boot(boot_id: String, anchor: Anchor, now: Stamp, before: Option<BootRow>) ->
     BootRow { armed, silence, ..BootRow::new(boot_id, boot_began(now), anchor, now) }
 }
 
-/// What each source is like from the start: a failed one must not be found out
-/// only when somebody asks.
 /// Hotplug of this host; another root's CPUs send nothing.
 fn uevents(options: &Options) -> Option<Uevents> {
     if options.root.is_some() {

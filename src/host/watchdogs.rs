@@ -6,6 +6,7 @@ use super::processes::{self, Process};
 use super::Root;
 use bulkhead_core::analyze::verdict::{Armed, Bootstatus};
 pub use bulkhead_watchdog::choose::Device;
+use bulkhead_watchdog::choose::UNNAMED;
 use bulkhead_watchdog::look;
 
 const CLASS: &str = "sys/class/watchdog";
@@ -40,12 +41,7 @@ fn one(root: &Root, device: Device) -> Watchdog {
 /// there yet, or a kernel without CONFIG_WATCHDOG_SYSFS, says nothing.
 pub fn bootstatus(root: &Root) -> Vec<Bootstatus> {
     let status = |device: Device| {
-        let bits = value(root, &device, "bootstatus")?;
-        // Printed as a decimal or, with 0x, as a hexadecimal number.
-        let bits = match bits.strip_prefix("0x") {
-            Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-            None => bits.parse().ok()?,
-        };
+        let bits = device.bootstatus?;
         Some(Bootstatus { identity: identity(&device), device: name(&device), bits })
     };
     look::devices(&root.path("")).into_iter().filter_map(status).collect()
@@ -65,7 +61,7 @@ fn name(device: &Device) -> String {
 
 fn identity(device: &Device) -> String {
     match device.identity.as_str() {
-        "" => "a watchdog without a name".to_owned(),
+        "" => UNNAMED.to_owned(),
         identity => identity.to_owned(),
     }
 }

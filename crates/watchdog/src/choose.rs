@@ -25,8 +25,9 @@ pub struct Device {
     /// Once armed it cannot be disarmed.
     pub nowayout: bool,
     /// Why the host came up, as the driver knows it: WDIOF_ bits
-    /// (include/uapi/linux/watchdog.h).
-    pub bootstatus: u32,
+    /// (include/uapi/linux/watchdog.h); none where the file is not there or
+    /// cannot be read.
+    pub bootstatus: Option<u32>,
 }
 
 impl Device {
@@ -44,6 +45,9 @@ impl Device {
         self.max_timeout_s == 0 || u64::from(self.max_timeout_s) >= timeout_s
     }
 }
+
+/// What one is called in a sentence that has no identity.
+pub const UNNAMED: &str = "a watchdog without a name";
 
 /// Its identity (drivers/watchdog/softdog.c).
 pub const SOFTDOG: &str = "Software Watchdog";

@@ -75,6 +75,23 @@ pub enum State {
     Watching,
 }
 
+impl State {
+    /// The hardware is fed, by it or by systemd for it.
+    pub fn is_armed(self) -> bool {
+        matches!(self, State::Armed | State::Systemd)
+    }
+
+    /// As in the heartbeat, and in the daemon's `status`.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Starting => "starting",
+            State::Armed => "armed",
+            State::Systemd => "systemd",
+            State::Watching => "watching",
+        }
+    }
+}
+
 /// A CPU that is silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspect {
@@ -123,6 +140,13 @@ mod tests {
         assert!(parse(&text).is_some());
         text.resize(MOST + 1, b' ');
         assert!(parse(&text).is_none());
+    }
+
+    #[test]
+    fn a_state_is_called_as_in_the_heartbeat() {
+        for state in [State::Starting, State::Armed, State::Systemd, State::Watching] {
+            assert_eq!(serde_json::json!(state), state.name());
+        }
     }
 
     proptest! {

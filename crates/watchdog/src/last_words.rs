@@ -34,19 +34,27 @@ pub struct Words {
 
 /// What came of a check that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
 pub enum Action {
     /// It was told.
     #[serde(rename = "event")]
-    Event,
+    Event = 0,
     /// The kernel was made to crash, for a dump.
     #[serde(rename = "crash")]
-    Crash,
+    Crash = 1,
     /// The watchdog was fed no longer.
     #[serde(rename = "stop feeding")]
-    StopFeeding,
+    StopFeeding = 2,
     /// What had failed is well again.
     #[serde(rename = "none")]
-    None,
+    None = 3,
+}
+
+impl Action {
+    /// The host is given up: what is said now is the last.
+    pub fn gives_up(self) -> bool {
+        matches!(self, Action::Crash | Action::StopFeeding)
+    }
 }
 
 /// The directory below the state directory.

@@ -47,7 +47,15 @@ fn device(dir: &Path, number: u32) -> Device {
         max_timeout_s: text("max_timeout").parse().unwrap_or(0),
         governors: governors.split_whitespace().map(str::to_owned).collect(),
         nowayout: text("nowayout") == "1",
-        bootstatus: text("bootstatus").parse().unwrap_or(0),
+        bootstatus: bits(&text("bootstatus")),
+    }
+}
+
+/// Printed as a decimal or, with 0x, as a hexadecimal number.
+fn bits(text: &str) -> Option<u32> {
+    match text.strip_prefix("0x") {
+        Some(hex) => u32::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
     }
 }
 
@@ -109,11 +117,16 @@ mod tests {
             max_timeout_s: 2046,
             governors: vec!["noop".to_owned(), "panic".to_owned()],
             nowayout: true,
-            bootstatus: 32,
+            bootstatus: Some(32),
         };
         assert_eq!(found.devices[0], expected);
         assert_eq!(found.devices[1].identity, "iTCO_wdt");
         assert!(!found.bare && found.systemd.is_none());
+    }
+
+    #[test]
+    fn a_bootstatus_is_read_in_either_base_and_may_be_unknown() {
+        assert_eq!(["32", "0x20", "", "many"].map(bits), [Some(32), Some(32), None, None]);
     }
 
     #[test]
@@ -142,7 +155,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read(text in "(?s).{0,80}") {
-            let _ = shown_by_systemd(&text);
+            let _ = (shown_by_systemd(&text), bits(&text));
         }
     }
 }

@@ -28,20 +28,23 @@ pub enum Check {
     Shutdown = 8,
 }
 
+/// Each check, and what the last words call it.
+const CHECKS: [(Check, &str); 9] = [
+    (Check::Cpu, "cpu"),
+    (Check::Starved, "starved"),
+    (Check::Heartbeat, "heartbeat"),
+    (Check::File, "file"),
+    (Check::Unit, "unit"),
+    (Check::Command, "command"),
+    (Check::Itself, "self"),
+    (Check::Device, "device"),
+    (Check::Shutdown, "shutdown"),
+];
+
 impl Check {
     /// As in the last words.
     pub fn name(self) -> &'static str {
-        match self {
-            Check::Cpu => "cpu",
-            Check::Starved => "starved",
-            Check::Heartbeat => "heartbeat",
-            Check::File => "file",
-            Check::Unit => "unit",
-            Check::Command => "command",
-            Check::Itself => "self",
-            Check::Device => "device",
-            Check::Shutdown => "shutdown",
-        }
+        CHECKS.into_iter().find(|(check, _)| *check == self).map_or("", |(_, name)| name)
     }
 
     /// Whether [`Note::id`] is a CPU.
@@ -50,19 +53,7 @@ impl Check {
     }
 
     fn from_code(code: u8) -> Option<Check> {
-        [
-            Check::Cpu,
-            Check::Starved,
-            Check::Heartbeat,
-            Check::File,
-            Check::Unit,
-            Check::Command,
-            Check::Itself,
-            Check::Device,
-            Check::Shutdown,
-        ]
-        .into_iter()
-        .find(|check| *check as u8 == code)
+        CHECKS.into_iter().map(|(check, _)| check).find(|check| *check as u8 == code)
     }
 }
 
@@ -110,13 +101,8 @@ impl Note {
         let (head, rest) = bytes.split_at_mut(8);
         let (silent, limit) = rest.split_at_mut(8);
         let [a, b, c, d] = self.id.to_le_bytes();
-        let action = match self.action {
-            Action::Event => 0,
-            Action::Crash => 1,
-            Action::StopFeeding => 2,
-            Action::None => 3,
-        };
-        head.copy_from_slice(&[self.check as u8, self.change as u8, action, 0, a, b, c, d]);
+        let (check, change, action) = (self.check as u8, self.change as u8, self.action as u8);
+        head.copy_from_slice(&[check, change, action, 0, a, b, c, d]);
         silent.copy_from_slice(&self.silent_ms.to_le_bytes());
         limit.copy_from_slice(&self.limit_ms.to_le_bytes());
         bytes
@@ -133,7 +119,7 @@ impl Note {
             check: Check::from_code(check)?,
             id: u32::from_le_bytes([a, b, c, d]),
             change: changes.into_iter().find(|known| *known as u8 == change)?,
-            action: *actions.get(usize::from(action))?,
+            action: actions.into_iter().find(|known| *known as u8 == action)?,
             silent_ms: u64::from_le_bytes(silent.try_into().ok()?),
             limit_ms: u64::from_le_bytes(limit.try_into().ok()?),
         })
@@ -225,6 +211,7 @@ mod tests {
             let note = Note::from_bytes(&bytes).unwrap();
             prop_assert_eq!(note.to_bytes(), bytes);
             prop_assert!(!note.sentence("x").to_string().is_empty());
+            prop_assert!(!note.check.name().is_empty());
         }
 
         #[test]

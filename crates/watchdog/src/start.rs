@@ -11,6 +11,7 @@ use crate::round::Round;
 use crate::{allocator, cpus, probe, realtime};
 use bulkhead_config::watchdog::{Device as Wanted, Policy};
 use bulkhead_config::Watchdog;
+use bulkhead_core::model::time::nanos;
 use bulkhead_watchdog::choose::{choose, Choice, Used};
 use bulkhead_watchdog::exit;
 use bulkhead_watchdog::heartbeat::{self, Heartbeat};
@@ -85,7 +86,7 @@ fn begin(config: &Watchdog, state_dir: &Path) -> Result<i32, String> {
         return Err("there is no CPU to probe".to_owned());
     }
     let checks = Checks::of(config);
-    let limit = ns(config.cpu_limit);
+    let limit = nanos(config.cpu_limit);
     let period = (limit / 10).clamp(250 * MS, 1_000 * MS);
     let (names, doors) = (checks.names(), Doors::open());
     let guard = Guard::new(shared, &cpus, names, (period, limit), helper.fd(), doors);
@@ -105,7 +106,7 @@ fn begin(config: &Watchdog, state_dir: &Path) -> Result<i32, String> {
     let (mode, armed) = arm(config, &mut choice, notify.as_ref(), &mut words);
     let every = armed
         .as_ref()
-        .map_or(ns(config.timeout) / 2, |armed| feed_every(armed.timeout_s, armed.pretimeout_s));
+        .map_or(nanos(config.timeout) / 2, |armed| feed_every(armed.timeout_s, armed.pretimeout_s));
     if let Some(armed) = &armed {
         guard.feeds(armed.fd(), every);
     }
@@ -383,10 +384,6 @@ fn start_again(words: &[CString]) -> String {
 
 fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn ns(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use crate::event::{timestamp, Body, Event};
 use crate::host::clock;
 use bulkhead_core::analyze::verdict::{Armed, Moment, Silence};
 use bulkhead_core::model::Stamp;
-use bulkhead_watchdog::heartbeat::{Heartbeat, State};
+use bulkhead_watchdog::choose::UNNAMED;
+use bulkhead_watchdog::heartbeat::Heartbeat;
 use socket::Socket;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -49,8 +50,7 @@ impl Heartbeats {
 
     /// It feeds a watchdog, or systemd does for it: what is armed is known.
     pub fn is_armed(&self) -> bool {
-        let beat = self.watch.seen(0).beat;
-        beat.is_some_and(|beat| matches!(beat.state, State::Armed | State::Systemd))
+        self.watch.seen(0).beat.is_some_and(|beat| beat.state.is_armed())
     }
 
     /// How long until [`Heartbeats::turn`] must be called, though nothing is heard.
@@ -82,14 +82,11 @@ impl Heartbeats {
 
 /// A watchdog that is fed is one that may end this boot.
 fn remember(cycle: &mut Cycle, beat: &Heartbeat) {
-    let (false, State::Armed | State::Systemd, Some(device)) =
-        (beat.last, beat.state, &beat.device)
-    else {
-        return;
-    };
+    let fed = beat.device.as_ref().filter(|_| beat.state.is_armed() && !beat.last);
+    let Some(device) = fed else { return };
     let armed = Some(Armed {
         device: device.to_string(),
-        identity: beat.identity.as_deref().unwrap_or("a watchdog without a name").to_owned(),
+        identity: beat.identity.as_deref().unwrap_or(UNNAMED).to_owned(),
         timeout_s: beat.timeout_s.unwrap_or(0),
     });
     if cycle.core.books.boot.armed != armed {
@@ -124,6 +121,7 @@ mod tests {
     use super::super::cycle::tests::{cycle, NOW};
     use super::*;
     use crate::state::{Saved, Store};
+    use bulkhead_watchdog::heartbeat::State;
     use std::os::unix::net::UnixDatagram;
 
     fn beat(last: bool) -> Vec<u8> {

@@ -2,6 +2,7 @@
 //! still while the host is suspended, as the watchdog does.
 
 use bulkhead_core::analyze::verdict::{Moment, Silence};
+use bulkhead_core::model::time::nanos;
 use bulkhead_watchdog::heartbeat::{Heartbeat, Probe, State, Suspect, PERIOD};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -103,7 +104,7 @@ impl Watch {
         self.deadline().filter(|at| *at <= now.up)?;
         self.is_silent = true;
         let (since_when, beat) = self.last.as_ref()?;
-        let silence = is_armed(beat).then(|| Silence {
+        let silence = beat.state.is_armed().then(|| Silence {
             since: *since_when,
             timeout_s: beat.timeout_s.unwrap_or(0),
             suspects: beat.suspects.iter().map(|suspect| suspect.cpu).collect(),
@@ -118,7 +119,7 @@ impl Watch {
             state: match beat {
                 None => "not running",
                 Some(_) if self.is_silent => "silent",
-                Some(beat) => word(beat.state),
+                Some(beat) => beat.state.name(),
             },
             beat,
             ago: at.map_or(Duration::ZERO, |at| Duration::from_nanos(now.saturating_sub(at.up))),
@@ -133,7 +134,7 @@ impl News {
         match self {
             News::Heard { state, .. }
             | News::Suspect { state, .. }
-            | News::Failing { state, .. } => word(*state),
+            | News::Failing { state, .. } => state.name(),
             News::Silent { .. } => "silent",
             News::Stopped => "not running",
         }
@@ -211,14 +212,10 @@ impl News {
 /// from one message to the next; four of these where nothing is fed.
 fn patience(beat: &Heartbeat) -> Duration {
     let shortest = PERIOD + Duration::from_secs(2);
-    match beat.timeout_s.filter(|_| is_armed(beat)) {
+    match beat.timeout_s.filter(|_| beat.state.is_armed()) {
         Some(timeout) => (Duration::from_secs(timeout.into()) / 3).max(shortest),
         None => PERIOD * 4,
     }
-}
-
-fn is_armed(beat: &Heartbeat) -> bool {
-    matches!(beat.state, State::Armed | State::Systemd)
 }
 
 fn named(beat: &Heartbeat) -> String {
@@ -229,22 +226,8 @@ fn named(beat: &Heartbeat) -> String {
     }
 }
 
-/// As in `status`.
-fn word(state: State) -> &'static str {
-    match state {
-        State::Starting => "starting",
-        State::Armed => "armed",
-        State::Systemd => "systemd",
-        State::Watching => "watching",
-    }
-}
-
 fn since(then: Moment, now: Moment) -> Duration {
     Duration::from_nanos(now.up.saturating_sub(then.up))
-}
-
-fn nanos(d: Duration) -> u64 {
-    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

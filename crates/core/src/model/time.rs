@@ -50,16 +50,33 @@ impl Time {
     }
 }
 
-impl Stamp {
-    /// This moment plus `d`, on both clocks.
-    pub fn after(self, d: Duration) -> Stamp {
-        let step = i64::try_from(nanos(d)).unwrap_or(i64::MAX);
-        Stamp { at: self.at.after(d), wall: Wall(self.wall.0.saturating_add(step)) }
+impl Wall {
+    /// This moment plus `d`, saturating.
+    pub fn after(self, d: Duration) -> Wall {
+        Wall(self.0.saturating_add(signed(d)))
+    }
+
+    /// This moment minus `d`, saturating.
+    pub fn before(self, d: Duration) -> Wall {
+        Wall(self.0.saturating_sub(signed(d)))
     }
 }
 
-fn nanos(d: Duration) -> u64 {
+impl Stamp {
+    /// This moment plus `d`, on both clocks.
+    pub fn after(self, d: Duration) -> Stamp {
+        Stamp { at: self.at.after(d), wall: self.wall.after(d) }
+    }
+}
+
+/// `d` in nanoseconds, as the clocks here and the kernel's count them; saturating
+/// after 584 years.
+pub fn nanos(d: Duration) -> u64 {
     u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn signed(d: Duration) -> i64 {
+    i64::try_from(d.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Where the boot's CLOCK_BOOTTIME zero lies on Bulkhead's time line.
@@ -91,6 +108,14 @@ impl Anchor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wall_clock_goes_both_ways_and_stops_at_its_ends() {
+        let second = Duration::from_secs(1);
+        assert_eq!(Wall(7).after(second).before(second), Wall(7));
+        assert_eq!(Wall(i64::MIN).before(Duration::MAX), Wall(i64::MIN));
+        assert_eq!(Wall(1).after(Duration::MAX), Wall(i64::MAX));
+    }
 
     #[test]
     fn downtime_counts_when_the_clock_is_believable() {

@@ -11,7 +11,6 @@ pub use checks::Checks;
 
 use crate::board::Shared;
 use bulkhead_config::Watchdog;
-use bulkhead_watchdog::last_words::Action;
 use bulkhead_watchdog::note::{Note, BYTES};
 use std::fs::File;
 use std::io::{self, Read};
@@ -93,9 +92,9 @@ fn take_notes(mut pipe: File, names: &[String], mut file: words::File) {
         let Some(note) = Note::from_bytes(&bytes) else { continue };
         let name = usize::try_from(note.id).ok().and_then(|id| names.get(id));
         let sentence = note.sentence(name.map_or("", String::as_str)).to_string();
-        // First what may be lost first.
+        // The file first: when the host goes down, its disk has little time left.
         let written = file.add(&note, &sentence);
-        if !matches!(note.action, Action::Crash | Action::StopFeeding) {
+        if !note.action.gives_up() {
             kernel_log::say(&sentence);
         }
         eprintln!("bulkhead-watchdog: {sentence}");

@@ -1,7 +1,7 @@
 //! The last words' file.
 
 use crate::clock::boottime_ms;
-use bulkhead_watchdog::last_words::{directory, file, Action, Words, LINE, MOST};
+use bulkhead_watchdog::last_words::{directory, file, Words, LINE, MOST};
 use bulkhead_watchdog::note::Note;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -48,8 +48,7 @@ impl File {
             }
         }
         let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
-        let last = matches!(note.action, Action::Crash | Action::StopFeeding);
-        let most = if last { MOST } else { MOST - KEPT };
+        let most = if note.action.gives_up() { MOST } else { MOST - KEPT };
         let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
         if file.metadata()?.len().saturating_add(length) > most {
             return Ok(());
@@ -96,7 +95,7 @@ fn rfc3339(time: SystemTime) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use bulkhead_watchdog::last_words;
+    use bulkhead_watchdog::last_words::{self, Action};
     use bulkhead_watchdog::note::{Change, Check};
     use proptest::prelude::*;
     use std::time::Duration;

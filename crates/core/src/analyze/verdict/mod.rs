@@ -18,6 +18,7 @@ pub use evidence::{
 };
 pub use reset::{Reset, ResetKind};
 
+use crate::model::time::nanos;
 use crate::model::{Ending, Verdict};
 
 /// What the watchdog devices may say of the reset before (WDIOF_*,
@@ -84,7 +85,7 @@ impl<'e> Case<'e> {
         let own = &all.own;
         let end = last_sign_of_life(own);
         let is_of_this_boot = |death: &&Death| {
-            let up = death.up.map(|up| u64::try_from(up.as_nanos()).unwrap_or(u64::MAX));
+            let up = death.up.map(nanos);
             up.is_none_or(|up| up.saturating_add(up / 1_000_000 * LOG_SLACK_PPM + LOG_SLACK) >= end)
         };
         // What came after it, by however little, is what ended the boot.

@@ -1,6 +1,7 @@
 //! What speaks for a verdict, in words: sentences without a full stop.
 
 use super::{bits, last_sign_of_life, BmcEvent, BmcKind, Bootstatus, Case, Death, SignKind};
+use crate::model::time::nanos;
 
 /// Sentences, at most.
 const MOST: usize = 16;
@@ -54,9 +55,7 @@ pub(super) fn all(case: &Case) -> Vec<String> {
 }
 
 fn death(death: &Death, said: &mut Vec<String>) {
-    let at = death.up.map_or(String::new(), |up| {
-        format!(" at {}", uptime(u64::try_from(up.as_nanos()).unwrap_or(u64::MAX)))
-    });
+    let at = death.up.map_or(String::new(), |up| format!(" at {}", uptime(nanos(up))));
     said.push(format!("{} ends{at} with \"{}{}\"", death.place, super::signs::PANIC, death.reason));
     let told = death.signs.iter().filter(|sign| sign.kind != SignKind::Sysrq);
     let skipped = told.clone().count().saturating_sub(MOST_SIGNS);
