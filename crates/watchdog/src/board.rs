@@ -2,6 +2,7 @@
 //! that one could wait for.
 
 use crate::clock::{Counted, MS};
+use crate::ear::Ear;
 use bulkhead_watchdog::watch::Seen;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicU8, Ordering};
 
@@ -54,6 +55,8 @@ pub struct Slot {
     pub fifo: Probe,
     /// The ordinary one.
     pub other: Probe,
+    /// Set by the real-time one for when it is to run next.
+    pub ear: Ear,
 }
 
 /// One probe.
@@ -73,10 +76,11 @@ pub struct Probe {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Place {
+    /// On its way there: a busy CPU may not let it in. So is one that did not
+    /// begin to run yet.
+    Going = 0,
     /// Not on its CPU: that is off line, or another partition's.
-    Away = 0,
-    /// On its way there: a busy CPU may not let it in.
-    Going = 1,
+    Away = 1,
     /// There.
     There = 2,
 }
@@ -114,6 +118,11 @@ impl Probe {
         self.place.load(Ordering::SeqCst) == Place::There as u8
     }
 
+    /// Whether it has been there, or found that it cannot.
+    pub fn has_arrived(&self) -> bool {
+        self.place.load(Ordering::SeqCst) != Place::Going as u8
+    }
+
     /// Its thread, if it runs.
     pub fn tid(&self) -> Option<i32> {
         Some(self.tid.load(Ordering::SeqCst)).filter(|tid| *tid != 0)
@@ -132,17 +141,16 @@ impl Probe {
             return None;
         }
         let silent = self.silence(counted);
-        if silent >= suspicious && !is_bound_to(self.tid()?, cpu) {
-            return None;
-        }
-        Some(silent)
+        // A thread that never ran is of some CPU that lets nobody in.
+        let bound = || self.tid().is_none_or(|tid| is_bound_to(tid, cpu));
+        (silent < suspicious || bound()).then_some(silent)
     }
 }
 
 impl Slot {
-    /// Of a CPU, its probes away.
+    /// Of a CPU, its probes not there yet.
     pub fn new(cpu: u32) -> Slot {
-        Slot { cpu, fifo: Probe::default(), other: Probe::default() }
+        Slot { cpu, fifo: Probe::default(), other: Probe::default(), ear: Ear::new() }
     }
 
     /// For [`bulkhead_watchdog::watch::Watch::step`]. `suspicious` and `period`
@@ -152,12 +160,9 @@ impl Slot {
             let waited = self.other.waited.load(Ordering::SeqCst);
             waited.saturating_add(silent.saturating_sub(period)) / MS
         });
-        Seen { silent: self.silent(counted, suspicious).map(|ns| ns / MS), waited }
-    }
-
-    /// Since the real-time probe last ran there, in counted ns.
-    pub fn silent(&self, counted: u64, suspicious: u64) -> Option<u64> {
-        self.fifo.silent(self.cpu, counted, suspicious)
+        let silent = self.fifo.silent(self.cpu, counted, suspicious);
+        let deaf = silent.is_some_and(|ns| ns >= suspicious) && !self.ear.has_heard();
+        Seen { silent: silent.map(|ns| ns / MS), deaf, waited }
     }
 }
 
@@ -213,7 +218,28 @@ mod tests {
     #[test]
     fn a_probe_that_is_away_is_not_silent() {
         let slot = Slot::new(0);
-        assert_eq!(slot.seen(99 * MS, u64::MAX, MS), Seen { silent: None, waited: None });
+        slot.fifo.leave();
+        slot.other.leave();
+        let nothing = Seen { silent: None, deaf: false, waited: None };
+        assert_eq!(slot.seen(99 * MS, u64::MAX, MS), nothing);
+    }
+
+    #[test]
+    fn a_probe_whose_thread_never_ran_is_silent() {
+        let slot = Slot::new(0);
+        assert!(!slot.fifo.has_arrived());
+        assert_eq!(slot.seen(99 * MS, 10 * MS, MS).silent, Some(99));
+    }
+
+    #[test]
+    fn a_probe_is_waited_for_until_it_is_there_or_cannot_be() {
+        let probe = Probe::default();
+        probe.go(Place::Going, 0);
+        assert!(!probe.has_arrived());
+        probe.leave();
+        assert!(probe.has_arrived());
+        probe.go(Place::There, 0);
+        assert!(probe.has_arrived());
     }
 
     #[test]
@@ -222,12 +248,13 @@ mod tests {
         slot.fifo.is(tid());
         slot.fifo.go(Place::There, 0);
         bind(0, Some(cpu)).unwrap();
-        assert_eq!(slot.silent(50 * MS, 10 * MS), Some(50 * MS));
+        let silent = |at| slot.seen(at * MS, 10 * MS, MS).silent;
+        assert_eq!(silent(50), Some(50));
         bind(0, None).unwrap();
         // On a machine of one CPU it could be nowhere else.
         if std::thread::available_parallelism().is_ok_and(|n| n.get() > 1) {
-            assert_eq!(slot.silent(50 * MS, 10 * MS), None);
-            assert_eq!(slot.silent(9 * MS, 10 * MS), Some(9 * MS), "it is not asked yet");
+            assert_eq!(silent(50), None);
+            assert_eq!(silent(9), Some(9), "it is not asked yet");
         }
     }
 

@@ -25,12 +25,17 @@ fn read(clock: libc::clockid_t) -> u64 {
     s.saturating_mul(1_000_000_000).saturating_add(ns)
 }
 
+/// A time in ns, for the kernel.
+pub fn timespec(ns: u64) -> libc::timespec {
+    libc::timespec {
+        tv_sec: libc::time_t::try_from(ns / 1_000_000_000).unwrap_or(libc::time_t::MAX),
+        tv_nsec: libc::c_long::try_from(ns % 1_000_000_000).unwrap_or(0),
+    }
+}
+
 /// Sleeps until [`now`] is `at`.
 pub fn sleep_until(at: u64) {
-    let time = libc::timespec {
-        tv_sec: libc::time_t::try_from(at / 1_000_000_000).unwrap_or(libc::time_t::MAX),
-        tv_nsec: libc::c_long::try_from(at % 1_000_000_000).unwrap_or(0),
-    };
+    let time = timespec(at);
     // SAFETY: reads one timespec, and returns no rest of an absolute time.
     let interrupted = || unsafe {
         libc::clock_nanosleep(

@@ -9,6 +9,7 @@ use crate::board::{bind, Shared, Slot};
 use crate::clock::{now as clock_now, sleep_until, MS};
 use crate::text::Text;
 use crate::{device, notify};
+use bulkhead_watchdog::culprit::{culprit, Silent};
 use bulkhead_watchdog::exit;
 use bulkhead_watchdog::last_words::Action;
 use bulkhead_watchdog::note::{Change, Check, Note};
@@ -242,21 +243,31 @@ impl Guard {
         if mode == Mode::Off || mode == Mode::Watching || absent < 3 * self.period {
             return;
         }
-        let silent = |slot: &Slot| Some((slot.cpu, slot.silent(counted, self.limit / 2)?));
-        let worst = self.slots.iter().filter_map(silent).max_by_key(|(_, ns)| *ns);
-        let failed = |check, id, ns: u64| Note {
+        let (absent_ms, limit_ms) = (absent / MS, self.limit / MS);
+        let mut longest = absent_ms;
+        let silent = self.slots.iter().filter_map(|slot| {
+            let seen = slot.seen(counted, self.limit / 2, self.period);
+            let ms = seen.silent.filter(|ms| *ms >= limit_ms / 2)?;
+            longest = longest.max(ms);
+            Some(Silent { cpu: slot.cpu, ms, deaf: seen.deaf })
+        });
+        let culprit = culprit(silent);
+        let failed = |check, id, silent_ms| Note {
             check,
             id,
             change: Change::Failed,
             action: Action::Event,
-            silent_ms: ns / MS,
-            limit_ms: self.limit / MS,
+            silent_ms,
+            limit_ms,
         };
-        match worst {
-            Some((cpu, ns)) if ns >= self.limit => {
-                self.bring_down(failed(Check::Cpu, cpu, ns), now);
+        match culprit {
+            // The loop sleeps on a timer of this CPU's, or waits for it.
+            Some(silent) if longest >= limit_ms => {
+                self.bring_down(failed(Check::Cpu, silent.cpu, silent.ms), now);
             }
-            _ if absent >= self.limit => self.bring_down(failed(Check::Itself, 0, absent), now),
+            None if absent_ms >= limit_ms => {
+                self.bring_down(failed(Check::Itself, 0, absent_ms), now);
+            }
             _ if may_feed && !self.held.load(Ordering::SeqCst) => self.feed(now, self.period),
             _ => {}
         }

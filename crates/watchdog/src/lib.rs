@@ -1,12 +1,13 @@
 //! What `bulkhead-watchdog` goes by, and what it tells others.
 //!
 //! `look` reads which watchdogs there are, without opening one; `choose` takes
-//! one; `watch` says when all is well, `shutdown` when it has taken too long.
-//! `choose`, `watch` and `shutdown` are pure: time and what was seen are
-//! arguments. `heartbeat` and `last_words` are read by the
-//! daemon.
+//! one; `watch` says when all is well, `culprit` which CPU is to blame,
+//! `shutdown` when it has taken too long. `choose`, `watch`, `culprit` and
+//! `shutdown` are pure: time and what was seen are arguments. `heartbeat` and
+//! `last_words` are read by the daemon.
 
 pub mod choose;
+pub mod culprit;
 pub mod exit;
 pub mod heartbeat;
 pub mod last_words;

@@ -18,6 +18,7 @@ mod board;
 mod clock;
 mod cpus;
 mod device;
+mod ear;
 mod guard;
 mod helper;
 mod link;

@@ -12,6 +12,9 @@ use std::io;
 /// again.
 const AWAY: u64 = 1_000 * MS;
 
+/// Probes that have not arrived at their CPUs after so long are not waited for.
+const ARRIVAL: u64 = 2_000 * MS;
+
 /// The least that the library lets a thread have (PTHREAD_STACK_MIN); all of it
 /// is resident.
 const STACK: usize = 16 * 1024;
@@ -42,7 +45,10 @@ struct Task {
     first: u64,
 }
 
-/// Starts the probes of all CPUs. They run for good.
+/// Starts the probes of all CPUs, and waits until each is where it belongs, or
+/// cannot be: one that is held up on its way, by a CPU that stalls just then,
+/// could not tell of which. They run for good. After 2 s it goes on all the
+/// same: a CPU that has not let its probe in by then counts as silent since.
 ///
 /// # Errors
 /// When a thread cannot be had, or not with its priority.
@@ -51,8 +57,15 @@ pub fn start(guard: &'static Guard) -> io::Result<()> {
     let begin = now();
     for (i, slot) in (0u64..).zip(&guard.slots) {
         let first = begin.saturating_add(guard.period.saturating_mul(i) / n);
+        for probe in [&slot.fifo, &slot.other] {
+            probe.go(Place::Going, guard.tick(begin));
+        }
         spawn(Task { guard, slot, class: Class::Fifo, first })?;
         spawn(Task { guard, slot, class: Class::Other, first: first + guard.period / 2 })?;
+    }
+    let on_the_way = |slot: &Slot| !slot.fifo.has_arrived() || !slot.other.has_arrived();
+    while guard.slots.iter().any(on_the_way) && now().saturating_sub(begin) < ARRIVAL {
+        sleep_until(now().saturating_add(MS));
     }
     Ok(())
 }
@@ -104,6 +117,9 @@ extern "C" fn run(task: *mut c_void) -> *mut c_void {
     let mut next = if there { task.first } else { now().saturating_add(AWAY) };
     let mut rest = guard.period;
     loop {
+        if there && task.class == Class::Fifo {
+            task.slot.ear.listen(next);
+        }
         sleep_until(next);
         if !there {
             there = go(guard, probe, cpu);

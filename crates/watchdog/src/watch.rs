@@ -25,6 +25,7 @@
 //! the probe sleeps most of it: beside a hog it was seen to wait a third of all
 //! time. Under any load that has it wait less than a fifth it stays empty.
 
+use crate::culprit::{culprit, Silent};
 use crate::heartbeat::{Probe, Suspect, SUSPECTS};
 use crate::last_words::Action;
 use crate::note::{Change, Check, Note};
@@ -57,6 +58,8 @@ pub struct Seen {
     /// Since the real-time probe last ran there, in ms; none while it has no
     /// business there.
     pub silent: Option<u64>,
+    /// It takes no interrupts.
+    pub deaf: bool,
     /// How long, in all, the ordinary probe was due and did not run, in ms;
     /// none while it has no business there.
     pub waited: Option<u64>,
@@ -76,6 +79,7 @@ struct Cpu {
     number: u32,
     stage: Stage,
     silent: u64,
+    deaf: bool,
     starved: Stage,
     /// The bucket, in ms.
     debt: u64,
@@ -123,6 +127,7 @@ impl Watch {
             number,
             stage: Stage::Well,
             silent: 0,
+            deaf: false,
             starved: Stage::Well,
             debt: 0,
             waited: None,
@@ -138,7 +143,7 @@ impl Watch {
     /// Looks at everything once, `elapsed` ms after the last time. `cpus` and
     /// `checks` are in the order of [`Watch::new`]; `daemon` and `checks` are
     /// times of silence in ms. Each change is noted once. Returns what forbids
-    /// to feed, the gravest first. Allocates nothing.
+    /// to feed, the gravest first; of CPUs the [`culprit`]. Allocates nothing.
     pub fn step(
         &mut self,
         elapsed: u64,
@@ -149,21 +154,22 @@ impl Watch {
     ) -> Option<Note> {
         let rules = self.rules;
         let mut worst: Option<Note> = None;
-        let mut stop = |note: Note, graver: bool| {
-            if worst.is_none_or(|so_far| graver && note.silent_ms > so_far.silent_ms) {
-                worst = Some(note);
-            }
-        };
+        let mut stop = |note: Note| worst = worst.or(Some(note));
         for (cpu, seen) in self.cpus.iter_mut().zip(cpus) {
             let was = cpu.silent;
             cpu.silent = seen.silent.unwrap_or(0);
+            cpu.deaf = seen.deaf;
             if let Some(change) = cpu.stage.meet(seen.silent, rules.cpu) {
                 let silent = if change == Change::Well { was } else { cpu.silent };
                 tell(note(Check::Cpu, cpu.number, change, silent, rules.cpu));
             }
-            if cpu.stage == Stage::Failed {
-                let failed = Change::Failed;
-                stop(note(Check::Cpu, cpu.number, failed, cpu.silent, rules.cpu), true);
+        }
+        if self.cpus.iter().any(|cpu| cpu.stage == Stage::Failed) {
+            let silent = self.cpus.iter().filter(|cpu| cpu.stage != Stage::Well);
+            let silent =
+                silent.map(|cpu| Silent { cpu: cpu.number, ms: cpu.silent, deaf: cpu.deaf });
+            if let Some(named) = culprit(silent) {
+                stop(note(Check::Cpu, named.cpu, Change::Failed, named.ms, rules.cpu));
             }
         }
         for (cpu, seen) in self.cpus.iter_mut().zip(cpus) {
@@ -174,7 +180,7 @@ impl Watch {
             }
             if cpu.starved == Stage::Failed && rules.stop_when_starved {
                 let failed = Change::Failed;
-                stop(note(Check::Starved, cpu.number, failed, cpu.debt, rules.starved), false);
+                stop(note(Check::Starved, cpu.number, failed, cpu.debt, rules.starved));
             }
         }
         let silent = daemon.unwrap_or(0);
@@ -182,14 +188,14 @@ impl Watch {
             tell(note(Check::Heartbeat, 0, change, silent, rules.daemon));
         }
         if self.daemon == Stage::Failed && rules.stop_without_daemon {
-            stop(note(Check::Heartbeat, 0, Change::Failed, silent, rules.daemon), false);
+            stop(note(Check::Heartbeat, 0, Change::Failed, silent, rules.daemon));
         }
         for (id, ((check, stage), silent)) in (0..).zip(self.checks.iter_mut().zip(checks)) {
             if let Some(change) = stage.meet_quietly(Some(*silent), rules.check) {
                 tell(note(*check, id, change, *silent, rules.check));
             }
             if *stage == Stage::Failed && rules.stop_on_check {
-                stop(note(*check, id, Change::Failed, *silent, rules.check), false);
+                stop(note(*check, id, Change::Failed, *silent, rules.check));
             }
         }
         worst

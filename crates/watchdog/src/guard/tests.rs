@@ -21,8 +21,12 @@ struct Host {
     _ours: (UnixDatagram, OwnedFd),
 }
 
-/// systemd feeds, and hears from us.
+/// systemd feeds, and hears from us. One CPU, which is not probed yet.
 fn host(crash_kernel: bool) -> Host {
+    host_of(&[here()], crash_kernel)
+}
+
+fn host_of(cpus: &[u32], crash_kernel: bool) -> Host {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = dir.path().join(name);
@@ -43,7 +47,10 @@ fn host(crash_kernel: bool) -> Host {
     }
     let pipe = OwnedFd::from(pipe);
     let shared = Shared::map().unwrap();
-    let guard = Guard::new(shared, &[here()], vec![], (PERIOD, LIMIT), pipe.as_raw_fd(), doors);
+    let guard = Guard::new(shared, cpus, vec![], (PERIOD, LIMIT), pipe.as_raw_fd(), doors);
+    for slot in &guard.slots {
+        slot.fifo.leave();
+    }
     guard.tells_systemd(ours.as_raw_fd(), EVERY);
     guard.set_mode(Mode::Systemd);
     Host { dir, guard, systemd, notes, _ours: (ours, pipe) }
@@ -80,6 +87,17 @@ impl Host {
         slot.fifo.is(tid());
         slot.fifo.go(Place::There, 0);
     }
+}
+
+/// Three CPUs of which nobody runs here, so that the kernel is asked about none:
+/// silent since these times, the last deaf.
+fn waiting_for_the_last(since: [u64; 3]) -> Host {
+    let host = host_of(&[10, 11, 12], true);
+    for (slot, at) in host.guard.slots.iter().zip(since) {
+        slot.fifo.go(Place::Going, at);
+    }
+    host.guard.slots[2].ear.listen(clock_now().saturating_add(1_000_000 * MS));
+    host
 }
 
 fn stall() -> Note {
@@ -170,6 +188,25 @@ fn a_probe_finds_a_stall_that_the_loop_does_not_live_to_see() {
     assert!(host.text("kmsg").contains(&format!("stall: cpu {cpu}: ")), "{}", host.text("kmsg"));
     assert_eq!(host.text("sysrq"), "c");
     bind(0, None).unwrap();
+}
+
+#[test]
+fn a_probe_that_stands_in_names_the_deaf_cpu_before_those_that_wait_for_it() {
+    let host = waiting_for_the_last([0, LIMIT / 5, LIMIT / 10]);
+    host.guard.loop_is_here(LIMIT / 5);
+    host.guard.stand_in(true, 5_000 * MS, LIMIT);
+    assert!(host.text("kmsg").contains("stall: cpu 12: "), "{}", host.text("kmsg"));
+}
+
+/// The loop sleeps on a timer of that CPU's, and looked last before it did.
+#[test]
+fn a_loop_that_does_not_run_is_laid_to_the_cpu_that_is_silent_with_it() {
+    let host = waiting_for_the_last([LIMIT, LIMIT, LIMIT / 10]);
+    host.guard.loop_is_here(0);
+    host.guard.stand_in(true, 5_000 * MS, LIMIT - 1);
+    assert_eq!(host.text("kmsg"), "");
+    host.guard.stand_in(true, 5_000 * MS, LIMIT);
+    assert!(host.text("kmsg").contains("stall: cpu 12: "), "{}", host.text("kmsg"));
 }
 
 #[test]

@@ -17,7 +17,7 @@ const RULES: Rules = Rules {
 const STEP: u64 = 1_000;
 
 fn runs(waited: u64) -> Seen {
-    Seen { silent: Some(100), waited: Some(waited) }
+    Seen { silent: Some(100), deaf: false, waited: Some(waited) }
 }
 
 /// The changes of one step, and whether it may be fed.
@@ -28,7 +28,7 @@ fn step(watch: &mut Watch, cpus: &[Seen]) -> (Vec<(Check, u32, Change)>, bool) {
 }
 
 fn silent(ms: u64) -> Seen {
-    Seen { silent: Some(ms), waited: Some(0) }
+    Seen { silent: Some(ms), deaf: false, waited: Some(0) }
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_silent_cpu_is_suspect_then_failed_then_well_again() {
 #[test]
 fn a_cpu_that_goes_off_line_is_no_stall() {
     let mut watch = Watch::new(RULES, &[1], &[]);
-    let gone = Seen { silent: None, waited: None };
+    let gone = Seen { silent: None, deaf: false, waited: None };
     assert_eq!(step(&mut watch, &[silent(20_000)]).0, [(Check::Cpu, 1, Change::Failed)]);
     assert_eq!(step(&mut watch, &[gone]), (vec![(Check::Cpu, 1, Change::Left)], true));
     assert_eq!(step(&mut watch, &[gone]), (vec![], true));
@@ -120,10 +120,27 @@ fn the_longest_silent_cpu_is_named_first() {
     assert_eq!((stop.check, stop.id, stop.silent_ms), (Check::Cpu, 1, 23_000));
 }
 
+/// It waits for the deaf one, and its probe's beat came earlier.
+#[test]
+fn a_deaf_cpu_is_named_before_one_that_has_reached_the_limit_ahead_of_it() {
+    let mut watch = Watch::new(RULES, &[0, 1, 2], &[]);
+    let deaf = Seen { deaf: true, ..silent(19_500) };
+    let stop = watch.step(STEP, &[silent(20_000), runs(0), deaf], None, &[], |_| ()).unwrap();
+    assert_eq!((stop.check, stop.id, stop.silent_ms), (Check::Cpu, 2, 19_500));
+}
+
+#[test]
+fn a_deaf_cpu_that_is_hardly_late_is_nobodys_culprit() {
+    let mut watch = Watch::new(RULES, &[0, 1], &[]);
+    let deaf = Seen { deaf: true, ..silent(9_999) };
+    let stop = watch.step(STEP, &[silent(20_000), deaf], None, &[], |_| ()).unwrap();
+    assert_eq!((stop.check, stop.id), (Check::Cpu, 0));
+}
+
 /// What a CPU may do in a second.
 fn any_seen() -> impl Strategy<Value = Seen> {
-    (prop::option::of(0u64..60_000), prop::option::of(0u64..100_000))
-        .prop_map(|(silent, waited)| Seen { silent, waited })
+    (prop::option::of(0u64..60_000), any::<bool>(), prop::option::of(0u64..100_000))
+        .prop_map(|(silent, deaf, waited)| Seen { silent, deaf, waited })
 }
 
 proptest! {
