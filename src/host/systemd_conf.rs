@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn zero_and_off_turn_it_off() {
         assert!(["0", "off", "0s", "0 min", "0h 0.0s"].into_iter().all(is_off));
-        assert!(!["10min", "default", "infinity", ""].into_iter().any(is_off));
+        assert!(!["10min", "0h 10min", "default", "infinity", ""].into_iter().any(is_off));
     }
 
     proptest! {
