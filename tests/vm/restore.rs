@@ -14,7 +14,7 @@ on_each_kernel!(
     isolations_outlast_a_power_cut,
     a_kill_while_it_restores_is_made_up_for;
     only 6.12:
-    #[ignore = "long: ten thousand pages"] ten_thousand_pages_are_back_as_fast_as_a_plain_loop_takes_them,
+    #[ignore = "long: ten thousand pages, in a release build"] ten_thousand_pages_are_back_as_fast_as_a_plain_loop_takes_them,
 );
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -120,7 +120,7 @@ fn a_kill_while_it_restores_is_made_up_for(machine: Machine) -> Result<()> {
     it.stop()
 }
 
-/// The figures are printed; run it with --release and --nocapture to have true ones.
+/// The figures are printed; `scripts/test --long` runs it with --release and --nocapture to have true ones.
 fn ten_thousand_pages_are_back_as_fast_as_a_plain_loop_takes_them(machine: Machine) -> Result<()> {
     const PAGES: usize = 10_000;
     // Half as long again is what may be used; emulation on a busy machine is not steady.
