@@ -14,7 +14,7 @@ const INITRAMFS: &str = "/crash/initramfs";
 /// As kdump-tools has them (its USE_KDUMP command line), with what emulation needs; and should this kernel die too, the
 /// test is not to wait for it.
 const ARGUMENTS: &str =
-    "reset_devices nr_cpus=1 irqpoll nokaslr tsc=unstable console=ttyS0 panic=1";
+    "reset_devices nr_cpus=1 irqpoll nokaslr tsc=unstable no_timer_check console=ttyS0 panic=1";
 
 /// Arguments of this kernel that are meant for the crash kernel begin so.
 const PASSED_ON: &str = "bulkhead.crash.";

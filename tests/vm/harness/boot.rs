@@ -7,7 +7,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Result};
+use anyhow::{bail, ensure, Result};
 
 use super::qemu::Qemu;
 
@@ -17,34 +17,47 @@ pub const ATTEMPTS: u32 = 3;
 /// Between two looks at the console of a guest that has not said a word yet.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Waits for the guest's first word of this boot. An early end of its kernel is an error at once: where the kernel
-/// neither reboots nor ends the machine, nothing else would tell.
+/// Waits for the first word of a guest that was just started. An early end of its kernel is an error at once: where the
+/// kernel neither reboots nor ends the machine, nothing else would tell.
 pub fn wait(qemu: &Qemu, limit: Duration) -> Result<()> {
+    match first_word(qemu, 0, limit)? {
+        Outcome::Up => Ok(()),
+        Outcome::Dead => bail!("the kernel died before it ran anything"),
+    }
+}
+
+/// As [`wait`], for a guest that is reset: an early end of its kernel is answered with one more reset, after which the
+/// devices and the platform still say what they would have said.
+pub fn wait_again(qemu: &Qemu, limit: Duration) -> Result<()> {
+    let mut seen = 0;
+    let mut attempt = 1;
+    while let Outcome::Dead = first_word(qemu, seen, limit)? {
+        ensure!(attempt < ATTEMPTS, "{ATTEMPTS} boots after a reset died before they ran anything");
+        tell(&format!("after a reset, attempt {attempt}: the kernel died before it ran anything"));
+        attempt += 1;
+        seen = qemu.console()?.len();
+        qemu.monitor.human("system_reset")?;
+    }
+    Ok(())
+}
+
+enum Outcome {
+    Up,
+    Dead,
+}
+
+/// Waits for the guest's first word, or for an early end on its console past what was `seen` of that.
+fn first_word(qemu: &Qemu, seen: usize, limit: Duration) -> Result<Outcome> {
     let since = Instant::now();
     while !qemu.agent.wait_hello(PERIOD)? {
-        if died_early(&qemu.console()?) {
-            bail!("the kernel died before it ran anything");
+        if died_early(qemu.console()?.get(seen..).unwrap_or_default()) {
+            return Ok(Outcome::Dead);
         }
         if since.elapsed() > limit {
             bail!("not a word from the guest in {limit:?}");
         }
     }
-    Ok(())
-}
-
-/// As [`wait`], for a guest that was reset: an early end of its kernel is answered with one more reset, after which
-/// the devices and the platform still say what they would have said.
-pub fn wait_again(qemu: &Qemu, limit: Duration) -> Result<()> {
-    for attempt in 1.. {
-        match wait(qemu, limit) {
-            Err(error) if attempt < ATTEMPTS && died_early(&qemu.console()?) => {
-                tell(&format!("after a reset, attempt {attempt}: {error:#}"));
-                qemu.monitor.human("system_reset")?;
-            }
-            result => return result,
-        }
-    }
-    unreachable!("the last attempt returns")
+    Ok(Outcome::Up)
 }
 
 /// Tells of one more try, past the test runner's capture: nobody reads the output of a test that passes.

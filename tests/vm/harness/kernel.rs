@@ -42,8 +42,14 @@ pub struct KernelFiles {
 }
 
 impl KernelFiles {
+    /// As a boot loader takes it.
     pub fn image(&self) -> PathBuf {
         self.directory.join("vmlinuz")
+    }
+
+    /// The same unpacked, which QEMU starts by its PVH entry.
+    pub fn unpacked(&self) -> PathBuf {
+        self.directory.join("vmlinux")
     }
 
     pub fn modules(&self) -> PathBuf {

@@ -176,7 +176,7 @@ impl Machine {
                 .map(str::to_owned)
                 .into();
         let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
-        option("-kernel", files.image().display().to_string());
+        option("-kernel", files.unpacked().display().to_string());
         option("-initrd", initramfs.display().to_string());
         option("-serial", format!("file:{}", console.display()));
         if let Some(disk) = &self.disk {
