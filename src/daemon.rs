@@ -14,6 +14,7 @@
 mod alive;
 mod answers;
 mod clean_end;
+mod closed;
 mod closings;
 mod conflicts;
 mod cycle;
@@ -314,12 +315,12 @@ impl Daemon {
     fn commit(&mut self, now: Stamp) {
         let due = self.commit_again.is_some_and(|at| at <= now.at);
         let worth = due || self.cycle.core.books.saved || self.cycle.has_orders();
-        if !(worth && self.cycle.core.books.is_dirty()) {
+        if !(worth && self.cycle.is_dirty()) {
             return;
         }
         self.cycle.core.books.boot.reached(now, clock::monotonic());
         let was_saved = self.cycle.core.books.saved;
-        match self.cycle.core.books.commit(&mut self.store) {
+        match self.cycle.commit(&mut self.store) {
             Ok(events) => {
                 self.commit_again = None;
                 if !was_saved {
@@ -348,9 +349,6 @@ impl Daemon {
                 if error.must_reopen() {
                     self.reopen(was_saved);
                 }
-                if self.cycle.core.books.take_wants_evidence() {
-                    self.cycle.save_all(now);
-                }
             }
         }
     }
@@ -363,7 +361,7 @@ impl Daemon {
                 for note in notes {
                     tracing::warn!("{note}");
                 }
-                self.cycle.save_all(self.now());
+                self.cycle.save_all();
                 self.commit_again = Some(Time(0));
             }
             Err(error) if news => tracing::warn!("no new state file can be begun: {error}"),
@@ -435,7 +433,7 @@ impl Daemon {
         self.cycle.boot_event("bulkheadd stopped", now);
         self.alive.stopping(&self.root, &mut self.cycle.core.books, now);
         self.cycle.core.books.boot.reached(now, clock::monotonic());
-        let saved = self.cycle.core.books.commit(&mut self.store);
+        let saved = self.cycle.commit(&mut self.store);
         if saved.is_ok() {
             self.monitor.done();
         }
