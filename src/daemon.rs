@@ -116,6 +116,8 @@ struct Daemon {
     drained: bool,
     /// It said it had more.
     more: bool,
+    /// The rest of which is to come without a pause.
+    part: bool,
     commit_again: Option<Time>,
     /// How often the service manager wants to hear from us, and when next.
     keep_alive: Option<(Duration, Time)>,
@@ -227,7 +229,9 @@ impl Daemon {
         if self.drained {
             self.monitor.done();
             self.drained = false;
-            self.pace.drained(start.at, self.now().at);
+            if !self.part {
+                self.pace.drained(start.at, self.now().at);
+            }
         }
         let (orders, told) = self.cycle.take_orders();
         for order in orders {
@@ -240,7 +244,7 @@ impl Daemon {
 
     fn drain(&mut self, now: Stamp) {
         let batch = self.monitor.drain(now);
-        self.more = batch.more;
+        (self.more, self.part) = (batch.more, batch.is_part);
         self.drained = true;
         let states = self.monitor.states();
         for report in &batch.reports {
@@ -430,6 +434,10 @@ impl Daemon {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         let now = self.now();
         self.drain(now);
+        while self.part && self.cycle.commit(&mut self.store).is_ok() {
+            self.monitor.done();
+            self.drain(now);
+        }
         self.cycle.boot_event("bulkheadd stopped", now);
         self.alive.stopping(&self.root, &mut self.cycle.core.books, now);
         self.cycle.core.books.boot.reached(now, clock::monotonic());
