@@ -76,7 +76,8 @@ extern const int __preempt_count __ksym __weak;
 /* A decoder runs in the notifier chain that the record was just traced in. */
 #define DECODE_NS 100000000ull
 
-/* Places of the index that a key may be at. At most every other place is taken. */
+/* Places of the index that a key may be at. At most every other place is taken, so that 64 are more than ever needed:
+ * each is free with a chance of one in two. */
 #define PROBES 64
 
 /* A place of an index: the generation, counted from 1, and behind it the number of the entry. */
@@ -243,7 +244,8 @@ static __always_inline void *find_or_insert(const struct table *table, const str
 	__u32 start = hash(key, table->key_size), mine = 0, have = 0, i;
 
 	for (i = 0; i < PROBES; i++) {
-		__u32 place = (start + i) & (2 * table->keys - 1), at;
+		/* The steps grow, so that keys do not queue up: any 2^n places have their turn (triangular numbers). */
+		__u32 place = (start + i * (i + 1) / 2) & (2 * table->keys - 1), at;
 		__u64 *word = bpf_map_lookup_elem(table->index, &place), seen, wanted;
 		void *entry;
 

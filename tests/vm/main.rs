@@ -39,6 +39,7 @@ mod soak;
 mod sources;
 mod stall;
 mod state;
+mod storm;
 mod stuck;
 mod survey;
 mod watchdog;
