@@ -158,7 +158,6 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<Daemon> {
         pace: Pace::default(),
         drained: false,
         more: false,
-        part: false,
         commit_again: None,
         keep_alive: keep_alive(now),
         progress,

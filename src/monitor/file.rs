@@ -77,7 +77,7 @@ impl FileSource {
         let (reports, more) = self.read(notes)?;
         let moved = self.reached != self.committed;
         let cursor = moved.then(|| self.reached.to_cursor(self.inode));
-        Ok(Drained { reports, cursor, more, is_part: false })
+        Ok(Drained { reports, cursor, more })
     }
 
     /// What the last drain read is durable.

@@ -39,7 +39,6 @@ mod soak;
 mod sources;
 mod stall;
 mod state;
-mod storm;
 mod stuck;
 mod survey;
 mod watchdog;
