@@ -14,6 +14,7 @@
 mod alive;
 mod answers;
 mod clean_end;
+mod closed;
 mod closings;
 mod conflicts;
 mod cycle;
@@ -85,6 +86,16 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let signals = Signals::block()?;
     let (mut daemon, cursors) = setup::daemon(options)?;
     daemon.run(&signals, &cursors)
+}
+
+/// Returns to the kernel what the allocator keeps for later. Loading the BPF
+/// programs takes much for a moment, for the kernel's description of its types.
+fn give_back() {
+    // SAFETY: it may be called at any time.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// Everything that runs.
@@ -190,6 +201,7 @@ impl Daemon {
             "watching; state in {}",
             self.options.state_dir.display()
         );
+        give_back();
         Ok(())
     }
 
@@ -328,12 +340,12 @@ impl Daemon {
     fn commit(&mut self, now: Stamp) {
         let due = self.commit_again.is_some_and(|at| at <= now.at);
         let worth = due || self.cycle.core.books.saved || self.cycle.has_orders();
-        if !(worth && self.cycle.core.books.is_dirty()) {
+        if !(worth && self.cycle.is_dirty()) {
             return;
         }
         self.cycle.core.books.boot.reached(now, clock::monotonic());
         let was_saved = self.cycle.core.books.saved;
-        match self.cycle.core.books.commit(&mut self.store) {
+        match self.cycle.commit(&mut self.store) {
             Ok(events) => {
                 self.commit_again = None;
                 if !was_saved {
@@ -362,9 +374,6 @@ impl Daemon {
                 if error.must_reopen() {
                     self.reopen(was_saved);
                 }
-                if self.cycle.core.books.take_wants_evidence() {
-                    self.cycle.save_all(now);
-                }
             }
         }
     }
@@ -377,7 +386,7 @@ impl Daemon {
                 for note in notes {
                     tracing::warn!("{note}");
                 }
-                self.cycle.save_all(self.now());
+                self.cycle.save_all();
                 self.commit_again = Some(Time(0));
             }
             Err(error) if news => tracing::warn!("no new state file can be begun: {error}"),
@@ -449,7 +458,7 @@ impl Daemon {
         self.cycle.boot_event("bulkheadd stopped", now);
         self.alive.stopping(&self.root, &mut self.cycle.core.books, now);
         self.cycle.core.books.boot.reached(now, clock::monotonic());
-        let saved = self.cycle.core.books.commit(&mut self.store);
+        let saved = self.cycle.commit(&mut self.store);
         if saved.is_ok() {
             self.monitor.done();
         }

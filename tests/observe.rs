@@ -225,6 +225,35 @@ fn a_log_is_decided_on_and_nothing_is_touched() {
     assert_eq!(it.reports(), 5);
 }
 
+/// More pages than the daemon keeps evidence of, and then more that fail than it has room to list.
+#[test]
+fn a_storm_over_many_pages_leaves_the_daemon_small() {
+    const PAGES: u64 = 40_000;
+    const FAIL: u64 = 8_000;
+    let host = Host::new();
+    let once = (0..PAGES).map(|page| memory_ce(1, page << 12));
+    let twice = (PAGES..PAGES + FAIL).flat_map(|page| [2, 3].map(|s| memory_ce(s, page << 12)));
+    host.log(&once.chain(twice).collect::<String>());
+    let mut it = host.start();
+    it.wait("all is counted", |it| (it.reports() == PAGES + 2 * FAIL).then_some(()));
+    let status = it.json(&["status"]);
+    let evicted = status["evidence"]["evicted"].as_u64().unwrap();
+    assert!(evicted > 0, "{status}");
+    let figure = |name: &str| status[name].as_u64().unwrap();
+    assert_eq!(figure("refused"), 4_096, "{status}");
+    assert!(figure("unlisted") > 0, "{status}");
+    assert_eq!(figure("open_faults") + figure("unlisted"), FAIL, "{status}");
+    let memory = fs::read_to_string(format!("/proc/{}/status", it.child.id())).unwrap();
+    let of = |name: &str| -> u64 {
+        let line = memory.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    };
+    // Without its files: a build with debugging information has much of these.
+    let most = of("VmHWM:") - of("RssFile:");
+    println!("{} KiB at most", most >> 10);
+    assert!(most < 36 << 20, "{most} bytes");
+}
+
 #[test]
 fn a_root_without_tracepoints_has_its_sources_absent() {
     let host = Host::new();

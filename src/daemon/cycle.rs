@@ -4,7 +4,7 @@
 
 use super::memory::Memory;
 use crate::event::{timestamp, Body, Event};
-use crate::state::{Attempt, EvidenceName};
+use crate::state::{Attempt, StateError, Store};
 use bulkhead_core::analyze::{Analyzer, Rules};
 use bulkhead_core::cycle::{self, Books};
 use bulkhead_core::decide::{self, Answer, Boot, Decision, Kept, Order, Outcome, Plan, Policy};
@@ -92,23 +92,23 @@ impl Cycle {
         }
     }
 
-    /// All reports of a drain are in: what analyze changed is to be saved.
+    /// Something is not on disk yet.
+    pub fn is_dirty(&self) -> bool {
+        self.core.books.is_dirty() || self.core.analyzer.has_changes()
+    }
+
+    /// As [`Memory::commit`].
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn commit(&mut self, store: &mut Store) -> Result<Vec<Event>, StateError> {
+        let cycle::Cycle { books, analyzer, machine, .. } = &mut self.core;
+        books.commit(store, analyzer, machine.memory)
+    }
+
+    /// All reports of a drain are in.
     pub fn reported(&mut self, now: Stamp) {
         self.report_lines = 0;
-        for (key, state) in self.core.analyzer.take_changes() {
-            let memory = key.is_memory().then_some(self.core.machine.memory);
-            match (
-                serde_json::to_string(&key),
-                state.map(|s| serde_json::to_string(&s)).transpose(),
-            ) {
-                (Ok(key), Ok(value)) => {
-                    self.core.books.evidence(EvidenceName { memory, key }, value);
-                }
-                (Err(error), _) | (_, Err(error)) => {
-                    tracing::warn!("evidence that cannot be saved: {error}");
-                }
-            }
-        }
         let unlogged = std::mem::take(&mut self.unlogged);
         if unlogged > 0 {
             let why =
@@ -229,7 +229,6 @@ impl Cycle {
         };
         let same_part = same_part.into_iter().map(|fault| fault.id).collect();
         self.core.enter(closing.plan, now);
-        self.reported(now);
         Some(Resolved { fault: id, given: closing.given, kept: closing.kept, same_part })
     }
 
@@ -268,11 +267,10 @@ impl Cycle {
     }
 
     /// The store begins anew: everything is to be saved again.
-    pub fn save_all(&mut self, now: Stamp) {
+    pub fn save_all(&mut self) {
         self.core.books.mark_all();
         self.core.analyzer.mark_all();
         self.save_machine();
-        self.reported(now);
     }
 
     /// The daemon started or stopped.

@@ -1,25 +1,25 @@
 //! What the daemon knows, and which of it is not on disk yet.
 
+use super::closed::Closed;
 use crate::event::{timestamp, Body, Event};
-use crate::state::{Attempt, BootRow, Change, EvidenceName, Saved, SourceCount, StateError, Store};
-use bulkhead_core::analyze::{FaultUpdate, MAX_OTHERS, MAX_PAGES};
+use crate::state::{
+    Attempt, BootRow, Change, EvidenceChanges, EvidenceName, EvidenceRows, Saved, SourceCount,
+    StateError, Store,
+};
+use bulkhead_core::analyze::{Analyzer, EvidenceKey, FaultUpdate, Remembered};
 use bulkhead_core::cycle::Books;
 use bulkhead_core::decide::{Decision, FaultNote, RestoreStep};
 use bulkhead_core::model::{
-    Fault, FaultState, Group, Isolation, Ledger, MemoryConfig, MemoryConfigId, PageSize, Pfn,
-    Source, Stamp, Target,
+    Component, Fault, FaultState, Group, Isolation, Ledger, MemoryConfig, MemoryConfigId, PageSize,
+    Pfn, Source, Stamp, Target,
 };
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use uuid::Uuid;
 
-/// Events and attempts kept for a store that cannot be written; the oldest go
-/// first, and are counted. Faults and isolations are never dropped.
-const MOST_UNSAVED: usize = 10_000;
-
-/// Changes of evidence kept for a store that cannot be written. There are fewer
-/// components with evidence at a time; what is beyond it tells of those that are
-/// forgotten again, and all of it is written anew then.
-const MOST_EVIDENCE: usize = 2 * (MAX_PAGES + MAX_OTHERS);
+/// Events, and attempts, kept for a store that cannot be written, at up to 1 KiB
+/// each; the oldest go first, and are counted. Faults and isolations are never
+/// dropped.
+const MOST_UNSAVED: usize = 4_096;
 
 /// Everything remembered, and what of it has changed since the last commit.
 #[derive(Debug)]
@@ -36,6 +36,7 @@ pub struct Memory {
     pub saved: bool,
     memory: Option<MemoryConfig>,
     figures: FaultFigures,
+    closed: Closed,
     unsaved: Unsaved,
     /// Pages whose lines the store has as isolated, and the ledger as not there
     /// yet.
@@ -43,8 +44,6 @@ pub struct Memory {
     dropped: u64,
     /// To be told once the memory is on disk.
     told: Vec<Decision>,
-    /// All evidence is asked for: see [`Memory::take_wants_evidence`].
-    wants_evidence: bool,
     page_size: PageSize,
 }
 
@@ -58,6 +57,15 @@ pub struct FaultFigures {
     pub escalated: u64,
 }
 
+impl FaultFigures {
+    /// `fault` is not one of them any more.
+    fn leave(&mut self, fault: &Fault) {
+        self.open = self.open.saturating_sub(u64::from(fault.is_open()));
+        let escalated = u64::from(fault.state == FaultState::Escalated);
+        self.escalated = self.escalated.saturating_sub(escalated);
+    }
+}
+
 #[derive(Debug, Default)]
 struct Unsaved {
     isolations: BTreeSet<Target>,
@@ -65,10 +73,9 @@ struct Unsaved {
     counts: bool,
     attempts: Vec<Attempt>,
     events: Vec<Event>,
-    evidence: BTreeMap<EvidenceName, Option<String>>,
-    /// Names were dropped from `evidence`: the store forgets all others of this
-    /// memory configuration.
-    evidence_anew: Option<MemoryConfigId>,
+    /// Evidence in the store that is of no use any more, and that analyze never
+    /// took up.
+    forgotten: Vec<EvidenceName>,
     cursors: BTreeMap<String, String>,
     machine: Option<String>,
     memory: Option<MemoryConfig>,
@@ -84,7 +91,7 @@ impl Unsaved {
             && !self.counts
             && self.attempts.is_empty()
             && self.events.is_empty()
-            && self.evidence.is_empty()
+            && self.forgotten.is_empty()
             && self.cursors.is_empty()
             && self.machine.is_none()
             && self.memory.is_none()
@@ -110,11 +117,11 @@ impl Memory {
             saved: true,
             memory: None,
             figures: FaultFigures::default(),
+            closed: Closed::default(),
             unsaved: Unsaved::default(),
             restoring: HashSet::new(),
             dropped: 0,
             told: Vec::new(),
-            wants_evidence: false,
             page_size,
         };
         saved.faults.drain(..).for_each(|fault| memory.enter_fault(fault));
@@ -131,11 +138,33 @@ impl Memory {
         let figures = &mut self.figures;
         figures.open += u64::from(fault.is_open());
         figures.escalated += u64::from(fault.state == FaultState::Escalated);
+        let closed = (!fault.is_open()).then_some(fault.id);
         if let Some(old) = self.faults.insert(fault.id, fault) {
-            figures.open = figures.open.saturating_sub(u64::from(old.is_open()));
-            let escalated = u64::from(old.state == FaultState::Escalated);
-            figures.escalated = figures.escalated.saturating_sub(escalated);
+            self.figures.leave(&old);
         }
+        // The store drops these by itself.
+        if let Some(oldest) = closed.and_then(|id| self.closed.enter(id)) {
+            if self.faults.get(&oldest).is_some_and(|fault| !fault.is_open()) {
+                self.faults.remove(&oldest);
+            }
+        }
+    }
+
+    /// The line of a page that named `fault` is forgotten: so is the fault, if
+    /// it was of that page alone.
+    fn forget_fault(&mut self, fault: Uuid) -> bool {
+        let is_of_page =
+            |fault: &Fault| fault.is_open() && matches!(fault.component, Component::Page { .. });
+        if self.ledger.of_fault(fault).next().is_some()
+            || !self.fault(fault).is_some_and(is_of_page)
+        {
+            return false;
+        }
+        if let Some(old) = self.faults.remove(&fault) {
+            self.figures.leave(&old);
+        }
+        self.unsaved.faults.insert(fault);
+        true
     }
 
     /// How many faults are open.
@@ -153,28 +182,9 @@ impl Memory {
         self.unsaved.events.push(event);
     }
 
-    /// Evidence changed; `None` forgets the name.
-    pub fn evidence(&mut self, name: EvidenceName, value: Option<String>) {
-        let unsaved = &mut self.unsaved;
-        if unsaved.evidence_anew.is_some() && value.is_none() {
-            unsaved.evidence.remove(&name);
-            return;
-        }
-        let memory = name.memory;
-        unsaved.evidence.insert(name, value);
-        if unsaved.evidence.len() > MOST_EVIDENCE && unsaved.evidence_anew.is_none() {
-            let mut names = unsaved.evidence.keys();
-            let memory = memory.or_else(|| names.find_map(|name| name.memory));
-            unsaved.evidence.retain(|_, value| value.is_some());
-            unsaved.evidence_anew = Some(memory.unwrap_or_default());
-            self.wants_evidence = true;
-        }
-    }
-
-    /// What is not saved has grown past its bound since the last call: hand in
-    /// all evidence once, and changes from then on.
-    pub fn take_wants_evidence(&mut self) -> bool {
-        std::mem::take(&mut self.wants_evidence)
+    /// Evidence in the store is of no use any more.
+    pub fn forget_evidence(&mut self, name: EvidenceName) {
+        self.unsaved.forgotten.push(name);
     }
 
     /// The memory configuration of this boot. One of which nothing is known is
@@ -220,22 +230,31 @@ impl Memory {
         self.unsaved.ended = Some(boot);
     }
 
-    /// Something is not on disk yet.
+    /// Something is not on disk yet, beside evidence.
     pub fn is_dirty(&self) -> bool {
         !self.unsaved.is_empty()
     }
 
-    /// Makes everything durable that changed, and hands back the events that
-    /// are now stored. After an error the same is tried again next time,
-    /// together with what changed since.
+    /// Makes everything durable that changed, what `analyzer` remembers of the
+    /// memory configuration `here` with it, and hands back the events that are
+    /// now stored. After an error the same is tried again next time, together
+    /// with what changed since.
     ///
     /// # Errors
     /// What the store says; [`Memory::saved`] is false until a commit succeeds.
-    pub fn commit(&mut self, store: &mut Store) -> Result<Vec<Event>, StateError> {
-        let result = store.ready().and_then(|()| self.write(store));
+    pub fn commit(
+        &mut self,
+        store: &mut Store,
+        analyzer: &mut Analyzer,
+        here: MemoryConfigId,
+    ) -> Result<Vec<Event>, StateError> {
+        let result = store.ready().and_then(|()| self.write(store, analyzer, here));
         self.saved = result.is_ok();
         match result {
-            Ok(()) => Ok(std::mem::take(&mut self.unsaved).events),
+            Ok(()) => {
+                analyzer.kept();
+                Ok(std::mem::take(&mut self.unsaved).events)
+            }
             Err(error) => {
                 self.dropped += drop_oldest(&mut self.unsaved.events);
                 self.dropped += drop_oldest(&mut self.unsaved.attempts);
@@ -244,7 +263,12 @@ impl Memory {
         }
     }
 
-    fn write(&self, store: &mut Store) -> Result<(), StateError> {
+    fn write(
+        &self,
+        store: &mut Store,
+        analyzer: &Analyzer,
+        here: MemoryConfigId,
+    ) -> Result<(), StateError> {
         let changed = &self.unsaved.isolations;
         let lines: Vec<Isolation> =
             changed.iter().filter_map(|t| self.ledger.get(t)).cloned().collect();
@@ -254,11 +278,17 @@ impl Memory {
             changed.iter().flat_map(|t| self.ledger.aside_of(*t)).cloned().collect();
         let faults: Vec<Fault> =
             self.unsaved.faults.iter().filter_map(|id| self.faults.get(id)).cloned().collect();
+        let forgotten: Vec<Uuid> = self
+            .unsaved
+            .faults
+            .iter()
+            .filter(|id| !self.faults.contains_key(id))
+            .copied()
+            .collect();
         let counts: Vec<SourceCount> = self.counts.values().cloned().collect();
-        let evidence: Vec<_> =
-            self.unsaved.evidence.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         let cursors: Vec<_> =
             self.unsaved.cursors.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        let evidence = Changes { analyzer, here, forgotten: &self.unsaved.forgotten };
         store.commit(&Change {
             ended: self.unsaved.ended.as_ref(),
             machine: self.unsaved.machine.as_deref(),
@@ -266,10 +296,10 @@ impl Memory {
             removed: &removed,
             aside: &aside,
             faults: &faults,
+            forgotten: &forgotten,
             attempts: &self.unsaved.attempts,
             events: &self.unsaved.events,
             evidence: &evidence,
-            evidence_anew: self.unsaved.evidence_anew,
             memory: self.unsaved.memory.as_ref(),
             counts: &counts,
             cursors: &cursors,
@@ -362,8 +392,13 @@ impl Books for Memory {
         self.ledger.put_group(group);
     }
 
-    fn trim(&mut self) {
-        self.unsaved.isolations.extend(self.ledger.trim());
+    fn trim(&mut self) -> Vec<Uuid> {
+        let mut faults = Vec::new();
+        for (target, fault) in self.ledger.trim() {
+            self.unsaved.isolations.insert(target);
+            faults.extend(fault.filter(|fault| self.forget_fault(*fault)));
+        }
+        faults
     }
 
     fn opened(&mut self, fault: Fault, now: Stamp) {
@@ -431,6 +466,39 @@ impl Books for Memory {
             },
         });
         self.told.push(decision);
+    }
+}
+
+/// What is to be stored of evidence.
+struct Changes<'a> {
+    analyzer: &'a Analyzer,
+    here: MemoryConfigId,
+    forgotten: &'a [EvidenceName],
+}
+
+impl EvidenceChanges for Changes<'_> {
+    fn rows(&self) -> EvidenceRows<'_> {
+        let forgotten = self.forgotten.iter().map(|name| (name.clone(), None));
+        let changes = self.analyzer.changes();
+        Box::new(forgotten.chain(changes.filter_map(|(k, v)| saved(k, v, self.here))))
+    }
+}
+
+/// Evidence as the store keeps it; `None`, with a line in the log, where it
+/// cannot be written.
+fn saved(
+    key: EvidenceKey,
+    state: Option<Remembered>,
+    here: MemoryConfigId,
+) -> Option<(EvidenceName, Option<String>)> {
+    let memory = key.is_memory().then_some(here);
+    let value = state.map(|state| serde_json::to_string(&state)).transpose();
+    match serde_json::to_string(&key).and_then(|key| Ok((key, value?))) {
+        Ok((key, value)) => Some((EvidenceName { memory, key }, value)),
+        Err(error) => {
+            tracing::warn!("evidence that cannot be saved: {error}");
+            None
+        }
     }
 }
 

@@ -103,7 +103,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<(Daemon, HashMap<Strin
         cycle.config_event(&note.to_string(), now);
     }
     for name in forgotten {
-        cycle.core.books.evidence(name, None);
+        cycle.core.books.forget_evidence(name);
     }
     if memory_known.now.id() == cycle.core.machine.memory {
         cycle.core.books.memory_config(memory_known.now.clone());

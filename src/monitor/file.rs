@@ -12,8 +12,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Lines read in one drain, so that a long file cannot hold the daemon's loop.
-const MAX_LINES: usize = 10_000;
+/// Lines read in one drain, so that a long file neither holds the daemon's loop
+/// nor takes much memory.
+const MAX_LINES: usize = 2_048;
 
 /// A file that is read and followed.
 pub struct FileSource {

@@ -20,7 +20,7 @@ mod tests;
 
 pub use error::{Note, StateError, Why};
 pub use history::{EventPage, MAX_EVENTS};
-pub use store::Store;
+pub use store::{Store, MAX_CLOSED_FAULTS};
 
 use crate::event::Event;
 use bulkhead_core::analyze::verdict::{Armed, Moment, Silence};
@@ -142,7 +142,7 @@ pub struct EvidenceName {
 pub struct Saved {
     /// All isolations, of this boot and of earlier ones.
     pub ledger: Ledger,
-    /// All faults, closed ones included, in order of their ids.
+    /// All faults, closed ones included, those last that changed last.
     pub faults: Vec<Fault>,
     /// Keys and values as analyze wrote them: see [`Store::load_evidence`].
     pub evidence: Vec<(String, String)>,
@@ -168,10 +168,26 @@ pub struct Saved {
     pub notes: Vec<Note>,
 }
 
+/// Evidence by its name, as it is to be stored; `None` forgets the name.
+pub type EvidenceRows<'a> = Box<dyn Iterator<Item = (EvidenceName, Option<String>)> + 'a>;
+
+/// Evidence that changed: told one after the other, for all of it may be large.
+pub trait EvidenceChanges {
+    /// All of it.
+    fn rows(&self) -> EvidenceRows<'_>;
+}
+
+/// None did.
+impl EvidenceChanges for () {
+    fn rows(&self) -> EvidenceRows<'_> {
+        Box::new(std::iter::empty())
+    }
+}
+
 /// What one transaction writes. Rows are replaced by key, so passing
 /// everything after a failed commit is always right, except for `attempts`
 /// and `events`, which are appended: of these pass what was not committed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Change<'a> {
     /// The running boot and the moment of this change (`last`).
     pub boot: &'a BootRow,
@@ -187,15 +203,14 @@ pub struct Change<'a> {
     pub aside: &'a [Isolation],
     /// Faults to insert or replace.
     pub faults: &'a [Fault],
+    /// Faults to forget.
+    pub forgotten: &'a [Uuid],
     /// What was asked of the kernel.
     pub attempts: &'a [Attempt],
     /// What happened, oldest first.
     pub events: &'a [Event],
-    /// Names with their new values; `None` forgets the name.
-    pub evidence: &'a [(EvidenceName, Option<String>)],
-    /// `evidence` is all there is of this memory configuration and of what is
-    /// not of memory: other names are forgotten.
-    pub evidence_anew: Option<MemoryConfigId>,
+    /// Names with their new values.
+    pub evidence: &'a dyn EvidenceChanges,
     /// The memory configuration of this boot, when it is not known to be kept.
     pub memory: Option<&'a MemoryConfig>,
     /// Totals of this boot, not increments.
@@ -215,10 +230,10 @@ impl<'a> Change<'a> {
             removed: &[],
             aside: &[],
             faults: &[],
+            forgotten: &[],
             attempts: &[],
             events: &[],
-            evidence: &[],
-            evidence_anew: None,
+            evidence: &(),
             memory: None,
             counts: &[],
             cursors: &[],

@@ -197,7 +197,8 @@ fn load(db: &Connection, boot_id: &str, saved: &mut Saved) -> rusqlite::Result<(
     let sql = "SELECT body, target FROM isolation";
     let lines = rows(db, "isolation", sql, &[], line, notes)?;
     saved.ledger = ledger(lines);
-    saved.faults = rows(db, "fault", "SELECT body FROM fault ORDER BY id", &[], parse, notes)?;
+    saved.faults =
+        rows(db, "fault", "SELECT body FROM fault ORDER BY changed, id", &[], parse, notes)?;
     let sql = "SELECT body, id FROM memory_config ORDER BY seq";
     saved.memory = rows(db, "memory_config", sql, &[], memory_config, notes)?;
     let sql = "SELECT body FROM count WHERE boot = ?1 ORDER BY source";
@@ -383,22 +384,23 @@ fn write_faults(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
         let id = fault.id.to_string();
         put.execute(params![id, !fault.is_open(), nanos(change.boot.last.at), json(fault)?])?;
     }
+    let mut forget = tx.prepare("DELETE FROM fault WHERE id = ?1")?;
+    for id in change.forgotten {
+        forget.execute([id.to_string()])?;
+    }
     Ok(())
 }
 
 fn write_sources(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
     let boot = &change.boot.boot_id;
-    if let Some(memory) = change.evidence_anew {
-        tx.execute("DELETE FROM evidence WHERE memory IN ('', ?1)", [memory.0.to_string()])?;
-    }
     let mut put =
         tx.prepare("INSERT OR REPLACE INTO evidence (memory, key, body) VALUES (?1, ?2, ?3)")?;
     let mut forget = tx.prepare("DELETE FROM evidence WHERE memory = ?1 AND key = ?2")?;
-    for (EvidenceName { memory, key }, value) in change.evidence {
+    for (EvidenceName { memory, key }, value) in change.evidence.rows() {
         let memory = memory.map_or_else(String::new, |memory| memory.0.to_string());
         match value {
-            Some(value) => put.execute([&memory, key, value])?,
-            None => forget.execute([&memory, key])?,
+            Some(value) => put.execute([&memory, &key, &value])?,
+            None => forget.execute([&memory, &key])?,
         };
     }
     let mut put =
@@ -422,7 +424,7 @@ const MAX_MEMORY_CONFIGS: i64 = 4;
 /// Boots kept.
 const MAX_BOOTS: i64 = 256;
 /// Faults kept that an admin closed; those closed longest ago go first.
-const MAX_CLOSED_FAULTS: i64 = 1_000;
+pub const MAX_CLOSED_FAULTS: usize = 1_000;
 /// Ledger lines kept of what was given back; oldest go first.
 const MAX_RELEASED: i64 = 4_096;
 /// Lines younger than this are kept all the same, in ns: what was taken in the
@@ -444,7 +446,7 @@ fn trim(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
         tx.execute(
             "DELETE FROM fault WHERE closed AND id NOT IN
              (SELECT id FROM fault WHERE closed ORDER BY changed DESC, id LIMIT ?1)",
-            [MAX_CLOSED_FAULTS],
+            [MAX_CLOSED_FAULTS as i64],
         )?;
     }
     let oldest = "(SELECT max(seq) - ?1 FROM boot)";

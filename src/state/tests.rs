@@ -60,6 +60,12 @@ fn evidence(memory: u128, key: &str) -> EvidenceName {
 }
 
 /// Evidence of what is not memory.
+impl<const N: usize> EvidenceChanges for [(EvidenceName, Option<String>); N] {
+    fn rows(&self) -> EvidenceRows<'_> {
+        Box::new(self.iter().cloned())
+    }
+}
+
 fn cpu() -> EvidenceName {
     EvidenceName { memory: None, key: "core:2".into() }
 }
@@ -149,8 +155,7 @@ fn what_was_committed_is_there_after_a_restart() {
     };
     store.commit(&change).unwrap();
     let later = boot("a", 200);
-    let forget = [(cpu(), None)];
-    store.commit(&Change { evidence: &forget, ..Change::at(&later) }).unwrap();
+    store.commit(&Change { evidence: &[(cpu(), None)], ..Change::at(&later) }).unwrap();
     drop(store);
 
     let mut store = open(dir.path());
@@ -600,23 +605,13 @@ fn a_database_that_was_never_read_is_set_aside_and_not_written_over() {
 }
 
 #[test]
-fn evidence_that_is_written_anew_replaces_all_of_its_memory_configuration() {
+fn a_fault_that_found_no_room_is_gone() {
     let (mut store, _dir) = fresh();
     let now = boot("a", 1);
-    let known = |name: &EvidenceName| (name.clone(), Some(name.key.clone()));
-    let (old, other, new) = (evidence(1, "page:1"), evidence(2, "page:1"), evidence(1, "page:2"));
-    let before = [known(&old), known(&other), known(&cpu())];
-    store.commit(&Change { evidence: &before, ..Change::at(&now) }).unwrap();
-    let after = [known(&new)];
-    let change = Change { evidence: &after, evidence_anew: new.memory, ..Change::at(&now) };
-    store.commit(&change).unwrap();
-    let mut loaded = |memory: Option<MemoryConfigId>| {
-        let mut saved = Saved::default();
-        store.load_evidence(memory.unwrap(), &mut saved).unwrap();
-        saved.evidence.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
-    };
-    assert_eq!(loaded(new.memory), ["page:2"]);
-    assert_eq!(loaded(other.memory), ["page:1"]);
+    let faults = [fault(1, FaultState::Open), fault(2, FaultState::Open)];
+    store.commit(&Change { faults: &faults, ..Change::at(&now) }).unwrap();
+    store.commit(&Change { forgotten: &[faults[0].id], ..Change::at(&now) }).unwrap();
+    assert_eq!(store.load("a").unwrap().faults, faults[1..]);
 }
 
 #[test]

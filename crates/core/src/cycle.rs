@@ -34,8 +34,9 @@ pub trait Books {
     /// Inserts, replaces, or ends the group of a fault.
     fn put_group(&mut self, group: Group);
 
-    /// Forgets the lines that there is no room for.
-    fn trim(&mut self);
+    /// Forgets the lines that there is no room for, and the faults that were
+    /// about nothing else. Answers these faults.
+    fn trim(&mut self) -> Vec<Uuid>;
 
     /// A fault fired. One that is known by this id is replaced.
     fn opened(&mut self, fault: Fault, now: Stamp);
@@ -225,7 +226,9 @@ impl<B: Books> Cycle<B> {
         for group in plan.groups {
             self.books.put_group(group);
         }
-        self.books.trim();
+        for fault in self.books.trim() {
+            self.analyzer.forget(fault);
+        }
         for note in plan.faults {
             self.books.noted(note, now);
         }

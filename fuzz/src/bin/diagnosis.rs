@@ -24,6 +24,6 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             faults.push(finding.fault);
         }
     }
-    let rows = analyzer.take_changes().into_iter().filter_map(|(key, row)| Some((key, row?)));
+    let rows = analyzer.changes().filter_map(|(key, row)| Some((key, row?)));
     any::analyzer().restore(rows, faults.iter(), &machine);
 });

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::api::samples;
-use crate::state::{BootRow, Saved, Store};
+use crate::state::{BootRow, Saved, Store, MAX_CLOSED_FAULTS};
 use bulkhead_core::analyze::{FaultUpdate, Finding, Response};
 use bulkhead_core::decide::{Answer, Boot};
 use bulkhead_core::model::time::Anchor;
@@ -127,20 +127,81 @@ fn what_a_closed_fault_forgets_is_gone_from_the_disk_too() {
         saved.evidence.len()
     };
     let mut cycle = cycle(&mut Saved::default());
-    let error = LoggedError { addr: Some(PhysAddr(0x1000)), ..LoggedError::default() };
-    for _ in 0..2 {
+    fails(&mut cycle, 1..2);
+    cycle.commit(&mut store).unwrap();
+    assert_eq!(evidence(&mut store), 1);
+    let id = *cycle.core.books.faults.keys().next().unwrap();
+    cycle.resolve(id, FaultState::Repaired, NOW).unwrap();
+    cycle.commit(&mut store).unwrap();
+    assert_eq!(evidence(&mut store), 0);
+}
+
+/// Two errors on each page: one is no fault, the other is.
+fn fails(cycle: &mut Cycle, pages: std::ops::Range<u64>) {
+    for pfn in pages.flat_map(|pfn| [pfn, pfn]) {
+        let error = LoggedError { addr: Some(PhysAddr(pfn << 12)), ..LoggedError::default() };
         let (source, record) = (Source::Log, Record::Logged(error));
         let (first, last) = (NOW, NOW);
         let report = Report { source, first, last, records: 1, errors: 1, decodes: 0, record };
         cycle.report(&report, "file", NOW);
     }
-    cycle.reported(NOW);
-    cycle.core.books.commit(&mut store).unwrap();
-    assert_eq!(evidence(&mut store), 1);
-    let id = *cycle.core.books.faults.keys().next().unwrap();
-    cycle.resolve(id, FaultState::Repaired, NOW).unwrap();
-    cycle.core.books.commit(&mut store).unwrap();
-    assert_eq!(evidence(&mut store), 0);
+}
+
+#[test]
+fn what_could_not_be_saved_is_with_the_next_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = Store::open(dir.path()).unwrap();
+    let mut cycle = cycle(&mut Saved::default());
+    fails(&mut cycle, 1..3);
+    let path = dir.path().join("bulkhead.db");
+    std::fs::rename(&path, dir.path().join("away")).unwrap();
+    assert!(cycle.commit(&mut store).is_err());
+    assert!(cycle.is_dirty() && !cycle.core.books.saved);
+    std::fs::rename(dir.path().join("away"), &path).unwrap();
+    cycle.commit(&mut store).unwrap();
+    assert!(!cycle.is_dirty() && cycle.core.books.saved);
+    let mut saved = store.load("a").unwrap();
+    store.load_evidence(MemoryConfigId::default(), &mut saved).unwrap();
+    assert_eq!((saved.evidence.len(), saved.faults.len(), saved.ledger.len()), (2, 2, 2));
+}
+
+#[test]
+fn the_fault_of_a_page_that_finds_no_room_in_the_ledger_is_forgotten_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = Store::open(dir.path()).unwrap();
+    let mut cycle = cycle(&mut Saved::default());
+    cycle.core.policy.limits.pages_per_day = 0;
+    let most = Ledger::MOST_SPARE as u64;
+    fails(&mut cycle, 1..most + 1);
+    cycle.commit(&mut store).unwrap();
+    fails(&mut cycle, most + 1..most + 11);
+    cycle.commit(&mut store).unwrap();
+    let books = &cycle.core.books;
+    assert_eq!((books.faults.len() as u64, books.fault_figures().open), (most, most));
+    assert_eq!((books.ledger.len() as u64, books.ledger.forgotten()), (most, 10));
+    let saved = store.load("a").unwrap();
+    assert_eq!(saved.faults.len() as u64, most);
+    assert!(saved.faults.iter().all(|fault| books.faults.get(&fault.id) == Some(fault)));
+
+    cycle.core.policy.limits.pages_per_day = 1_024;
+    fails(&mut cycle, most + 10..most + 11);
+    let line = &cycle.core.books.ledger.get(&Target::Page(Pfn(most + 10))).unwrap();
+    assert!(cycle.core.books.faults.contains_key(&line.fault.unwrap()), "it fires anew");
+}
+
+#[test]
+fn as_many_closed_faults_are_listed_as_the_store_keeps() {
+    let fault = |n: usize| Fault { id: Uuid::from_u128(n as u128), ..row() };
+    let faults: Vec<Fault> = (0..MAX_CLOSED_FAULTS + 10)
+        .map(|n| Fault { state: FaultState::Replaced, ..fault(n) })
+        .collect();
+    let mut cycle = cycle(&mut Saved { faults, ..Saved::default() });
+    assert_eq!(cycle.core.books.faults.len(), MAX_CLOSED_FAULTS);
+    cycle.core.books.put_fault(fault(9_999));
+    cycle.resolve(fault(9_999).id, FaultState::Acquitted, NOW).unwrap();
+    assert_eq!(cycle.core.books.faults.len(), MAX_CLOSED_FAULTS);
+    assert!(cycle.core.books.faults.contains_key(&fault(9_999).id));
+    assert!(!cycle.core.books.faults.contains_key(&fault(10).id));
 }
 
 #[test]
@@ -172,7 +233,7 @@ fn what_finds_no_room_in_the_ledger_is_gone_from_the_disk_too() {
         let cover = Some(Cover { by: CoverBy::Seen, pages: pages.clone() });
         let fault = Fault { id: Uuid::from_u128(first.into()), severity, cover, ..row() };
         cycle.core.found(Finding { fault, response: Response::TakePages(pages) }, NOW);
-        cycle.core.books.commit(&mut store).unwrap();
+        cycle.commit(&mut store).unwrap();
         store.load("a").unwrap().ledger
     };
     assert_eq!(find(Severity::Minor, 0, most).len() as u64, most);

@@ -161,7 +161,7 @@ mod tests {
         assert_eq!((heartbeats.next(), &cycle.core.books.boot.armed), (None, &None));
 
         let (mut store, _) = Store::open(&dir.path().join("state")).unwrap();
-        let events = cycle.core.books.commit(&mut store).unwrap();
+        let events = cycle.commit(&mut store).unwrap();
         let states = events.iter().map(|event| match &event.body {
             Body::Watchdog { state, .. } => state.as_str(),
             _ => "",

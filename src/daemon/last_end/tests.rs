@@ -60,7 +60,7 @@ impl Host {
         for row in &self.boots {
             store.commit(&crate::state::Change::at(row)).unwrap();
         }
-        self.cycle.core.books.commit(&mut store).unwrap();
+        self.cycle.commit(&mut store).unwrap();
         store.load("a").unwrap()
     }
 }
@@ -130,7 +130,7 @@ fn a_driver_that_comes_late_changes_the_verdict_and_is_told() {
     assert_eq!(looks, LOOKS.len());
     assert_eq!(host.boots[0].ending.as_ref().unwrap().verdict, Verdict::HardwareReset);
     let (mut store, _) = Store::open(&host.state()).unwrap();
-    let events = host.cycle.core.books.commit(&mut store).unwrap();
+    let events = host.cycle.commit(&mut store).unwrap();
     let verdicts: Vec<_> = events
         .iter()
         .filter_map(|event| match &event.body {

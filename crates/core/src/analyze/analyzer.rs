@@ -19,15 +19,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use uuid::Uuid;
 
-/// Pages with evidence, at most. As many as all pages that the memory limit lets
-/// go on a host of 256 GiB; one that has more has lost whole DIMMs. They take
-/// some 24 MiB at most: 6 for the pages, 16 for their reports, 1 for who told of
-/// what in the last second.
-pub const MAX_PAGES: usize = 65_536;
+/// Pages with evidence, at most. A host that has more in the window of a page has
+/// lost whole DIMMs, and goes on with the most suspicious of them. They take some
+/// 12 MiB at most: 3 for the pages, 8 for their reports, 1 for who told of what
+/// in the last second.
+pub const MAX_PAGES: usize = 32_768;
 
 /// Bytes of reports kept per page on average, at most. A machine check takes 200.
 /// Where an EDAC driver describes each of them at some length, a page takes 650:
-/// there is room for 26,000 then.
+/// there is room for 13,000 then.
 const PAGE_BYTES: usize = 256;
 
 /// Other components with evidence, at most. Cores have a few each; the rest is
@@ -161,7 +161,7 @@ impl Analyzer {
     }
 
     /// Takes up where an earlier run left off: its rows, as
-    /// [`Analyzer::take_changes`] gave them, and the faults.
+    /// [`Analyzer::changes`] told of them, and the faults.
     ///
     /// Where the two differ the faults are right, since they are saved first: a
     /// row's case that is not open is dropped with its windows; an open fault
@@ -217,28 +217,40 @@ impl Analyzer {
         self.located.restore(dram_rows.into_iter(), located.into_iter());
     }
 
-    /// What changed since the last call: a row's new content, or `None` where
-    /// it is gone.
-    pub fn take_changes(&mut self) -> Vec<(EvidenceKey, Option<Remembered>)> {
-        let pages = self.pages.take_changes().into_iter();
-        let mut changes: Vec<_> =
-            pages.map(|(pfn, state)| (EvidenceKey::Page(pfn), state)).collect();
-        changes.extend(self.others.take_changes());
-        let components = changes.into_iter().map(|(k, v)| (k, v.map(Remembered::Component)));
-        let rows = self.located.take_changes().into_iter();
-        components.chain(rows.map(|(k, v)| (EvidenceKey::Row(k), v.map(Remembered::Row)))).collect()
+    /// What changed since the last [`Analyzer::kept`]: a row's new content, or
+    /// `None` where it is gone. Each is made when its turn comes, for there may
+    /// be many.
+    pub fn changes(&self) -> impl Iterator<Item = (EvidenceKey, Option<Remembered>)> + '_ {
+        let pages = self.pages.changes().map(|(pfn, state)| (EvidenceKey::Page(*pfn), state));
+        let others = self.others.changes().map(|(key, state)| (key.clone(), state));
+        let components =
+            pages.chain(others).map(|(k, v)| (k, v.cloned().map(Remembered::Component)));
+        let rows = self.located.changes();
+        components.chain(rows.map(|(k, v)| (EvidenceKey::Row(k), v.cloned().map(Remembered::Row))))
     }
 
-    /// Hands nothing out of what changed up to now: for one who saves nothing,
-    /// since the list grows until it is asked for.
+    /// There are [`Analyzer::changes`].
+    pub fn has_changes(&self) -> bool {
+        self.pages.has_changes() || self.others.has_changes() || self.located.has_changes()
+    }
+
+    /// All that [`Analyzer::changes`] tells is kept: the next change of it, and
+    /// its end, are to be told again.
+    pub fn kept(&mut self) {
+        self.pages.kept();
+        self.others.kept();
+        self.located.kept();
+    }
+
+    /// Tells nothing of what changed up to now: for one who saves nothing.
     pub fn forget_changes(&mut self) {
         self.pages.forget_changes();
         self.others.forget_changes();
         self.located.forget_changes();
     }
 
-    /// All rows are to be handed out by the next [`Analyzer::take_changes`]:
-    /// where they were kept is lost.
+    /// [`Analyzer::changes`] is to tell of all rows: where they were kept is
+    /// lost.
     pub fn mark_all(&mut self) {
         self.pages.mark_all();
         self.others.mark_all();

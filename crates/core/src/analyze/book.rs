@@ -16,6 +16,9 @@ use std::time::Duration;
 /// kernel side counts fewer keys than this per source of machine checks.
 const TOLD: usize = 8_192;
 
+/// Changes that room is kept for.
+const FEW_CHANGES: usize = 1_024;
+
 /// Rows of evidence, at most a fixed number.
 ///
 /// A row is worth keeping, least first: no open fault before one, fewer records
@@ -36,9 +39,10 @@ pub struct Book<K> {
     /// Seeded anew each time: nobody can make a log whose pages collide.
     hasher: DefaultHashBuilder,
     worth: Queues,
-    /// Places that have changed since the last [`Book::take_changes`], each once.
+    /// Places that have changed since the last [`Book::kept`], each once.
     dirty: Vec<u32>,
-    /// Rows that were handed out and are gone.
+    /// Rows that somebody keeps and that are gone. No more than there were
+    /// rows: a new one is kept by nobody before it was told of.
     gone: Vec<K>,
     /// Places that remember who told of what, each once, oldest first.
     told: VecDeque<u32>,
@@ -60,7 +64,7 @@ struct Row<K> {
     state: EvidenceState,
     /// Bytes of reports kept.
     kept: u32,
-    /// It was handed out before: whoever keeps it must hear of its end.
+    /// Somebody keeps it, and must hear of its end.
     is_known: bool,
 }
 
@@ -151,8 +155,8 @@ impl<K: Clone + Eq + Hash> Book<K> {
         result
     }
 
-    /// Takes in a row as it was handed out by an earlier book: it need not be
-    /// handed out again.
+    /// Takes in a row as an earlier book told of it: it need not be told of
+    /// again.
     pub fn restore(
         &mut self,
         key: &K,
@@ -188,7 +192,7 @@ impl<K: Clone + Eq + Hash> Book<K> {
         }
     }
 
-    /// All rows are to be handed out by the next [`Book::take_changes`].
+    /// [`Book::changes`] is to tell of all rows.
     pub fn mark_all(&mut self) {
         for place in 0..self.slots.len() {
             // Places are u32 by Queues::MOST.
@@ -196,30 +200,40 @@ impl<K: Clone + Eq + Hash> Book<K> {
         }
     }
 
-    /// Rows changed or removed (`None`) since the last call. Where one was
-    /// removed and made anew, the removal comes first.
-    pub fn take_changes(&mut self) -> Vec<(K, Option<EvidenceState>)> {
-        let mut changes: Vec<_> =
-            std::mem::take(&mut self.gone).into_iter().map(|key| (key, None)).collect();
-        for place in std::mem::take(&mut self.dirty) {
-            let Some(slot) = self.slots.get_mut(place as usize) else { continue };
-            slot.is_dirty = false;
-            if let Some(row) = &mut slot.row {
-                row.is_known = true;
-                changes.push((row.key.clone(), Some(row.state.clone())));
-            }
-        }
-        changes
+    /// Rows changed or removed (`None`) since the last [`Book::kept`]. Where one
+    /// was removed and made anew, the removal comes first.
+    pub fn changes(&self) -> impl Iterator<Item = (&K, Option<&EvidenceState>)> {
+        let changed = self.dirty.iter().filter_map(|place| self.row(*place));
+        let changed = changed.map(|row| (&row.key, Some(&row.state)));
+        self.gone.iter().map(|key| (key, None)).chain(changed)
     }
 
-    /// Hands nothing out of what changed up to now.
+    /// There are [`Book::changes`].
+    pub fn has_changes(&self) -> bool {
+        !self.dirty.is_empty() || !self.gone.is_empty()
+    }
+
+    /// Somebody keeps what [`Book::changes`] tells, and must hear of its end.
+    pub fn kept(&mut self) {
+        for place in &self.dirty {
+            if let Some(row) = self.slots.get_mut(*place as usize).and_then(|s| s.row.as_mut()) {
+                row.is_known = true;
+            }
+        }
+        self.forget_changes();
+    }
+
+    /// Tells nothing of what changed up to now.
     pub fn forget_changes(&mut self) {
-        self.gone.clear();
         for place in self.dirty.drain(..) {
             if let Some(slot) = self.slots.get_mut(place as usize) {
                 slot.is_dirty = false;
             }
         }
+        self.gone.clear();
+        // A burst's room is not kept.
+        self.dirty.shrink_to(FEW_CHANGES);
+        self.gone.shrink_to(FEW_CHANGES);
     }
 
     fn find(&self, key: &K) -> Option<u32> {

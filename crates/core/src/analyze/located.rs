@@ -94,8 +94,16 @@ impl Located {
         self.dimms.forget_dimm(dimm)
     }
 
-    pub fn take_changes(&mut self) -> Vec<(RowKey, Option<Row>)> {
-        self.dimms.take_changes()
+    pub fn changes(&self) -> impl Iterator<Item = (RowKey, Option<&Row>)> {
+        self.dimms.changes()
+    }
+
+    pub fn has_changes(&self) -> bool {
+        self.dimms.has_changes()
+    }
+
+    pub fn kept(&mut self) {
+        self.dimms.kept();
     }
 
     pub fn forget_changes(&mut self) {

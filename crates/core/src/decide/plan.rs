@@ -354,6 +354,6 @@ impl Plan {
         for group in &self.groups {
             ledger.put_group(group.clone());
         }
-        ledger.trim()
+        ledger.trim().into_iter().map(|(target, _)| target).collect()
     }
 }

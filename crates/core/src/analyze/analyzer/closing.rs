@@ -7,6 +7,7 @@ use crate::analyze::piece::Piece;
 use crate::analyze::reading;
 use crate::model::{Component, DimmId, Evidence, Fault, FaultState, Machine, Pfn, SocketId};
 use std::collections::BTreeSet;
+use uuid::Uuid;
 
 /// What is replaced as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,7 @@ impl Analyzer {
     pub fn closed(&mut self, fault: &Fault, machine: &Machine) {
         if fault.state == FaultState::Acquitted {
             self.located.acquit(fault);
-            return self.restart_own(fault);
+            return self.forget(fault.id);
         }
         let mut pages: BTreeSet<Pfn> = self.located.forget(fault.id).into_iter().collect();
         pages.extend(fault.cover.iter().flat_map(|cover| &cover.pages));
@@ -50,7 +51,20 @@ impl Analyzer {
         for pfn in pages {
             self.restart(&EvidenceKey::Page(pfn));
         }
-        self.restart_own(fault);
+        self.forget(fault.id);
+    }
+
+    /// Nobody keeps the fault of this name any more. Its component may fire
+    /// anew, from an empty window.
+    pub fn forget(&mut self, fault: Uuid) {
+        let Some(key) = self.cases.remove(&fault) else { return };
+        if self.get(&key).is_none() {
+            return;
+        }
+        self.change(&key, |state| {
+            state.change_rest(|rest| rest.cases.retain(|case| case.id != fault));
+        });
+        self.restart(&key);
     }
 
     /// Those of `others` that lie on the same part as `fault`, as far as their
@@ -64,18 +78,6 @@ impl Analyzer {
         let Some(unit) = self.unit(fault, machine) else { return Vec::new() };
         let same = |other: &&Fault| other.id != fault.id && self.unit(other, machine) == Some(unit);
         others.filter(same).collect()
-    }
-
-    /// The component's own window starts anew, and the case is over.
-    fn restart_own(&mut self, fault: &Fault) {
-        let Some(key) = self.cases.remove(&fault.id) else { return };
-        if self.get(&key).is_none() {
-            return;
-        }
-        self.change(&key, |state| {
-            state.change_rest(|rest| rest.cases.retain(|case| case.id != fault.id));
-        });
-        self.restart(&key);
     }
 
     /// Empties a window; open faults stay.

@@ -61,11 +61,11 @@ pub struct Capacity {
 }
 
 impl Default for Capacity {
-    /// About 20 MiB at worst: 8,192 rows of two raw records each, 64 rows of a
+    /// About 10 MiB at worst: 4,096 rows of two raw records each, 64 rows of a
     /// bank (three that are faulty make the bank faulty), 64 columns of a row
     /// (a row of 1,024 columns has 128 lines), 1,024 DIMMs.
     fn default() -> Self {
-        Capacity { rows: 8_192, rows_per_bank: 64, columns: 64, dimms: 1_024 }
+        Capacity { rows: 4_096, rows_per_bank: 64, columns: 64, dimms: 1_024 }
     }
 }
 
@@ -241,7 +241,7 @@ impl Dimms {
     }
 
     /// Takes up where an earlier run left off: its rows, as
-    /// [`Dimms::take_changes`] gave them, and the faults that are open or were
+    /// [`Dimms::changes`] told of them, and the faults that are open or were
     /// acquitted.
     pub fn restore<'f>(
         &mut self,
@@ -253,7 +253,7 @@ impl Dimms {
                 self.rows.remove(slot);
             }
             self.make_room(&key);
-            self.rows.insert(key, row);
+            self.rows.restore(key, row);
         }
         for fault in faults {
             let Some(scope) = Scope::of(fault) else { continue };
@@ -275,18 +275,28 @@ impl Dimms {
         }
     }
 
-    /// What changed since the last call: a row's new content, or `None` where
-    /// it is gone.
-    pub fn take_changes(&mut self) -> Vec<(RowKey, Option<Row>)> {
-        self.rows.take_changes()
+    /// What changed since the last [`Dimms::kept`]: a row's new content, or
+    /// `None` where it is gone.
+    pub fn changes(&self) -> impl Iterator<Item = (RowKey, Option<&Row>)> {
+        self.rows.changes()
     }
 
-    /// Hands nothing out of what changed up to now.
+    /// There are [`Dimms::changes`].
+    pub fn has_changes(&self) -> bool {
+        self.rows.has_changes()
+    }
+
+    /// What [`Dimms::changes`] tells is kept by somebody.
+    pub fn kept(&mut self) {
+        self.rows.kept();
+    }
+
+    /// Tells nothing of what changed up to now.
     pub fn forget_changes(&mut self) {
         self.rows.forget_changes();
     }
 
-    /// All rows are to be handed out by the next [`Dimms::take_changes`].
+    /// [`Dimms::changes`] is to tell of all rows.
     pub fn mark_all(&mut self) {
         self.rows.mark_all();
     }

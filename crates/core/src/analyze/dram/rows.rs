@@ -3,7 +3,7 @@
 use super::keys::{BankKey, CellKey, RowKey};
 use super::row::{Line, Row};
 use crate::model::Time;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ type Worth = (bool, usize, Time);
 struct Held {
     key: RowKey,
     row: Row,
-    dirty: bool,
+    /// Somebody keeps it, and must hear of its end.
+    is_known: bool,
     /// Its entries in the two orders.
     worth: Worth,
     age: Time,
@@ -40,9 +41,9 @@ pub(super) struct Rows {
     by_line: HashMap<Line, (Slot, u32)>,
     by_worth: BTreeSet<(Worth, Slot)>,
     by_age: BTreeSet<(Time, Slot)>,
-    /// Rows to hand out, and those that are gone.
-    changed: Vec<Slot>,
-    gone: HashSet<RowKey>,
+    /// Places whose rows changed, and rows that somebody keeps and that are gone.
+    changed: BTreeSet<Slot>,
+    gone: Vec<RowKey>,
 }
 
 fn worth(row: &Row) -> Worth {
@@ -65,10 +66,7 @@ impl Rows {
     /// A row, to be changed.
     pub fn change(&mut self, slot: Slot) -> Option<&mut Row> {
         let held = self.held.get_mut(index(slot))?.as_mut()?;
-        if !held.dirty {
-            held.dirty = true;
-            self.changed.push(slot);
-        }
+        self.changed.insert(slot);
         Some(&mut held.row)
     }
 
@@ -117,15 +115,23 @@ impl Rows {
                 self.by_line.insert(line, (slot, cell.column));
             }
         }
-        self.gone.remove(&key);
-        self.changed.push(slot);
-        *self.held.get_mut(index(slot))? = Some(Held { key, row, dirty: true, worth, age });
+        self.changed.insert(slot);
+        let held = Held { key, row, is_known: false, worth, age };
+        *self.held.get_mut(index(slot))? = Some(held);
         Some(slot)
+    }
+
+    /// Adds a row that somebody keeps.
+    pub fn restore(&mut self, key: RowKey, row: Row) {
+        let slot = self.insert(key, row);
+        if let Some(held) = slot.and_then(|s| self.held.get_mut(index(s))?.as_mut()) {
+            held.is_known = true;
+        }
     }
 
     /// Removes a row.
     pub fn remove(&mut self, slot: Slot) -> Option<Row> {
-        let Held { key, row, worth, age, .. } = self.held.get_mut(index(slot))?.take()?;
+        let Held { key, row, worth, age, is_known, .. } = self.held.get_mut(index(slot))?.take()?;
         self.by_worth.remove(&(worth, slot));
         self.by_age.remove(&(age, slot));
         self.by_key.remove(&key);
@@ -138,7 +144,9 @@ impl Rows {
         for line in row.cells().iter().filter_map(|cell| cell.line) {
             self.by_line.remove(&line);
         }
-        self.gone.insert(key);
+        if is_known {
+            self.gone.push(key);
+        }
         self.free.push(slot);
         Some(row)
     }
@@ -200,38 +208,39 @@ impl Rows {
         self.by_age.insert((now, slot));
     }
 
-    /// All rows are to be handed out.
+    /// [`Rows::changes`] is to tell of all rows.
     pub fn mark_all(&mut self) {
-        self.changed.clear();
-        for (i, held) in self.held.iter_mut().enumerate() {
-            if let (Some(held), Ok(i)) = (held, u32::try_from(i)) {
-                held.dirty = true;
-                self.changed.push(Slot(i));
-            }
-        }
+        let held = self.held.iter().zip(0..).filter(|(held, _)| held.is_some());
+        self.changed = held.map(|(_, slot)| Slot(slot)).collect();
     }
 
-    /// Rows changed or gone (`None`) since the last call.
-    pub fn take_changes(&mut self) -> Vec<(RowKey, Option<Row>)> {
-        let mut changes: Vec<_> = self.gone.drain().map(|key| (key, None)).collect();
-        for slot in std::mem::take(&mut self.changed) {
-            if let Some(held) = self.held.get_mut(index(slot)).and_then(Option::as_mut) {
-                if std::mem::take(&mut held.dirty) {
-                    changes.push((held.key, Some(held.row.clone())));
-                }
-            }
-        }
-        changes
+    /// Rows changed or gone (`None`) since the last [`Rows::kept`]. Where one is
+    /// gone and made anew, its end comes first.
+    pub fn changes(&self) -> impl Iterator<Item = (RowKey, Option<&Row>)> {
+        let changed = self.changed.iter().filter_map(|slot| self.held(*slot));
+        let changed = changed.map(|held| (held.key, Some(&held.row)));
+        self.gone.iter().map(|key| (*key, None)).chain(changed)
     }
 
-    /// Hands nothing out of what changed up to now.
+    /// There are [`Rows::changes`].
+    pub fn has_changes(&self) -> bool {
+        !self.changed.is_empty() || !self.gone.is_empty()
+    }
+
+    /// Somebody keeps what [`Rows::changes`] tells, and must hear of its end.
+    pub fn kept(&mut self) {
+        for slot in &self.changed {
+            if let Some(held) = self.held.get_mut(index(*slot)).and_then(Option::as_mut) {
+                held.is_known = true;
+            }
+        }
+        self.forget_changes();
+    }
+
+    /// Tells nothing of what changed up to now.
     pub fn forget_changes(&mut self) {
-        self.gone.clear();
-        for slot in self.changed.drain(..) {
-            if let Some(held) = self.held.get_mut(index(slot)).and_then(Option::as_mut) {
-                held.dirty = false;
-            }
-        }
+        self.changed.clear();
+        self.gone = Vec::new();
     }
 
     /// All indexes tell of the same rows and lines.

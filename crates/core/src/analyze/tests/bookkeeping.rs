@@ -10,7 +10,7 @@ fn ce(at: u64) -> Report {
 
 /// Another analyzer that starts from what the first one saved.
 pub fn restart(analyzer: &mut Analyzer, faults: &[Fault]) -> Analyzer {
-    let saved = serde_json::to_string(&analyzer.take_changes()).unwrap();
+    let saved = serde_json::to_string(&take_changes(analyzer)).unwrap();
     let rows: Vec<(EvidenceKey, Option<Remembered>)> = serde_json::from_str(&saved).unwrap();
     let rows = rows.into_iter().filter_map(|(key, row)| Some((key, row?)));
     let mut next = Analyzer::new(rules());
@@ -160,11 +160,11 @@ fn new_rules_hold_from_the_next_report() {
 fn changes_are_told_once_and_removals_too() {
     let (mut analyzer, machine) = (analyzer(), machine());
     feed(&mut analyzer, &machine, [&ce(0)]);
-    assert_eq!(analyzer.take_changes().len(), 1);
-    assert_eq!(analyzer.take_changes(), []);
+    assert_eq!(take_changes(&mut analyzer).len(), 1);
+    assert_eq!(take_changes(&mut analyzer), []);
     // The page's evidence is long past: its row goes.
     feed(&mut analyzer, &machine, [&mce(dram(CE, ADDR + 4096), 100 * 24 * HOUR)]);
-    let changes: BTreeMap<_, _> = analyzer.take_changes().into_iter().collect();
+    let changes: BTreeMap<_, _> = take_changes(&mut analyzer).into_iter().collect();
     assert_eq!(changes[&EvidenceKey::Page(Pfn(0x8000))], None);
     assert!(changes[&EvidenceKey::Page(Pfn(0x8001))].is_some());
     assert_eq!(analyzer.evictions(), 0);
@@ -229,11 +229,11 @@ fn pages_that_came_and_went_between_two_commits_leave_no_trace() {
     let machine = machine();
     let page = |n: u64| mce(dram(CE, ADDR + n * 4096), n);
     feed(&mut analyzer, &machine, [&page(0), &page(1)]);
-    analyzer.take_changes();
+    take_changes(&mut analyzer);
     for n in 2..100 {
         analyzer.observe(&page(n), &machine);
     }
-    let changes = analyzer.take_changes();
+    let changes = take_changes(&mut analyzer);
     let pages: Vec<_> = changes.iter().map(|(key, row)| (key.clone(), row.is_some())).collect();
     let key = |n: u64| EvidenceKey::Page(Pfn(0x8000 + n));
     assert_eq!(pages.len(), 4, "{pages:?}");
@@ -243,14 +243,31 @@ fn pages_that_came_and_went_between_two_commits_leave_no_trace() {
 }
 
 #[test]
+fn what_nobody_could_keep_is_told_as_it_is_now_and_takes_no_more_room_than_evidence() {
+    let mut analyzer = Analyzer::with_capacity(rules(), 2);
+    let machine = machine();
+    let page = |n: u64| mce(dram(CE, ADDR + n * 4096), n);
+    feed(&mut analyzer, &machine, [&page(0), &page(1)]);
+    analyzer.kept();
+    assert!(!analyzer.has_changes());
+    for n in 2..100 {
+        analyzer.observe(&page(n), &machine);
+        assert!(analyzer.changes().count() <= 4, "two that are gone, and two that are there");
+    }
+    let first: Vec<_> = analyzer.changes().collect();
+    assert_eq!(first.len(), 4);
+    assert_eq!(first, take_changes(&mut analyzer), "until somebody keeps them");
+}
+
+#[test]
 fn a_page_that_went_and_came_again_is_not_forgotten() {
     let mut analyzer = Analyzer::with_capacity(rules(), 1);
     let machine = machine();
     let page = |n: u64| mce(dram(CE, ADDR + n * 4096), n);
     analyzer.observe(&page(0), &machine);
-    analyzer.take_changes();
+    take_changes(&mut analyzer);
     feed(&mut analyzer, &machine, [&page(1), &page(0)]);
-    let changes: BTreeMap<_, _> = analyzer.take_changes().into_iter().collect();
+    let changes: BTreeMap<_, _> = take_changes(&mut analyzer).into_iter().collect();
     assert!(changes[&EvidenceKey::Page(Pfn(0x8000))].is_some());
     assert_eq!(changes.len(), 1);
 }
@@ -260,10 +277,10 @@ fn a_restart_into_less_room_keeps_the_latest_and_forgets_the_rest() {
     let (mut before, machine) = (analyzer(), machine());
     let page = |n: u64, at| mce(dram(CE, ADDR + n * 4096), at);
     feed(&mut before, &machine, [&page(0, 9), &page(1, 8), &page(2, 7)]);
-    let rows = before.take_changes().into_iter().filter_map(|(key, row)| Some((key, row?)));
+    let rows = take_changes(&mut before).into_iter().filter_map(|(key, row)| Some((key, row?)));
     let mut after = Analyzer::with_capacity(rules(), 1);
     after.restore(rows, std::iter::empty(), &machine);
-    let gone = after.take_changes().into_iter().filter(|(_, row)| row.is_none()).count();
+    let gone = take_changes(&mut after).into_iter().filter(|(_, row)| row.is_none()).count();
     assert_eq!((after.tracked(), gone), (1, 2));
     assert_eq!(feed(&mut after, &machine, [&page(0, 10)]).len(), 1);
 }

@@ -7,7 +7,7 @@ use crate::model::time::Anchor;
 fn saved(reports: &[Report], machine: &Machine) -> Vec<(EvidenceKey, Remembered)> {
     let mut analyzer = analyzer();
     feed(&mut analyzer, machine, reports);
-    analyzer.take_changes().into_iter().map(|(key, state)| (key, state.unwrap())).collect()
+    take_changes(&mut analyzer).into_iter().map(|(key, state)| (key, state.unwrap())).collect()
 }
 
 /// What goes on from it on `now`.

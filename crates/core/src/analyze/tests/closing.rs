@@ -99,7 +99,7 @@ fn a_replaced_dimm_takes_with_it_all_that_its_errors_told() {
     assert_eq!(rules_fired(&mut analyzer, &[at(0, 40, 0, 3)]), [""; 0], "its page");
     assert_eq!(rules_fired(&mut analyzer, &[at(0, 9, 0, 3)]), [""; 0], "its row");
     assert_eq!(rules_fired(&mut analyzer, &[at(1, 40, 0, 3)]), ["page-ce"], "another DIMM's");
-    let changes = analyzer.take_changes();
+    let changes = take_changes(&mut analyzer);
     let dimm = DimmId { channel: Some(1), slot: Some(0), ..DimmId::default() };
     let kept = changes.iter().filter(|(key, state)| {
         matches!(key, EvidenceKey::Row(row) if row.bank.dimm == dimm && row.row == 40)

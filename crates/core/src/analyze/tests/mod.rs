@@ -44,6 +44,13 @@ pub fn rules() -> Rules {
     Rules::from(&Policy::default())
 }
 
+/// What is to be kept, and is.
+pub fn take_changes(analyzer: &mut Analyzer) -> Vec<(EvidenceKey, Option<Remembered>)> {
+    let changes = analyzer.changes().collect();
+    analyzer.kept();
+    changes
+}
+
 pub fn analyzer() -> Analyzer {
     Analyzer::new(rules())
 }

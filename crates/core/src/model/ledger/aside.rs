@@ -49,13 +49,13 @@ impl Aside {
     }
 
     /// Forgets the oldest beyond `most`, and answers of which target it was.
-    pub fn trim(&mut self, most: usize) -> Option<Target> {
+    pub fn trim(&mut self, most: usize) -> Option<(Target, Option<Uuid>)> {
         if self.lines.len() <= most {
             return None;
         }
         let (_, key) = self.oldest.pop_first()?;
-        self.lines.remove(&key);
-        Some(key.0)
+        let line = self.lines.remove(&key);
+        Some((key.0, line.and_then(|line| line.fault)))
     }
 
     fn remove(&mut self, key: &Key) {

@@ -41,8 +41,8 @@ impl Ledger {
     /// Pages listed at most that are in service, and that nothing is asked of
     /// the kernel for: held back by a limit or by the kernel. Beyond it, what
     /// would have its turn last is forgotten ([`Ledger::trim`]). They wait for
-    /// 16 days' worth of places as it is, and take some 8 MiB.
-    pub const MOST_SPARE: usize = 16_384;
+    /// 4 days' worth of places as it is, and take some 10 MiB with their faults.
+    pub const MOST_SPARE: usize = 4_096;
 
     /// Lines kept at most of what is not there any more, or not surely the same
     /// hardware. Beyond it those that became so longest ago are forgotten: a
@@ -168,22 +168,20 @@ impl Ledger {
     }
 
     /// Forgets what [`Ledger::MOST_SPARE`] and [`Ledger::MOST_STALE`] leave no
-    /// room for, and says what.
-    pub fn trim(&mut self) -> Vec<Target> {
+    /// room for, and says what, with the faults that they named.
+    pub fn trim(&mut self) -> Vec<(Target, Option<Uuid>)> {
         self.trim_to(Self::MOST_SPARE, Self::MOST_STALE)
     }
 
-    fn trim_to(&mut self, most_spare: usize, most_stale: usize) -> Vec<Target> {
+    fn trim_to(&mut self, most_spare: usize, most_stale: usize) -> Vec<(Target, Option<Uuid>)> {
         let mut forgotten = Vec::new();
         while self.spare.len() > most_spare {
             let Some((_, _, target)) = self.spare.pop_last() else { break };
-            forgotten.push(target);
-            self.remove(&target);
+            forgotten.push((target, self.remove(&target).and_then(|line| line.fault)));
         }
         while self.stale.len() > most_stale {
             let Some((_, target)) = self.stale.pop_first() else { break };
-            forgotten.push(target);
-            self.remove(&target);
+            forgotten.push((target, self.remove(&target).and_then(|line| line.fault)));
         }
         forgotten.extend(std::iter::from_fn(|| self.aside.trim(Self::MOST_ASIDE)));
         self.forgotten = self.forgotten.saturating_add(forgotten.len() as u64);

@@ -162,8 +162,9 @@ proptest! {
         let forgotten = trimmed.trim_to(most, most_stale);
         prop_assert_eq!(trimmed.forgotten() - ledger.forgotten(), forgotten.len() as u64);
         prop_assert_eq!(trimmed.len() + forgotten.len(), ledger.len());
-        for target in forgotten {
+        for (target, fault) in forgotten {
             let line = &ledger[&target];
+            prop_assert_eq!(fault, line.fault);
             if line.state == IsolationState::Stale {
                 let kept: Vec<_> =
                     trimmed.values().filter(|l| l.state == IsolationState::Stale).collect();
@@ -211,6 +212,6 @@ fn the_urgent_go_first_then_those_with_errors_then_those_that_waited_longest() {
     let turns = |ledger: &Ledger| -> Vec<Target> { ledger.waiting().map(|l| l.target).collect() };
     let expected = [4, 3, 2, 1].map(|pfn| Target::Page(Pfn(pfn)));
     assert_eq!(turns(&ledger), expected);
-    assert_eq!(ledger.trim_to(2, 0), [expected[3], expected[2]]);
+    assert_eq!(ledger.trim_to(2, 0), [(expected[3], None), (expected[2], None)]);
     assert_eq!((turns(&ledger), ledger.forgotten()), (expected[..2].to_vec(), 2));
 }

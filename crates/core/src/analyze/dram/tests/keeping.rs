@@ -3,7 +3,7 @@ use super::*;
 /// Another engine that starts from what the first one saved.
 fn restart(dimms: &mut Dimms, faults: &[Fault]) -> Dimms {
     let rows: Vec<(RowKey, Row)> =
-        dimms.take_changes().into_iter().filter_map(|(key, row)| Some((key, row?))).collect();
+        take_changes(dimms).into_iter().filter_map(|(key, row)| Some((key, row?))).collect();
     let saved = serde_json::to_string(&rows).unwrap();
     let rows: Vec<(RowKey, Row)> = serde_json::from_str(&saved).unwrap();
     let mut next = Dimms::new(dimms.capacity);
@@ -125,14 +125,28 @@ fn a_failing_bank_costs_the_others_no_place() {
 }
 
 #[test]
+fn rows_that_nobody_could_keep_take_no_more_room_than_rows() {
+    let mut dimms = Dimms::new(Capacity { rows: 4, ..Capacity::default() });
+    for row in 0..4 {
+        see(&mut dimms, at(row as u16, row, 0), 0);
+    }
+    dimms.kept();
+    for row in 4..100 {
+        see(&mut dimms, at(row as u16, row, 0), 1);
+        assert!(dimms.changes().count() <= 8, "four that are gone, and four that are there");
+    }
+    assert_eq!((dimms.rows(), dimms.changes().count()), (4, 8));
+}
+
+#[test]
 fn rows_that_are_gone_are_handed_out_as_gone() {
     let mut dimms = dimms();
     see(&mut dimms, at(0, 9, 0), 0);
-    assert_eq!(dimms.take_changes().len(), 1);
+    assert_eq!(take_changes(&mut dimms).len(), 1);
     see(&mut dimms, at(0, 8, 0), 8 * DAY);
-    let changes = dimms.take_changes();
+    let changes = take_changes(&mut dimms);
     let gone: Vec<u32> =
         changes.iter().filter(|(_, row)| row.is_none()).map(|(key, _)| key.row).collect();
     assert_eq!((changes.len(), gone), (2, vec![9]));
-    assert_eq!(dimms.take_changes().len(), 0);
+    assert_eq!(take_changes(&mut dimms).len(), 0);
 }

@@ -23,6 +23,13 @@ fn rules() -> DramRules {
     DramRules { row: Policy::default().row, page_limit: 1024 }
 }
 
+/// What is to be kept, and is.
+fn take_changes(dimms: &mut Dimms) -> Vec<(RowKey, Option<Row>)> {
+    let changes = dimms.changes().map(|(key, row)| (key, row.cloned())).collect();
+    dimms.kept();
+    changes
+}
+
 fn stamp(at: u64) -> Stamp {
     Stamp { at: Time(START + at), wall: Wall((START + at) as i64) }
 }

@@ -101,7 +101,7 @@ proptest! {
         for (i, (place, gap)) in places.into_iter().enumerate() {
             clock += gap;
             if i == cut {
-                let rows = cut_short.take_changes();
+                let rows = take_changes(&mut cut_short);
                 saved.extend(rows.into_iter().filter_map(|(key, row)| Some((key, row?))));
                 cut_short = dimms();
                 cut_short.restore(saved.drain(..), faults.iter());
