@@ -20,8 +20,11 @@ const STORMS: [(u64, u64); 7] = [
     (1_000_000, 100_000),
 ];
 
-/// rasdaemon works off what its buffers kept for so long at most, and Bulkhead all.
+/// Bulkhead works on for so long at most after each storm.
 const LIMIT: Duration = Duration::from_secs(300);
+
+/// rasdaemon works off what its buffers kept for so long at most.
+const THEIR_LIMIT: Duration = Duration::from_secs(120);
 
 pub fn measure(machine: Machine) -> Result<()> {
     let vm = boot(&machine)?;
@@ -30,8 +33,8 @@ pub fn measure(machine: Machine) -> Result<()> {
 
     let mut report = Report::new("1-exact", "Exact under storm");
     report.say(
-        "Corrected errors at full speed, each storm over pages of its own; both programs hear the \
-         same errors. A page is to be taken at its second error.",
+        "Corrected errors at full speed; both programs hear the same errors, rasdaemon without \
+         isolation, which Debian builds it without. A page is to be taken at its second error.",
     );
     let (mut rows, mut exact, mut complete) = (Vec::new(), true, true);
     let (mut counted, mut isolated, mut recorded) = (0, 0, 0);
@@ -41,7 +44,7 @@ pub fn measure(machine: Machine) -> Result<()> {
         let first = first_of(&vm, pages)?;
         let took = raise(&vm, &format!("ce n={errors} pages={pages} addr={first:#x}"))?;
         let ours = Program::Bulkhead.settle(&vm, LIMIT)?;
-        let theirs = Program::Rasdaemon.settle(&vm, LIMIT)?;
+        let theirs = Program::Rasdaemon.settle(&vm, THEIR_LIMIT)?;
         let new = |total: u64, before: &mut u64| total - std::mem::replace(before, total);
         let ours_counted = new(it.reports()?, &mut counted);
         let ours_isolated = new(in_status(&it, "/isolated/pages")?, &mut isolated);

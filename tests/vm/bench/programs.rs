@@ -25,7 +25,7 @@ const LIMITS: &str = "[limits]\nmemory = \"1GiB\"\npages_per_day = 1000000\n";
 /// The disk of both programs' databases.
 pub const DISK_BYTES: u64 = 4 << 30;
 
-/// Boots a machine with half of its 2 GiB of memory to take, and without what others do about errors: the kernel's own
+/// Boots a machine with half of its 4 GiB of memory to take, and without what others do about errors: the kernel's own
 /// collector, and lines on the console, which are slow in a virtual machine.
 pub fn boot(machine: &Machine) -> Result<Vm> {
     let disk = Disk::of(DISK_BYTES)?;
@@ -34,7 +34,7 @@ pub fn boot(machine: &Machine) -> Result<Vm> {
 
 /// The same, with the state that is on a disk.
 pub fn boot_on(machine: &Machine, disk: &Disk) -> Result<Vm> {
-    let vm = machine.clone().memory(2048).arg("ras=cec_disable").disk(disk).boot()?;
+    let vm = machine.clone().memory(4096).arg("ras=cec_disable").disk(disk).boot()?;
     vm.run(
         "dmesg -n 1; modprobe bulkhead_edac_test; mkdir -p /var/lib/bulkhead/rasdaemon \
          && mount -o bind /var/lib/bulkhead/rasdaemon /var/lib/rasdaemon",
