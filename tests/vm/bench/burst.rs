@@ -14,8 +14,8 @@ const ERRORS: u64 = 100_000;
 const PAGES: u64 = 1_000;
 
 /// Bursts with each listener: so many rounds of all of them, so that what else the machine does meets them alike.
-const ROUNDS: usize = 3;
-const BURSTS: usize = 3;
+const ROUNDS: u64 = 3;
+const BURSTS: u64 = 3;
 
 /// For a program to load.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
@@ -62,7 +62,7 @@ pub fn measure_logged(machine: Machine) -> Result<()> {
 fn tell(mut report: Report, vm: &Vm) -> Result<()> {
     let (errors, pages) = (scale::number(ERRORS), scale::number(PAGES));
     let mut times: [Vec<f64>; 4] = Default::default();
-    for _ in 0..ROUNDS {
+    for _ in 0..scale::number(ROUNDS) {
         for (listener, times) in LISTENERS.into_iter().zip(&mut times) {
             times.extend(bursts(vm, listener, errors, pages)?);
         }
@@ -73,7 +73,7 @@ fn tell(mut report: Report, vm: &Vm) -> Result<()> {
         "{} corrected errors over {} pages, {} times with each listener on the tracepoint.",
         count(errors),
         count(pages),
-        ROUNDS * BURSTS
+        scale::number(ROUNDS) * scale::number(BURSTS)
     ));
     let rows: Vec<_> = LISTENERS
         .into_iter()
@@ -108,7 +108,7 @@ fn bursts(vm: &Vm, listener: Listener, errors: u64, pages: u64) -> Result<Vec<f6
     let first = first_of(vm, pages)?;
     let all = || -> Result<Vec<f64>> {
         let burst = || raise(vm, &format!("ce n={errors} pages={pages} addr={first:#x}"));
-        (0..BURSTS).map(|_| Ok(burst()?.as_secs_f64())).collect()
+        (0..scale::number(BURSTS)).map(|_| Ok(burst()?.as_secs_f64())).collect()
     };
     match listener {
         Listener::Nobody => all(),

@@ -78,7 +78,7 @@ struct Idle {
 impl Idle {
     fn measured(vm: &Vm, program: Program) -> Result<Self> {
         let name = program.name();
-        thread::sleep(START);
+        thread::sleep(scale::time(START));
         let calls = Calls::start(vm, name, "calls", None)?;
         let (woken, cpu, written) =
             (wakeups(vm, name)?, program.cpu(vm)?, Written::start(vm, program)?);

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{ensure, Context, Result};
 
 use super::kernel::{number, sum};
+use super::report::progress;
+use super::scale;
 use crate::bulkhead::Bulkhead;
 use crate::harness::{Disk, Machine, Process, Vm};
 use crate::rasdaemon;
@@ -16,7 +18,7 @@ const GROUPS: &str = "/sys/fs/cgroup";
 const LOOK: Duration = Duration::from_millis(500);
 
 /// A program that used no more than [`LITTLE`] in so many looks on end has nothing left to do.
-const STILL: u32 = 5;
+const STILL: u64 = 5;
 const LITTLE: Duration = Duration::from_millis(1);
 
 /// Room for all that a storm is to take out of service.
@@ -41,6 +43,7 @@ pub fn boot_on(machine: &Machine, disk: &Disk) -> Result<Vm> {
     )?;
     log_ce(&vm, false)?;
     vm.write_file("/tmp/bench.toml", LIMITS)?;
+    progress("the machine is up");
     Ok(vm)
 }
 
@@ -53,6 +56,7 @@ pub fn log_ce(vm: &Vm, on: bool) -> Result<()> {
 /// Raises errors by a command of tests/vm/edac-test, and answers how long it took the kernel.
 pub fn raise(vm: &Vm, command: &str) -> Result<Duration> {
     let seconds: f64 = vm.run(&format!("bulkhead-guest raise '{command}'"))?.parse()?;
+    progress(&format!("raised: {command}"));
     Ok(Duration::from_secs_f64(seconds))
 }
 
@@ -102,8 +106,9 @@ impl Program {
     pub fn settle(self, vm: &Vm, limit: Duration) -> Result<(bool, Duration)> {
         let start = Instant::now();
         let (mut before, mut still, mut worked) = (self.cpu(vm)?, 0, Duration::ZERO);
-        while still < STILL {
+        while still < scale::number(STILL) {
             if start.elapsed() > limit {
+                progress(&format!("{} still works", self.name()));
                 return Ok((false, start.elapsed()));
             }
             thread::sleep(LOOK);
@@ -115,6 +120,7 @@ impl Program {
             }
             before = now;
         }
+        progress(&format!("{} has nothing left to do", self.name()));
         Ok((true, worked))
     }
 

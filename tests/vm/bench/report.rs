@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -57,6 +58,13 @@ impl Report {
         fs::create_dir_all(&directory).context("target/bench")?;
         fs::write(directory.join(format!("{}.md", self.name)), self.text).context(self.name)
     }
+}
+
+/// Says on stderr what was done, and when: some benchmarks take long.
+pub fn progress(what: &str) {
+    static SINCE: OnceLock<Instant> = OnceLock::new();
+    let since = SINCE.get_or_init(Instant::now);
+    eprintln!("{:6.1} s  {what}", since.elapsed().as_secs_f64());
 }
 
 /// 1234567 → `1,234,567`

@@ -14,7 +14,7 @@ use crate::harness::{Disk, Machine, Process, Vm};
 const PAGES: u64 = 10_000;
 
 /// Starts of which the middle one is told.
-const STARTS: usize = 9;
+const STARTS: u64 = 9;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -24,7 +24,7 @@ pub fn measure(machine: Machine) -> Result<()> {
     let (mut first, mut again) = (Vec::new(), Vec::new());
     {
         let vm = boot_on(&machine, &disk)?;
-        for _ in 0..STARTS {
+        for _ in 0..scale::number(STARTS) {
             forget(&vm)?;
             first.push(started(&vm)?);
             again.push(started(&vm)?);
@@ -49,8 +49,16 @@ pub fn measure(machine: Machine) -> Result<()> {
     report.table(
         &["", "time", "of so many starts"],
         &[
-            vec!["the first, programs to load".into(), time(median(&first)), count(STARTS as u64)],
-            vec!["again in the same boot".into(), time(median(&again)), count(STARTS as u64)],
+            vec![
+                "the first, programs to load".into(),
+                time(median(&first)),
+                count(scale::number(STARTS)),
+            ],
+            vec![
+                "again in the same boot".into(),
+                time(median(&again)),
+                count(scale::number(STARTS)),
+            ],
             vec![
                 format!("after a reboot, {} pages isolated again", count(off)),
                 time(ready),
