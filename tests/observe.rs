@@ -2,55 +2,24 @@
 //! contracts hold to the letter.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod made_up_host;
+
 use assert_cmd::cargo::CommandCargoExt;
+use made_up_host::{Shape, SKYLAKE};
 use serde_json::{json, Value};
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(60);
-/// CPUID of a Skylake server, whose banks 0 to 3 are a core's own.
-const SKYLAKE: u32 = 0x50654;
-
-/// A host of two sockets with two cores of two threads each, 64 GiB.
-fn made_up_host(dir: &Path) {
-    let put = |path: &str, text: &str| {
-        let path = dir.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    };
-    put("proc/sys/kernel/random/boot_id", "11111111-2222-4333-8444-555555555555\n");
-    put("proc/sys/kernel/osrelease", "6.12.0-made-up\n");
-    put("proc/meminfo", "MemTotal:       67108864 kB\n");
-    for list in ["present", "online", "possible"] {
-        put(&format!("sys/devices/system/cpu/{list}"), "0-7\n");
-    }
-    let mut cpuinfo = String::new();
-    for cpu in 0..8 {
-        let (socket, core) = (cpu / 4, cpu / 2 % 2);
-        let base = format!("sys/devices/system/cpu/cpu{cpu}");
-        let siblings = format!("{}-{}\n", cpu / 2 * 2, cpu / 2 * 2 + 1);
-        put(&format!("{base}/topology/physical_package_id"), &format!("{socket}\n"));
-        put(&format!("{base}/topology/core_id"), &format!("{core}\n"));
-        put(&format!("{base}/topology/thread_siblings_list"), &siblings);
-        put(&format!("{base}/topology/core_cpus_list"), &siblings);
-        if cpu > 0 {
-            put(&format!("{base}/online"), "1\n");
-        }
-        fs::create_dir_all(dir.join(format!("{base}/node{socket}"))).unwrap();
-        cpuinfo += &format!(
-            "processor\t: {cpu}\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 85\n\
-             apicid\t\t: {cpu}\ninitial apicid\t: {cpu}\n\
-             address sizes\t: 46 bits physical, 48 bits virtual\n\n"
-        );
-    }
-    put("proc/cpuinfo", &cpuinfo);
-}
+/// Two sockets with two cores of two threads each, 64 GiB.
+const SHAPE: Shape =
+    Shape { sockets: 2, cores_per_socket: 2, threads_per_core: 2, memory_bytes: 64 << 30 };
 
 struct Host {
     dir: TempDir,
@@ -64,7 +33,7 @@ struct Daemon<'h> {
 impl Host {
     fn new() -> Host {
         let host = Host { dir: TempDir::new().unwrap() };
-        made_up_host(&host.path("root"));
+        made_up_host::make(&host.path("root"), &SHAPE);
         fs::write(host.path("log"), "").unwrap();
         host
     }

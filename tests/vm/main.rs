@@ -20,6 +20,10 @@
 #[macro_use]
 mod harness;
 
+#[path = "../made_up_host/mod.rs"]
+mod made_up_host;
+
+mod bench;
 mod bulkhead;
 mod chain;
 mod cpu;

@@ -6,9 +6,11 @@ use anyhow::{bail, ensure, Result};
 use serde_json::Value;
 
 use crate::harness::mce::L1_DATA_CE;
-use crate::harness::{wait_until, Machine, Vm};
+use crate::harness::{wait_until, Machine, Process, Vm};
 
-const DATABASE: &str = "/var/lib/rasdaemon/ras-mc_event.db";
+pub const DATABASE: &str = "/var/lib/rasdaemon/ras-mc_event.db";
+
+const LOG: &str = "/tmp/rasdaemon.log";
 
 /// rasdaemon commits each row by itself, with a sync.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -21,13 +23,7 @@ on_each_kernel!(;
 fn what_rasdaemon_recorded_is_replayed(machine: Machine) -> Result<()> {
     let vm = machine.arg("ras=cec_disable").boot()?;
     vm.run("modprobe bulkhead_edac_test")?;
-    // Its own instance, made before it comes: 0.6.8 leaves buffer_percent at 50, and so hears of nothing on these
-    // kernels before half of a CPU's buffer is full.
-    vm.run("mkdir /sys/kernel/tracing/instances/rasdaemon && echo 0 > /sys/kernel/tracing/instances/rasdaemon/buffer_percent")?;
-    let rasdaemon = vm.spawn("rasdaemon -f -r > /tmp/rasdaemon.log 2>&1")?;
-    wait_until("rasdaemon listens", LIMIT, || {
-        Ok(vm.sh("cat /tmp/rasdaemon.log")?.stdout.contains("Listening"))
-    })?;
+    let rasdaemon = start(&vm, "rasdaemon")?;
     let pages = vm.find_pages("buddy", 2)?;
     let first = 0x7_0000_0000_u64;
     // A page with machine checks, and one with a single one; a core; five pages with errors of a controller; and one
@@ -54,7 +50,7 @@ fn what_rasdaemon_recorded_is_replayed(machine: Machine) -> Result<()> {
         Ok(taken(&found, "page") == expected && taken(&found, "cpu") == ["1"])
     });
     if let Err(error) = all {
-        bail!("{error:#}; so far {found}; it says:\n{}", vm.run("cat /tmp/rasdaemon.log")?);
+        bail!("{error:#}; so far {found}; it says:\n{}", vm.run(&format!("cat {LOG}"))?);
     }
     let reports = found["reports"].as_u64().unwrap_or(0);
     ensure!((2 + 3 + 10 + 1..=raised).contains(&reports), "{raised} raised: {found}");
@@ -66,6 +62,21 @@ fn what_rasdaemon_recorded_is_replayed(machine: Machine) -> Result<()> {
     let stopped = replay(&vm)?;
     ensure!(stopped["isolations"] == found["isolations"], "{found}, and once stopped {stopped}");
     Ok(())
+}
+
+/// Starts it by a command that becomes it, and waits until it listens; it says what it sees in [`LOG`].
+pub fn start(vm: &Vm, command: &str) -> Result<Process> {
+    // Its own instance, made before it comes: 0.6.8 leaves buffer_percent at 50, and so hears of nothing on these
+    // kernels before half of a CPU's buffer is full.
+    vm.run(
+        "mkdir -p /sys/kernel/tracing/instances/rasdaemon \
+         && echo 0 > /sys/kernel/tracing/instances/rasdaemon/buffer_percent",
+    )?;
+    let rasdaemon = vm.spawn(&format!("{command} -f -r > {LOG} 2>&1"))?;
+    wait_until("rasdaemon listens", LIMIT, || {
+        Ok(vm.sh(&format!("cat {LOG}"))?.stdout.contains("Listening"))
+    })?;
+    Ok(rasdaemon)
 }
 
 /// The ids of what was taken of a kind, in order.

@@ -39,7 +39,8 @@ const FLAGS: &[(u8, &str)] = &[
     (32, "reserved"),
 ];
 
-const HWPOISON: u64 = 1 << 19;
+/// Out of service.
+pub const HWPOISON: u64 = 1 << 19;
 /// There is no such page.
 const NOPAGE: u64 = 1 << 20;
 

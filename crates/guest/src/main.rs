@@ -2,6 +2,7 @@
 
 mod agent;
 mod bind;
+mod bpf;
 mod caps;
 mod crash;
 mod debian;
@@ -12,6 +13,8 @@ mod journal;
 mod kill;
 mod kpage;
 mod msr;
+mod ready;
+mod storm;
 
 use std::process::ExitCode;
 
@@ -32,6 +35,13 @@ usage: bulkhead-guest hold-page [--huge] [--pages N]   hold pages, print where t
        bulkhead-guest hog PRIORITY CPU,...             spin on these CPUs for ever, at a priority of SCHED_FIFO
        bulkhead-guest kill-at N PID                    kill a process before its Nth call that outlives it
        bulkhead-guest stop-at-poison PID               stop a process as soon as any page is out of service
+       bulkhead-guest raise [--for-ever] COMMAND       have the test memory controller report errors; print the
+                                                       seconds that it took
+       bulkhead-guest time-to-isolation FIRST N        two errors on each of N pages; print the nanoseconds until
+                                                       it was off
+       bulkhead-guest empty-bpf TRACEPOINT             hold a BPF program that does nothing on a raw tracepoint
+       bulkhead-guest bpf-costs                        what all BPF maps and programs of the kernel cost
+       bulkhead-guest ready COMMAND...                 run a service; print the seconds until it says READY=1
        bulkhead-guest agent                            serve the host (started by init)";
 
 fn main() -> ExitCode {
@@ -62,6 +72,15 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         ["kill-at", nth, pid] => return kill::run(nth.parse()?, pid.parse()?),
         ["stop-at-poison", pid] => kill::stop_at_poison(pid.parse()?)?,
         ["page-flags", addresses @ ..] if !addresses.is_empty() => kpage::print_flags(addresses)?,
+        ["raise", "--for-ever", command] => return storm::raise_for_ever(command),
+        ["raise", command] => storm::raise(command)?,
+        ["time-to-isolation", first, count] => {
+            let digits = first.strip_prefix("0x").unwrap_or(first);
+            storm::time_to_isolation(u64::from_str_radix(digits, 16)?, count.parse()?)?;
+        }
+        ["empty-bpf", tracepoint] => return bpf::hold_empty(tracepoint),
+        ["bpf-costs"] => bpf::print_costs()?,
+        ["ready", command @ ..] => return ready::run(command),
         ["find-pages", flag, count] => kpage::find(flag, count.parse()?)?,
         ["take-pages"] => kpage::take()?,
         ["poisoned"] => kpage::print_poisoned()?,

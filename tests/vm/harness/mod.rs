@@ -21,7 +21,7 @@ mod vm;
 mod wait;
 
 pub use agent::Process;
-pub use binaries::libraries;
+pub use binaries::{libraries, programs, stripped};
 pub use disk::{Disk, Storage};
 pub use kernel::Kernel;
 pub use logs::run;
