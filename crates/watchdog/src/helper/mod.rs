@@ -93,11 +93,13 @@ fn take_notes(mut pipe: File, names: &[String], mut file: words::File) {
         let Some(note) = Note::from_bytes(&bytes) else { continue };
         let name = usize::try_from(note.id).ok().and_then(|id| names.get(id));
         let sentence = note.sentence(name.map_or("", String::as_str)).to_string();
-        // The file first: when the host goes down, its disk has little time left.
-        let written = file.add(&note, &sentence);
+        // Of what ends the host, whoever ends it has told the kernel log.
         if !note.action.gives_up() {
             kernel_log::say(&sentence);
         }
+        // Later, since the disk may wait for the CPU that this is about; before the
+        // journal, since it has little time left when the host goes down.
+        let written = file.add(&note, &sentence);
         log::line(format_args!("{sentence}"));
         if let Err(error) = written {
             log::line(format_args!("its last words cannot be written: {error}"));
