@@ -327,7 +327,7 @@ impl Guard {
     /// and pstore.
     fn say(&self, note: &Note) {
         let sentence = note.sentence(self.name_of(note));
-        let line = Text::<256>::of(format_args!("<2>bulkhead-watchdog: stall: {sentence}"));
+        let line = Text::<256>::line(format_args!("<2>bulkhead-watchdog: stall: {sentence}"));
         if let Some(kmsg) = &self.doors.kmsg {
             write(kmsg, line.bytes());
         }

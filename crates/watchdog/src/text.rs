@@ -17,6 +17,16 @@ impl<const N: usize> Text<N> {
         text
     }
 
+    /// The same as a line for the kernel log, which ends however much is cut off:
+    /// one without an end is shown to nobody before the next record comes, since it
+    /// might go on (vprintk_store() in kernel/printk/printk.c).
+    pub fn line(arguments: fmt::Arguments) -> Text<N> {
+        let mut text = Text::of(arguments);
+        text.used = text.used.min(N.saturating_sub(1));
+        let _ = fmt::Write::write_str(&mut text, "\n");
+        text
+    }
+
     /// What fitted.
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.used).unwrap_or_default()
@@ -47,5 +57,11 @@ mod tests {
     fn what_does_not_fit_is_cut_off() {
         assert_eq!(Text::<8>::of(format_args!("cpu {}", 3)).bytes(), b"cpu 3");
         assert_eq!(Text::<8>::of(format_args!("{} {}", "12345", "6789")).bytes(), b"12345 67");
+    }
+
+    #[test]
+    fn a_line_ends_however_long_it_is() {
+        assert_eq!(Text::<8>::line(format_args!("cpu {}", 3)).bytes(), b"cpu 3\n");
+        assert_eq!(Text::<8>::line(format_args!("12345678")).bytes(), b"1234567\n");
     }
 }

@@ -136,7 +136,7 @@ fn a_stall_is_said_and_crashes_a_host_that_has_a_crash_kernel() {
     assert_eq!(host.text("sysrq"), "c");
     assert_eq!(
         host.text("kmsg"),
-        "<2>bulkhead-watchdog: stall: cpu 3: no task of the highest priority ran for 1.0 s"
+        "<2>bulkhead-watchdog: stall: cpu 3: no task of the highest priority ran for 1.0 s\n"
     );
     assert_eq!(host.note(), Note { action: Action::Crash, ..stall() });
 }

@@ -12,7 +12,7 @@ const MOST: usize = 976;
 /// One line, of priority warning (Documentation/ABI/testing/dev-kmsg). Where it
 /// cannot be had, the last words are in the file alone.
 pub fn say(sentence: &str) {
-    let line = Text::<MOST>::of(format_args!("<4>bulkhead-watchdog: {sentence}"));
+    let line = Text::<MOST>::line(format_args!("<4>bulkhead-watchdog: {sentence}"));
     let kmsg = OpenOptions::new().write(true).open("/dev/kmsg");
     let _ = kmsg.and_then(|mut kmsg| kmsg.write_all(line.bytes()));
 }
