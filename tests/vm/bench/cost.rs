@@ -42,13 +42,13 @@ impl Cost {
 }
 
 pub fn measure(machine: Machine) -> Result<()> {
+    let mut report = Report::new("2-cost", "Cost per error");
     let (errors, pages) = (scale::number(ERRORS), scale::number(PAGES));
     let vm = boot(&machine)?;
     let observed = of_bulkhead(&vm, "--observe", errors, pages)?;
     let isolated = of_bulkhead(&vm, "", errors, pages)?;
     let theirs = of_rasdaemon(&vm, errors, pages)?;
 
-    let mut report = Report::new("2-cost", "Cost per error");
     report.say(&format!(
         "{} corrected errors over {} pages, at full speed, to each program by itself. rasdaemon \
          loses what its buffers have no room for; its cost is for each error that it recorded.",

@@ -36,7 +36,7 @@ pub fn measure(machine: Machine) -> Result<()> {
     for pages in STORMS.map(scale::number) {
         let times = Times::measured(&vm, watched, Some(pages))?;
         worst = worst.max(times.p99() / alone.p99());
-        rows.push(times.row(&format!("during a storm over {} other pages", count(pages)), &alone));
+        rows.push(times.row(&format!("during a storm elsewhere, on {}", count(pages)), &alone));
     }
     report.table(&["", "median", "p99", "most", "not off", "p99 of that alone"], &rows);
     report.goal(
