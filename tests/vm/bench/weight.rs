@@ -41,7 +41,7 @@ pub fn measure(machine: Machine) -> Result<()> {
         let it = Rasdaemon::start(&vm)?;
         let before = Weight::of(&vm, Program::Rasdaemon)?;
         raise(&vm, &storm(pages))?;
-        Program::Rasdaemon.settle(&vm, THEIR_LIMIT)?;
+        Program::Rasdaemon.settle(&vm, scale::time(THEIR_LIMIT))?;
         let after = Weight::of(&vm, Program::Rasdaemon)?;
         it.kill()?;
         [before, after]
