@@ -60,7 +60,8 @@ pub struct Times {
 }
 
 impl Times {
-    /// Of so many pages. Starts bulkheadd for it, and where it is told to a storm over so many other pages that does not end.
+    /// Of so many pages. Starts bulkheadd for it, and where it is told to a storm that does not end, over so many other
+    /// pages.
     pub fn measured(vm: &Vm, pages: u64, storm: Option<u64>) -> Result<Self> {
         forget(vm)?;
         let it = bulkheadd(vm, "")?;
