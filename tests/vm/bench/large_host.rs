@@ -2,7 +2,7 @@
 //! is started, without a machine of its own.
 
 use std::io::{BufWriter, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -96,9 +96,7 @@ struct Measured {
 
 impl Measured {
     fn of(shape: &Shape, pages: u64) -> Result<Self> {
-        let start = Instant::now();
         let host = Host::start(shape)?;
-        let started = start.elapsed();
         host.settle()?;
         let before = host.cpu()?;
         let step = (shape.memory_bytes / 4096 / pages).max(1);
@@ -115,7 +113,7 @@ impl Measured {
         let status = host.json(&["status"])?;
         let sources = status["sources"].as_array().context("sources")?;
         Ok(Self {
-            started,
+            started: host.started,
             counted: sources.iter().filter_map(|source| source["reports"].as_u64()).sum(),
             observed: host.json(&["list", "pages"])?.as_array().context("list")?.len() as u64,
             cpu,

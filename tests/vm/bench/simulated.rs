@@ -38,6 +38,8 @@ pub fn error(second: u64, address: u64) -> String {
 /// bulkheadd over a made-up host. It ends when this is dropped.
 pub struct Host {
     directory: TempDir,
+    /// From its start until it answered.
+    pub started: Duration,
     daemon: Running,
 }
 
@@ -59,6 +61,7 @@ impl Host {
         make(&path("root"), shape);
         fs::write(path("log"), "")?;
         fs::write(path("config.toml"), CONFIG)?;
+        let spawned = Instant::now();
         let daemon = Command::new(env!("CARGO_BIN_EXE_bulkheadd"))
             .arg("--config")
             .arg(path("config.toml"))
@@ -73,12 +76,12 @@ impl Host {
             .stderr(File::create(path("stderr"))?)
             .spawn()
             .context("start bulkheadd")?;
-        let host = Host { daemon: Running(daemon), directory };
-        let start = Instant::now();
+        let mut host = Host { daemon: Running(daemon), directory, started: Duration::ZERO };
         while !host.ask(&["status", "--json"]).output()?.status.success() {
-            ensure!(start.elapsed() < LIMIT, "bulkheadd does not answer");
+            ensure!(spawned.elapsed() < LIMIT, "bulkheadd does not answer");
             thread::sleep(Duration::from_millis(5));
         }
+        host.started = spawned.elapsed();
         Ok(host)
     }
 
