@@ -42,13 +42,13 @@ impl Cost {
 }
 
 pub fn measure(machine: Machine) -> Result<()> {
+    let mut report = Report::new("2-cost", "Cost per error");
     let (errors, pages) = (scale::number(ERRORS), scale::number(PAGES));
     let vm = boot(&machine)?;
     let observed = of_bulkhead(&vm, "--observe", errors, pages)?;
     let isolated = of_bulkhead(&vm, "", errors, pages)?;
     let theirs = of_rasdaemon(&vm, errors, pages)?;
 
-    let mut report = Report::new("2-cost", "Cost per error");
     report.say(&format!(
         "{} corrected errors over {} pages, at full speed, to each program by itself. rasdaemon \
          loses what its buffers have no room for; its cost is for each error that it recorded.",
@@ -83,7 +83,7 @@ pub fn measure(machine: Machine) -> Result<()> {
         &rows,
     );
     if !theirs.settled.0 {
-        report.say(&format!("rasdaemon still worked after {}.", seconds(THEIR_LIMIT)));
+        report.say(&format!("rasdaemon still worked after {}.", seconds(scale::time(THEIR_LIMIT))));
     }
     for (what, cost, most) in
         [("with --observe 1/1,000", &observed, 1e-3), ("with isolations 1/100", &isolated, 1e-2)]
@@ -121,7 +121,7 @@ fn of_rasdaemon(vm: &Vm, errors: u64, pages: u64) -> Result<Cost> {
     let it = Rasdaemon::start(vm)?;
     let user = Program::Rasdaemon.cpu(vm)?;
     raise(vm, &format!("ce n={errors} pages={pages} addr={first:#x}"))?;
-    let settled = Program::Rasdaemon.settle(vm, THEIR_LIMIT)?;
+    let settled = Program::Rasdaemon.settle(vm, scale::time(THEIR_LIMIT))?;
     let cost = Cost {
         // The time first, as it goes on.
         user: Program::Rasdaemon.cpu(vm)? - user,

@@ -21,6 +21,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 const THEIRS: [(u64, u64); 1] = [(2_000, 1_000)];
 
 pub fn measure(machine: Machine) -> Result<()> {
+    let mut report = Report::new("6-disk", "Disk");
     let vm = boot(&machine)?;
     let mut rows = Vec::new();
     let scaled = |(errors, pages)| (scale::number(errors), scale::number(pages));
@@ -36,7 +37,6 @@ pub fn measure(machine: Machine) -> Result<()> {
         rows.push(row(&vm, Program::Rasdaemon, errors, pages)?);
         it.kill()?;
     }
-    let mut report = Report::new("6-disk", "Disk");
     report.say(
         "Corrected errors at full speed, with isolations; from the first error until the program \
          has nothing left to do. Both write to ext4 on the same disk. What the program wrote, and \

@@ -44,7 +44,7 @@ pub fn measure(machine: Machine) -> Result<()> {
         let first = first_of(&vm, pages)?;
         let took = raise(&vm, &format!("ce n={errors} pages={pages} addr={first:#x}"))?;
         let ours = Program::Bulkhead.settle(&vm, LIMIT)?;
-        let theirs = Program::Rasdaemon.settle(&vm, THEIR_LIMIT)?;
+        let theirs = Program::Rasdaemon.settle(&vm, scale::time(THEIR_LIMIT))?;
         let new = |total: u64, before: &mut u64| total - std::mem::replace(before, total);
         let ours_counted = new(it.reports()?, &mut counted);
         let ours_isolated = new(in_status(&it, "/isolated/pages")?, &mut isolated);
@@ -82,6 +82,7 @@ pub fn measure(machine: Machine) -> Result<()> {
         ],
         &rows,
     );
+    report.say(&format!("The kernel refused {} pages.", count(in_status(&it, "/failed")?)));
     let yes = |yes: bool| if yes { "yes" } else { "no" };
     report.goal("every error is counted, and no other", yes(exact), exact);
     report.goal("every page past its threshold is isolated", yes(complete), complete);

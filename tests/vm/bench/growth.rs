@@ -7,9 +7,9 @@ use super::isolation::Times;
 use super::plot::{curves, Curve};
 use super::programs::boot;
 use super::report::{count, mib, seconds, time, Report};
+use super::scale;
 use super::stats::steepest;
 use super::weight::of_storm;
-use super::{scale, weight};
 use crate::harness::{Machine, Vm};
 
 const PAGES: [u64; 3] = [1_000, 10_000, 100_000];
@@ -87,11 +87,11 @@ impl Point {
     fn measured(vm: &Vm, pages: u64) -> Result<Self> {
         let errors = pages * ERRORS_PER_PAGE;
         let observed = of_bulkhead(vm, "--observe", errors, pages)?;
-        let weight::Weight { memory, maps } = of_storm(vm, 10 * pages)?.weight;
+        let ever = of_storm(vm, 10 * pages)?.weight.ever();
         // Pages that are off stay so: the others come first.
         let times = Times::measured(vm, scale::number(WATCHED), Some(pages))?;
         let isolated = of_bulkhead(vm, "", errors, pages)?;
-        Ok(Self { pages, observed, isolated, ever: memory.peak + maps, p99: times.p99() })
+        Ok(Self { pages, observed, isolated, ever, p99: times.p99() })
     }
 
     fn row(&self) -> Vec<String> {

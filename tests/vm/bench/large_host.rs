@@ -1,24 +1,18 @@
 //! A simulated host, large and small: what it has costs nothing, and what errs as much as on a small one. Runs where it
 //! is started, without a machine of its own.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::io::{BufWriter, Write};
+use std::time::Duration;
 
-use anyhow::{bail, ensure, Context, Result};
-use procfs::process::Process;
-use serde_json::{json, Value};
-use tempfile::TempDir;
+use anyhow::{Context, Result};
 
 use super::growth::STRAIGHT;
 use super::plot::{curves, Curve};
 use super::report::{count, mib, seconds, time, Report};
 use super::scale;
+use super::simulated::{error, Host};
 use super::stats::{median, percentile, steepest};
-use crate::made_up_host::{make, Shape, SKYLAKE};
+use crate::made_up_host::Shape;
 
 const SMALL: Shape =
     Shape { sockets: 2, cores_per_socket: 2, threads_per_core: 2, memory_bytes: 64 << 30 };
@@ -30,15 +24,6 @@ const PAGES: [u64; 3] = [1_000, 10_000, 100_000];
 
 /// Pages whose time to a decision is taken.
 const WATCHED: u64 = 100;
-
-/// Room for all pages of the storm.
-const CONFIG: &str = "[limits]\nmemory = \"1GiB\"\npages_per_day = 1000000\n";
-
-/// A daemon that used no CPU in so many looks on end has nothing left to do.
-const LOOK: Duration = Duration::from_millis(100);
-const STILL: u32 = 10;
-
-const LIMIT: Duration = Duration::from_secs(300);
 
 pub fn measure() -> Result<()> {
     let mut report = Report::new("8-large-host", "A host of 1,024 CPUs and 8 TiB");
@@ -111,9 +96,7 @@ struct Measured {
 
 impl Measured {
     fn of(shape: &Shape, pages: u64) -> Result<Self> {
-        let start = Instant::now();
         let host = Host::start(shape)?;
-        let started = start.elapsed();
         host.settle()?;
         let before = host.cpu()?;
         let step = (shape.memory_bytes / 4096 / pages).max(1);
@@ -130,12 +113,12 @@ impl Measured {
         let status = host.json(&["status"])?;
         let sources = status["sources"].as_array().context("sources")?;
         Ok(Self {
-            started,
+            started: host.started,
             counted: sources.iter().filter_map(|source| source["reports"].as_u64()).sum(),
             observed: host.json(&["list", "pages"])?.as_array().context("list")?.len() as u64,
             cpu,
-            decisions: host.decisions(|n| address(n + 1) + 4096)?,
-            peak: host.status()?.vmhwm.context("VmHWM")? << 10,
+            decisions: host.decisions(scale::number(WATCHED), |n| address(n + 1) + 4096)?,
+            peak: host.peak()?,
         })
     }
 
@@ -154,150 +137,4 @@ impl Measured {
             time(percentile(&self.decisions, 99.0)),
         ]
     }
-}
-
-/// One line of a log: an error so many seconds after the first ones.
-fn error(second: u64, address: u64) -> String {
-    let record = json!({ "mce": {
-        "status": "0x8c0000000000009f", "addr": format!("{address:#x}"), "misc": "0x8c", "bank": 9,
-        "cpuid": SKYLAKE,
-    } });
-    let time = format!("2026-01-02T03:04:{second:02}Z");
-    json!({ "time": time, "event": "report", "source": "mce:mce_record", "record": record })
-        .to_string()
-        + "\n"
-}
-
-/// bulkheadd over a made-up host. It ends when this is dropped.
-struct Host {
-    directory: TempDir,
-    daemon: Running,
-}
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It fails when it has ended already.
-        _ = self.0.kill();
-        _ = self.0.wait();
-    }
-}
-
-impl Host {
-    fn start(shape: &Shape) -> Result<Self> {
-        let directory = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).context("directory")?;
-        let path = |name: &str| directory.path().join(name);
-        make(&path("root"), shape);
-        fs::write(path("log"), "")?;
-        fs::write(path("config.toml"), CONFIG)?;
-        let daemon = Command::new(env!("CARGO_BIN_EXE_bulkheadd"))
-            .arg("--config")
-            .arg(path("config.toml"))
-            .arg("--root")
-            .arg(path("root"))
-            .arg("--state-dir")
-            .arg(path("state"))
-            .arg("--socket")
-            .arg(path("socket"))
-            .arg("--source")
-            .arg(format!("file:{}", path("log").display()))
-            .stderr(File::create(path("stderr"))?)
-            .spawn()
-            .context("start bulkheadd")?;
-        let host = Host { daemon: Running(daemon), directory };
-        let start = Instant::now();
-        while !host.ask(&["status", "--json"]).output()?.status.success() {
-            ensure!(start.elapsed() < LIMIT, "bulkheadd does not answer");
-            thread::sleep(Duration::from_millis(5));
-        }
-        Ok(host)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn log(&self) -> Result<File> {
-        let log: &Path = &self.path("log");
-        OpenOptions::new().append(true).open(log).context("log")
-    }
-
-    fn ask(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bulkhead"));
-        command.arg("--socket").arg(self.path("socket")).args(arguments).stdin(Stdio::null());
-        command.stderr(Stdio::null());
-        command
-    }
-
-    fn json(&self, arguments: &[&str]) -> Result<Value> {
-        let output = self.ask(arguments).arg("--json").output()?;
-        ensure!(output.status.success(), "{arguments:?} ends with {}", output.status);
-        serde_json::from_slice(&output.stdout).with_context(|| format!("{arguments:?}"))
-    }
-
-    fn process(&self) -> Result<Process> {
-        Process::new(self.daemon.0.id().try_into()?).context("bulkheadd")
-    }
-
-    fn status(&self) -> Result<procfs::process::Status> {
-        self.process()?.status().context("/proc/PID/status")
-    }
-
-    /// CPU time of all its threads, in steps of the clock's tick (10 ms).
-    fn cpu(&self) -> Result<Duration> {
-        let stat = self.process()?.stat().context("/proc/PID/stat")?;
-        let ticks = (stat.utime + stat.stime) as f64;
-        Ok(Duration::from_secs_f64(ticks / procfs::ticks_per_second() as f64))
-    }
-
-    /// Waits until it has nothing left to do.
-    fn settle(&self) -> Result<()> {
-        let start = Instant::now();
-        let (mut before, mut still) = (self.cpu()?, 0);
-        while still < STILL {
-            ensure!(start.elapsed() < LIMIT, "bulkheadd still works after {LIMIT:?}");
-            thread::sleep(LOOK);
-            let now = self.cpu()?;
-            still = if now == before { still + 1 } else { 0 };
-            before = now;
-        }
-        Ok(())
-    }
-
-    /// The seconds until pages, which are named by their number, are decided on.
-    fn decisions(&self, address: impl Fn(u64) -> u64) -> Result<Vec<f64>> {
-        let child = self.ask(&["events", "--follow", "--json"]).stdout(Stdio::piped()).spawn()?;
-        let mut follower = Running(child);
-        let mut lines = BufReader::new(follower.0.stdout.take().context("stdout")?).lines();
-        let mut log = self.log()?;
-        (0..scale::number(WATCHED))
-            .map(|n| {
-                let page = address(n);
-                log.write_all(error(3, page).as_bytes())?;
-                // The second error comes when the first has been seen.
-                wait_for(&mut lines, "report", page)?;
-                let start = Instant::now();
-                log.write_all(error(4, page).as_bytes())?;
-                wait_for(&mut lines, "isolation", page)?;
-                Ok(start.elapsed().as_secs_f64())
-            })
-            .collect()
-    }
-}
-
-/// Reads events up to one of a kind that names a page.
-fn wait_for(
-    lines: &mut impl Iterator<Item = std::io::Result<String>>,
-    kind: &str,
-    page: u64,
-) -> Result<()> {
-    let (kind, page) = (format!("\"{kind}\""), format!("\"{page:#x}\""));
-    for line in lines {
-        let line = line?;
-        if line.contains(&kind) && line.contains(&page) {
-            return Ok(());
-        }
-    }
-    bail!("no more events, and none {kind} of {page}")
 }

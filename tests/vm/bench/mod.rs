@@ -16,6 +16,7 @@ mod plot;
 mod programs;
 mod report;
 mod scale;
+mod simulated;
 mod start;
 mod stats;
 mod weight;

@@ -5,9 +5,11 @@ use std::fs;
 use anyhow::{anyhow, Context, Result};
 use plotters::prelude::*;
 
-use super::report::directory;
+use super::report::{count, directory};
 
 const SIZE: (u32, u32) = (640, 400);
+
+const COLORS: [RGBColor; 4] = [BLUE, RED, BLACK, MAGENTA];
 
 /// One curve: its name, and points that are all above 0.
 pub type Curve<'a> = (&'a str, Vec<(f64, f64)>);
@@ -40,9 +42,15 @@ fn draw(
             decades(all().map(|p| p.0)).log_scale(),
             decades(all().map(|p| p.1)).log_scale(),
         )?;
-    chart.configure_mesh().x_desc(x).y_desc(y).light_line_style(WHITE).draw()?;
+    chart
+        .configure_mesh()
+        .x_desc(x)
+        .y_desc(y)
+        .x_label_formatter(&|pages| count(*pages as u64))
+        .light_line_style(WHITE)
+        .draw()?;
     for (index, (name, points)) in curves.iter().enumerate() {
-        let color = Palette99::pick(index).to_rgba();
+        let color = COLORS[index % COLORS.len()];
         chart
             .draw_series(
                 LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(3),

@@ -24,6 +24,8 @@ const LITTLE: Duration = Duration::from_millis(1);
 /// Room for all that a storm is to take out of service.
 const LIMITS: &str = "[limits]\nmemory = \"1GiB\"\npages_per_day = 1000000\n";
 
+const SIGKILL: i32 = 9;
+
 /// The disk of both programs' databases.
 pub const DISK_BYTES: u64 = 4 << 30;
 
@@ -208,10 +210,11 @@ impl<'vm> Rasdaemon<'vm> {
         Ok(found["reports"].as_u64().unwrap_or(0))
     }
 
-    /// Ends it at once: in good order it would first work off what it has buffered.
+    /// Ends it at once: in good order it would first work off what it has buffered. Then nobody records for it any more.
     pub fn kill(self) -> Result<()> {
-        self.process.signal(9)?;
-        self.process.wait().map(drop)
+        self.process.signal(SIGKILL)?;
+        self.process.wait()?;
+        self.vm.run("rmdir /sys/kernel/tracing/instances/rasdaemon").map(drop)
     }
 }
 

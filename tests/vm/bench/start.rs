@@ -19,6 +19,7 @@ const STARTS: u64 = 9;
 const LIMIT: Duration = Duration::from_secs(120);
 
 pub fn measure(machine: Machine) -> Result<()> {
+    let mut report = Report::new("7-start", "Start");
     let pages = scale::number(PAGES);
     let disk = Disk::of(DISK_BYTES)?;
     let (mut first, mut again) = (Vec::new(), Vec::new());
@@ -41,7 +42,6 @@ pub fn measure(machine: Machine) -> Result<()> {
     let off = vm.run("bulkhead-guest poisoned | wc -l")?.parse()?;
     stop(&vm, &mut process)?;
 
-    let mut report = Report::new("7-start", "Start");
     report.say(
         "From the start of the process until it says that it is ready, as systemd would hear it: \
          it watches, and all that was out of service before the reboot was tried.",
