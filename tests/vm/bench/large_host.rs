@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::growth::STRAIGHT;
+use super::growth::is_straight;
 use super::plot::{curves, Curve};
 use super::report::{count, mib, seconds, time, Report};
 use super::scale;
 use super::simulated::{error, Host};
-use super::stats::{median, percentile, steepest};
+use super::stats::{median, percentile};
 use crate::made_up_host::Shape;
 
 const SMALL: Shape =
@@ -71,14 +71,7 @@ pub fn measure() -> Result<()> {
     ];
     curves("8-large-host", "1,024 CPUs and 8 TiB, by the pages that err", "pages", "s, MiB", &all)?;
     report.say("![CPU time, memory and time to decision by pages](8-large-host.svg)");
-    for (what, points) in all {
-        let steepness = steepest(&points);
-        report.goal(
-            &format!("straight or flatter: {what}"),
-            &format!("grows with the power of {steepness:.2}"),
-            steepness <= STRAIGHT,
-        );
-    }
+    is_straight(&mut report, &all);
     report.publish()
 }
 
