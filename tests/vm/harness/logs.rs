@@ -2,24 +2,30 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use super::boot;
 use super::kernel::Kernel;
 use super::machine::Machine;
 
 /// So many lines of a console are shown: a panic fits.
 const CONSOLE_TAIL: usize = 40;
 
-/// Runs a test under its full name, and says how long it took: `--show-output` shows that of tests that pass.
+/// Runs a test under its full name, and says how long it took: `--show-output` shows that of tests that pass. Where the
+/// emulator crashed under it, it is run once more.
 pub fn run(name: &str, kernel: Kernel, test: fn(Machine) -> Result<()>) -> Result<()> {
     let logs = Arc::new(Logs::new(name)?);
     let kept = Kept(Some(logs.directory.clone()));
     let since = Instant::now();
-    let result = test(Machine::new(kernel, logs));
+    let mut result = test(Machine::new(kernel, Arc::clone(&logs)));
+    if let (Err(error), true) = (&result, logs.emulator_crashed()) {
+        boot::tell(&format!("{name} begins anew, as QEMU crashed: {error:#}"));
+        result = test(Machine::new(kernel, logs));
+    }
     eprintln!("{name} took {:.1} s", since.elapsed().as_secs_f64());
     result?;
     kept.discard()
@@ -29,6 +35,7 @@ pub fn run(name: &str, kernel: Kernel, test: fn(Machine) -> Result<()>) -> Resul
 pub struct Logs {
     directory: PathBuf,
     boots: AtomicU32,
+    crashed: AtomicBool,
 }
 
 impl Logs {
@@ -40,7 +47,16 @@ impl Logs {
             fs::remove_dir_all(&directory).context("remove the previous run's logs")?;
         }
         fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
-        Ok(Self { directory, boots: AtomicU32::new(0) })
+        Ok(Self { directory, boots: AtomicU32::default(), crashed: AtomicBool::default() })
+    }
+
+    /// The emulator itself ended by a fault of its own, which says nothing about what is tested.
+    pub fn crash(&self) {
+        self.crashed.store(true, Ordering::Relaxed);
+    }
+
+    fn emulator_crashed(&self) -> bool {
+        self.crashed.load(Ordering::Relaxed)
     }
 
     /// Where the next machine's console goes, and what QEMU itself has to say.

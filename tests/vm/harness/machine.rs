@@ -192,6 +192,6 @@ impl Machine {
         if !self.reboots {
             arguments.push("-no-reboot".to_owned());
         }
-        Qemu::start(&arguments, self.limit, console, &own)
+        Qemu::start(&arguments, self.limit, console, &own, Arc::clone(&self.logs))
     }
 }

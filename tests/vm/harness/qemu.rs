@@ -3,8 +3,10 @@
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -13,6 +15,7 @@ use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
 
 use super::agent::Agent;
+use super::logs::Logs;
 use super::qmp::Qmp;
 
 /// Always emulated: what /dev/kvm offers inside other virtual machines does not reliably boot a stock kernel. q35, as
@@ -53,6 +56,7 @@ impl Qemu {
         limit: Duration,
         console: PathBuf,
         log: &Path,
+        logs: Arc<Logs>,
     ) -> Result<Self> {
         let (monitor, qemu_monitor) = UnixStream::pair().context("socket")?;
         let (agent, qemu_agent) = UnixStream::pair().context("socket")?;
@@ -67,7 +71,7 @@ impl Qemu {
             .stderr(File::create(log).with_context(|| log.display().to_string())?)
             .spawn()
             .context("run timeout")?;
-        let process = Running(process);
+        let process = Running(process, logs);
         let monitor = Qmp::new(monitor)
             .with_context(|| fs::read_to_string(log).unwrap_or_default())
             .context("start qemu-system-x86_64 (scripts/vm-setup installs it)")?;
@@ -99,7 +103,7 @@ impl Qemu {
     }
 }
 
-struct Running(Child);
+struct Running(Child, Arc<Logs>);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -107,6 +111,12 @@ impl Drop for Running {
         if let Ok(pid) = self.0.id().try_into() {
             _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
-        _ = self.0.wait();
+        // `timeout` ends as it did, or with 128 and the signal.
+        let ended = self.0.wait().ok();
+        let signal =
+            ended.and_then(|status| status.signal().or(status.code().map(|code| code - 128)));
+        if [libc::SIGSEGV, libc::SIGABRT].map(Some).contains(&signal) {
+            self.1.crash();
+        }
     }
 }
