@@ -59,13 +59,13 @@ fn evidence(memory: u128, key: &str) -> EvidenceName {
     EvidenceName { memory, key: key.into() }
 }
 
-/// Evidence of what is not memory.
 impl<const N: usize> EvidenceChanges for [(EvidenceName, Option<String>); N] {
     fn rows(&self) -> EvidenceRows<'_> {
         Box::new(self.iter().cloned())
     }
 }
 
+/// Evidence of what is not memory.
 fn cpu() -> EvidenceName {
     EvidenceName { memory: None, key: "core:2".into() }
 }
