@@ -412,7 +412,7 @@ impl Books for Memory {
         fault.errors = update.errors;
         if let Some(evidence) = update.evidence {
             if fault.evidence.len() < Fault::MAX_EVIDENCE {
-                fault.evidence.push(evidence);
+                fault.evidence.push(*evidence);
             }
         }
         let grown = update.cover.is_some() && update.cover != fault.cover;

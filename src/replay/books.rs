@@ -228,7 +228,7 @@ impl Books for ReplayBooks<'_> {
         let fault = self.covering.get_mut(&update.fault)?;
         if let Some(evidence) = update.evidence {
             if fault.evidence.len() < Fault::MAX_EVIDENCE {
-                fault.evidence.push(evidence);
+                fault.evidence.push(*evidence);
             }
         }
         let cover: Cover = update.cover?;

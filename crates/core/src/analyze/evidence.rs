@@ -336,7 +336,7 @@ impl EvidenceState {
             fault: case.id,
             last: report.last,
             errors: case.errors,
-            evidence: room.then(|| evidence(report)),
+            evidence: room.then(|| Box::new(evidence(report))),
             cover: None,
         });
     }

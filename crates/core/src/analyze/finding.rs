@@ -51,8 +51,9 @@ pub struct FaultUpdate {
     /// Its errors so far, each counted once: the whole figure, not a step.
     pub errors: u64,
     /// A piece of evidence to append, while it holds fewer than
-    /// [`Fault::MAX_EVIDENCE`].
-    pub evidence: Option<Evidence>,
+    /// [`Fault::MAX_EVIDENCE`]. Boxed: most updates have none, and there is one
+    /// for nearly every report.
+    pub evidence: Option<Box<Evidence>>,
     /// The fault covers more than it did: all that it covers now.
     pub cover: Option<Cover>,
 }

@@ -3,6 +3,7 @@
 use super::PhysAddr;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// Who numbers the controllers and channels of a [`DimmId`]: the same numbers
 /// of two of them are not the same DIMM.
@@ -24,9 +25,7 @@ pub enum DimmSpace {
 
 /// A DIMM, as far as reports name it. Fields that the numbering has not, or the
 /// report does not say, are `None`.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DimmId {
     /// Whose numbers these are.
@@ -43,6 +42,20 @@ pub struct DimmId {
     /// Slot on the channel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slot: Option<u16>,
+}
+
+impl Hash for DimmId {
+    /// As one number: a DIMM is looked up several times for each report, and
+    /// hashing its fields one by one was 6% of a replay.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let numbers = [self.socket, self.controller, self.channel, self.slot];
+        state.write_u128(numbers.into_iter().fold(self.space as u128, append));
+    }
+}
+
+/// `number` behind `rest`, in 17 bits, so that none differs from each.
+pub(crate) fn append(rest: u128, number: Option<u16>) -> u128 {
+    rest << 17 | number.map_or(0, |number| u128::from(number) + 1)
 }
 
 /// Which bits of a burst were wrong: Intel's retry-read log of a x4 device, 8

@@ -1,11 +1,13 @@
 //! Names of places, once they are complete enough to be compared.
 
+use crate::model::dram::append;
 use crate::model::{DimmId, DimmSpace, DramPlace};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// A bank of a rank of a DIMM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BankKey {
     /// Its DIMM.
@@ -60,6 +62,15 @@ impl CellKey {
             bank: place.bank?,
         };
         Some(CellKey { row: RowKey { bank, row: place.row? }, column: place.column? })
+    }
+}
+
+impl Hash for BankKey {
+    /// As two numbers, for the same reason as [`DimmId`]'s.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.dimm.hash(state);
+        let numbers = [Some(self.rank), self.sub_rank, self.bank_group, Some(self.bank)];
+        state.write_u128(numbers.into_iter().fold(0, append));
     }
 }
 

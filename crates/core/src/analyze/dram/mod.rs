@@ -35,7 +35,7 @@ pub use scope::Scope;
 
 use crate::analyze::finding::FaultUpdate;
 use crate::decide::RowPolicy;
-use crate::model::{CoverBy, DimmId, DramPlace, Fault, FaultState, Pfn, PhysAddr, Report};
+use crate::model::{CoverBy, DimmId, DramPlace, Fault, FaultState, Pfn, PhysAddr, Report, Time};
 use closing::Anew;
 use hashbrown::HashMap;
 use keys::CellKey;
@@ -184,8 +184,8 @@ impl Dimms {
             self.bits(seen, &mut found);
             return found;
         };
-        self.forget_stale(&named, seen, rules.row.threshold.window);
-        let Some(cell) = self.agreed(named, seen) else {
+        let slot = self.find_fresh(&named, seen, rules.row.threshold.window);
+        let Some(cell) = self.agreed(named, slot, seen) else {
             self.doubtful = self.doubtful.saturating_add(1);
             found.trust = Trust::Doubtful;
             return found;
@@ -193,7 +193,7 @@ impl Dimms {
         found.trust = Trust::Good;
         let case = Case { seen, cell, rules, whole_row };
         let mut wider_may_be_due = false;
-        match self.take(&case) {
+        match self.take(&case, slot) {
             Some((slot, took)) => {
                 wider_may_be_due = took.new_device || self.anew.is_around(&cell.row.bank);
                 found.learned = took.new_line;
@@ -301,20 +301,30 @@ impl Dimms {
         self.rows.mark_all();
     }
 
+    /// The row that a sighting names, if it is known.
+    ///
     /// Rows expire a few at a time; one that is due and touched before its turn
     /// is forgotten now, so that what is found does not hang on whose turn it
     /// was.
-    fn forget_stale(&mut self, named: &CellKey, seen: &Sighting, window: Duration) {
+    fn find_fresh(&mut self, named: &CellKey, seen: &Sighting, window: Duration) -> Option<Slot> {
         let start = seen.report.last.at.before(window);
         let by_line = seen.addr.and_then(|addr| self.rows.cell_at(Line::of(addr)));
-        let by_line = by_line.map(|cell| cell.row).filter(|row| *row != named.row);
-        for key in [Some(named.row), by_line].into_iter().flatten() {
-            let Some(slot) = self.rows.find(&key) else { continue };
-            let stale = |row: &Row| row.fault.is_none() && row.last.at < start;
-            if self.rows.row(slot).is_some_and(stale) {
-                self.rows.remove(slot);
-            }
+        if let Some(other) = by_line.map(|cell| cell.row).filter(|row| *row != named.row) {
+            let slot = self.rows.find(&other);
+            slot.and_then(|slot| self.unless_stale(slot, start));
         }
+        self.rows.find(&named.row).and_then(|slot| self.unless_stale(slot, start))
+    }
+
+    /// `slot`, unless its row has no open fault and was quiet since `start`: then
+    /// it is forgotten.
+    fn unless_stale(&mut self, slot: Slot, start: Time) -> Option<Slot> {
+        let stale = |row: &Row| row.fault.is_none() && row.last.at < start;
+        if self.rows.row(slot).is_some_and(stale) {
+            self.rows.remove(slot);
+            return None;
+        }
+        Some(slot)
     }
 
     /// The cell that a sighting is of, unless it contradicts what is known: one
@@ -323,8 +333,8 @@ impl Dimms {
     ///
     /// A line is a burst of columns; a report may name any of them. They are
     /// taken for the one seen first.
-    fn agreed(&self, named: CellKey, seen: &Sighting) -> Option<CellKey> {
-        let row = self.rows.find(&named.row).and_then(|slot| self.rows.row(slot));
+    fn agreed(&self, named: CellKey, slot: Option<Slot>, seen: &Sighting) -> Option<CellKey> {
+        let row = slot.and_then(|slot| self.rows.row(slot));
         let known = row.and_then(|row| row.cell(named.column));
         let known_page = known.and_then(|cell| cell.page);
         if known_page.zip(seen.page).is_some_and(|(known, page)| known != page) {
@@ -343,11 +353,11 @@ impl Dimms {
         }
     }
 
-    /// Puts the sighting into its row. A new row in a bank that is given up
-    /// anyway is not kept.
-    fn take(&mut self, case: &Case) -> Option<(Slot, Took)> {
+    /// Puts the sighting into its row, which is in `slot` if it is known. A new
+    /// row in a bank that is given up anyway is not kept.
+    fn take(&mut self, case: &Case, slot: Option<Slot>) -> Option<(Slot, Took)> {
         let Case { seen, cell, rules, .. } = case;
-        let slot = match self.rows.find(&cell.row) {
+        let slot = match slot {
             Some(slot) => slot,
             None if self.is_given_up(&Scope::Row(cell.row)) => return None,
             None => {

@@ -234,7 +234,7 @@ impl Open {
             fault: self.id,
             last: self.last,
             errors: self.errors,
-            evidence: room.then(|| piece::evidence(seen.report)),
+            evidence: room.then(|| Box::new(piece::evidence(seen.report))),
             cover: None,
         }
     }
