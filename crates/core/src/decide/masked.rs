@@ -48,6 +48,7 @@ pub(super) fn is_out(ctx: &Context, plan: &mut Plan, mut line: Isolation) {
 /// An admin wants a masked page back.
 pub(super) fn released(ctx: &Context, plan: &mut Plan, mut line: Isolation) {
     line.release = Some(Undo::NextBoot);
+    line.unreadable = false;
     let page = targets_name(ctx, &[line.target]);
     settle(
         ctx,

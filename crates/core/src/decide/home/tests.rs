@@ -7,7 +7,6 @@ use crate::decide::testing::{finding, machine, Desk};
 use crate::decide::{Answer, Order, Policy};
 use crate::model::{ApicId, Component, CpuId, Fault, MemoryConfig, Module, Pfn};
 use proptest::prelude::*;
-use std::collections::BTreeSet;
 
 /// A host whose memory is changed between boots.
 struct Host {
