@@ -32,10 +32,10 @@ impl Host {
         self.reread();
         self.plug_in(setup.memory);
         self.begin_boot(setup.masked.map(Pfn));
+        self.regroup();
         let open: BTreeMap<_, _> = self.open().into_iter().map(|fault| (fault.id, fault)).collect();
         let plan = rehome(&self.desk.ctx(), &self.memory, &open);
         self.follow(plan);
-        self.regroup();
         if let Some(pfn) = setup.died_of.map(Pfn) {
             self.died_of(pfn, before);
         }
@@ -85,8 +85,7 @@ impl Host {
         self.desk.machine.cpus.values_mut().for_each(|c| c.online = true);
         self.desk.machine.masked = masked.iter().map(|pfn| *pfn..Pfn(pfn.0 + 1)).collect();
         // Who masked a page has given it up.
-        let cells = self.cells();
-        masked.iter().for_each(|pfn| _ = self.pages_taken.remove(&(cells, *pfn)));
+        self.pages_taken.retain(|(_, pfn), _| Some(*pfn) != masked);
         self.pages_off = masked.into_iter().collect();
     }
 

@@ -76,8 +76,8 @@ pub(super) struct Host {
     /// What the store has of lines that are being restored.
     pub stored: BTreeMap<Target, Isolation>,
     pub restoring: Option<Restoring>,
-    /// Rails that held something back.
-    pub reached: BTreeSet<&'static str>,
+    /// Rails that held something back, where that is asked for.
+    pub reached: Option<BTreeSet<&'static str>>,
 }
 
 impl Host {
@@ -110,7 +110,7 @@ impl Host {
             by_hand: BTreeSet::new(),
             stored: BTreeMap::new(),
             restoring: None,
-            reached: BTreeSet::new(),
+            reached: None,
         };
         host.plug_in(1);
         host

@@ -10,7 +10,7 @@ mod pages;
 
 use super::super::{Order, Plan};
 use super::host::{is_write, overlap, Host};
-use crate::model::Target;
+use crate::model::{CpuId, Target};
 
 /// What is wrong, if anything is.
 type Breach = Option<String>;
@@ -129,11 +129,11 @@ pub(super) fn ordered(host: &Host) {
 
 pub(super) fn at_rest(host: &mut Host) {
     check(host, AT_REST);
-    let tries = host.stubborn.tries.values();
-    let pinned = tries.clone().any(|tries| tries.is_pinned());
-    let unmovable = tries.clone().any(|tries| tries.is_unmovable());
-    host.reached.extend(pinned.then_some(PINNED));
-    host.reached.extend(unmovable.then_some(UNMOVABLE));
+    let Some(reached) = &mut host.reached else { return };
+    for tries in host.stubborn.tries.values() {
+        reached.extend(tries.is_pinned().then_some(PINNED));
+        reached.extend(tries.is_unmovable().then_some(UNMOVABLE));
+    }
 }
 
 pub(super) fn in_the_end(host: &Host) {
@@ -155,12 +155,14 @@ fn breach(is_one: bool, what: impl FnOnce() -> String) -> Breach {
 /// `plan` was entered, and its orders are not out yet: notes the rails that it
 /// stopped at.
 pub(super) fn held_back(host: &mut Host, plan: &Plan) {
+    if host.reached.is_none() {
+        return;
+    }
     for line in &plan.isolations {
         let told = plan.decisions.iter().filter(|decision| decision.target == Some(line.target));
         let said: String = told.flat_map(|told| [told.why.as_str(), &told.done]).collect();
-        let instead = instead(host, line.target, &line.together);
-        let instead: Vec<Order> =
-            instead.into_iter().filter(|order| !plan.orders.contains(order)).collect();
+        let mut instead = instead(host, line.target, &line.together);
+        instead.retain(|order| !plan.orders.contains(order));
         reach(host, instead, &format!("{}{said}", line.why));
     }
 }
@@ -172,7 +174,7 @@ pub(super) fn refused(host: &mut Host, target: Target, why: &str) {
 }
 
 /// What might have been ordered.
-fn instead(host: &Host, target: Target, together: &[crate::model::CpuId]) -> Vec<Order> {
+fn instead(host: &Host, target: Target, together: &[CpuId]) -> Vec<Order> {
     match target {
         Target::Page(pfn) => vec![Order::SoftOffline(pfn), Order::HardOffline(pfn)],
         Target::Cpu(cpu) => {
@@ -185,19 +187,15 @@ fn instead(host: &Host, target: Target, together: &[crate::model::CpuId]) -> Vec
 /// A rail is reached where one of these orders, which decide did not give, would
 /// have broken it, and decide said so.
 fn reach(host: &mut Host, instead: Vec<Order>, said: &str) {
+    let Some(mut reached) = host.reached.take() else { return };
     for order in instead {
-        let now = host.desk.now;
-        host.queue.push((order, now));
-        let (order, _) = host.queue.last().unwrap();
-        let held = |rail: &&OfOrder| {
-            !host.reached.contains(rail.name)
-                && said.contains(rail.says)
-                && (rail.breach)(host, order).is_some()
-        };
-        let reached: Vec<&str> = ORDERED.iter().filter(held).map(|rail| rail.name).collect();
-        host.reached.extend(reached);
+        host.queue.push((order.clone(), host.desk.now));
+        let told = ORDERED.iter().filter(|rail| said.contains(rail.says));
+        let held = told.filter(|rail| (rail.breach)(host, &order).is_some());
+        reached.extend(held.map(|rail| rail.name));
         host.queue.pop();
     }
+    host.reached = Some(reached);
 }
 
 /// But what ends an order from before: our own half of a core is rolled back,
