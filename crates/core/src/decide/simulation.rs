@@ -27,9 +27,15 @@ use std::collections::BTreeSet;
 use step::{knobs, story, Step, Story};
 
 /// A thousand histories, or as many as `PROPTEST_CASES` says, which comes before
-/// what is said here.
+/// what is said here. Each step is drawn with several generators of its own:
+/// cheap ones, since a tenth of the time goes into better ones otherwise.
 fn config() -> ProptestConfig {
-    ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases: 1024,
+        failure_persistence: None,
+        rng_algorithm: RngAlgorithm::XorShift,
+        ..ProptestConfig::default()
+    }
 }
 
 /// Takes a host through a history, and lets it end well.
@@ -61,7 +67,7 @@ proptest! {
 /// A rail that no history comes up against proves nothing.
 #[test]
 fn the_histories_reach_each_rail() {
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
+    let rng = TestRng::from_seed(RngAlgorithm::XorShift, &[7; 16]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let histories = (knobs(), build(), story(120));
     let mut left: BTreeSet<&str> = rails::names().collect();
