@@ -30,7 +30,14 @@ impl Host {
         let before = self.desk.machine.memory_home();
         self.end_of_boot();
         self.reread();
+        let cells = self.cells();
         self.plug_in(setup.memory);
+        if self.cells() != cells {
+            // Lines that are set aside count for no day, and one whose fault is
+            // closed meanwhile does not come back with what it knows.
+            self.pages_taken.clear();
+            self.bad_cells.clear();
+        }
         self.begin_boot(setup.masked.map(Pfn));
         self.regroup();
         let open: BTreeMap<_, _> = self.open().into_iter().map(|fault| (fault.id, fault)).collect();
