@@ -166,8 +166,10 @@ impl Host {
         let covered = fault.cover.iter().flat_map(|cover| &cover.pages);
         let own = if let Component::Page { pfn } = fault.component { Some(pfn) } else { None };
         let pages: BTreeSet<Pfn> = covered.copied().chain(own).collect();
-        self.bad_cells
-            .retain(|(memory, pfn)| fault.home != Home::Memory(*memory) || !pages.contains(pfn));
+        // Only what is of this memory is still in the books.
+        if fault.home == self.desk.machine.memory_home() {
+            self.bad_cells.retain(|(_, pfn)| !pages.contains(pfn));
+        }
         let closing = closed(&self.desk.ctx(), &fault, open.iter());
         self.follow(closing.plan);
         assert!(self.desk.ledger.group(fault.id).is_none());
