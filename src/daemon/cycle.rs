@@ -46,8 +46,9 @@ impl Cycle {
         Cycle { core, report_lines: 0, unlogged: 0 }
     }
 
-    /// Compares what should be with what is, after a start.
-    pub fn start(&mut self, boot: Boot, now: Stamp) {
+    /// Before all that decides: which pages stand or fall together, by the open
+    /// faults of the memory that is there.
+    pub fn regroup(&mut self, boot: Boot) {
         let Cycle { core: cycle::Cycle { books, machine, .. }, .. } = self;
         let same_boot = boot != Boot::New;
         let here = books.faults.values().filter(|fault| fault.is_of(machine, same_boot));
@@ -55,6 +56,10 @@ impl Cycle {
         for group in groups {
             self.core.books.put_group(group);
         }
+    }
+
+    /// Compares what should be with what is, after a start.
+    pub fn start(&mut self, boot: Boot, now: Stamp) {
         self.core.start(boot, now);
         self.core.books.boot.restored = self.core.restoring().is_none();
         // The kernel may have taken pages while nobody looked.

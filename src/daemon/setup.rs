@@ -120,6 +120,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<(Daemon, HashMap<Strin
         is_early || boot_is == Boot::New,
         now.at,
     );
+    cycle.regroup(boot_is);
     if boot_is == Boot::New {
         cycle.rehome(&memory_known, now);
         let mut found = host::last_boot::read(&root, window.0, window.1);

@@ -97,6 +97,7 @@ fn a_restart_in_the_middle_of_a_row_knows_when_all_of_it_is_gone() {
         ..Saved::default()
     };
     let mut cycle = cycle(&mut saved);
+    cycle.regroup(Boot::Same);
     cycle.start(Boot::Same, NOW);
     assert_eq!(state(&cycle, id), FaultState::Open);
     answer(&mut cycle, Order::SoftOffline(Pfn(1)), Answer::Off);

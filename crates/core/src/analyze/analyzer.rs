@@ -20,9 +20,9 @@ use std::fmt;
 use uuid::Uuid;
 
 /// Pages with evidence, at most. A host that has more in the window of a page has
-/// lost whole DIMMs, and goes on with the most suspicious of them. They take some
-/// 12 MiB at most: 3 for the pages, 8 for their reports, 1 for who told of what
-/// in the last second.
+/// lost whole DIMMs, and goes on with the most suspicious of them. By arithmetic,
+/// not measured, they take some 12 MiB at most: 3 for the pages, 8 for their
+/// reports, 1 for who told of what in the last second.
 pub const MAX_PAGES: usize = 32_768;
 
 /// Bytes of reports kept per page on average, at most. A machine check takes 200.

@@ -188,6 +188,8 @@ pub(super) fn give(plan: &mut Plan, mut lines: Vec<Isolation>) {
         line.asked = Some(Asked::Give);
         line.release = Some(Undo::NextBoot);
         line.next_try = None;
+        // Who wants it back answers for it, until its next error.
+        line.unreadable = false;
         match line.target {
             Target::Page(pfn) => plan.orders.push(Order::Unpoison(pfn)),
             Target::Cpu(cpu) => cpus.push(cpu),

@@ -169,7 +169,7 @@ pub(super) fn numbers<'a>(lines: impl IntoIterator<Item = &'a Isolation>) -> Vec
     lines.into_iter().filter_map(|line| line.target.cpu()).collect()
 }
 
-fn is_isolated(ctx: &Context, cpu: CpuId) -> bool {
+pub(super) fn is_isolated(ctx: &Context, cpu: CpuId) -> bool {
     ctx.ledger.get(&Target::Cpu(cpu)).is_some_and(|line| line.state == IsolationState::Isolated)
 }
 

@@ -9,10 +9,10 @@ use super::budget::PageBudget;
 use super::settle::targets_name;
 use super::{page, restore, retry, Context, Decision, DecisionKind, FaultNote, Plan};
 use crate::model::{
-    Asked, Fault, FaultState, Home, Isolation, IsolationState, KnownMemory, MemoryConfigId, Pfn,
-    Target, Undo,
+    Asked, Component, Fault, FaultState, Home, Isolation, IsolationState, KnownMemory,
+    MemoryConfigId, Pfn, Target, Undo,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// At the first start in a boot, before all else: makes lines of memory that is
@@ -34,8 +34,15 @@ pub fn rehome(ctx: &Context, memory: &KnownMemory, faults: &BTreeMap<Uuid, Fault
     for line in listed.chain(ctx.ledger.aside()).filter(is_back).filter(stands) {
         plan.isolations.push(wanted_again(ctx, line));
     }
-    let back = plan.isolations.len() - stale;
-    let noted = faults.values().filter_map(|fault| note(ctx, memory, fault));
+    let back = plan.isolations.get(stale..).unwrap_or_default();
+    let (pages, named): (BTreeSet<Option<Pfn>>, BTreeSet<Option<Uuid>>) =
+        back.iter().map(|line| (line.target.page(), line.fault)).unzip();
+    let back = back.len();
+    let goes_on = |fault: &Fault| {
+        let mut covered = fault.cover.iter().flat_map(|cover| &cover.pages);
+        named.contains(&Some(fault.id)) || covered.any(|pfn| pages.contains(&Some(*pfn)))
+    };
+    let noted = faults.values().filter_map(|fault| note(ctx, memory, fault, goes_on(fault)));
     plan.faults.extend(noted);
     plan.decisions.extend(news(ctx, memory, stale, back));
     plan
@@ -96,15 +103,16 @@ fn wanted_again(ctx: &Context, line: &Isolation) -> Isolation {
     }
 }
 
-/// What becomes of a fault of memory when the memory changed.
-fn note(ctx: &Context, memory: &KnownMemory, fault: &Fault) -> Option<FaultNote> {
+/// What becomes of a fault of memory when the memory changed. `goes_on`: pages
+/// of it are wanted again, be it after a boot that could not read the memory.
+fn note(ctx: &Context, memory: &KnownMemory, fault: &Fault, goes_on: bool) -> Option<FaultNote> {
     if !fault.is_open() || !fault.component.is_memory() {
         return None;
     }
     let here = fault.is_of(ctx.machine, false);
     let was_here = memory.last().is_some_and(|last| fault.home == Home::Memory(last));
     let (decision, advice) = match (here, fault.home) {
-        (true, _) if was_here => return None,
+        (true, _) if was_here && !goes_on => return None,
         (true, _) => ("The memory that it is of is back: it goes on.".to_owned(), None),
         (false, home) => {
             let changes = match home {
@@ -119,8 +127,10 @@ fn note(ctx: &Context, memory: &KnownMemory, fault: &Fault) -> Option<FaultNote>
             (decision, Some(advice))
         }
     };
+    // What held its pages back is asked anew, since they are wanted again.
+    let takes_pages = matches!(fault.component, Component::Page { .. } | Component::Row { .. });
     let state = match fault.state {
-        FaultState::Escalated => FaultState::Escalated,
+        FaultState::Escalated if !(here && takes_pages) => FaultState::Escalated,
         _ => FaultState::Open,
     };
     Some(FaultNote { fault: fault.id, state, decision, advice })

@@ -11,7 +11,7 @@ pub fn touched(ctx: &Context, checks: &mut Checks, pfn: Pfn) {
     // The answer to an order under way tells more than a look beside it.
     let asked =
         ctx.ledger.get(&Target::Page(pfn)).is_some_and(|l| l.asked.is_some_and(Asked::is_take));
-    if !asked {
+    if !asked && !ctx.machine.is_masked(pfn) {
         checks.touch(pfn, ctx.now.at);
     }
 }

@@ -48,6 +48,7 @@ pub(super) fn is_out(ctx: &Context, plan: &mut Plan, mut line: Isolation) {
 /// An admin wants a masked page back.
 pub(super) fn released(ctx: &Context, plan: &mut Plan, mut line: Isolation) {
     line.release = Some(Undo::NextBoot);
+    line.unreadable = false;
     let page = targets_name(ctx, &[line.target]);
     settle(
         ctx,
@@ -126,9 +127,23 @@ mod tests {
     fn errors_on_a_masked_page_ask_nothing_of_the_kernel() {
         for response in [Response::TakePage(Pfn(P)), Response::EnsureFailedPage(Pfn(P))] {
             let mut desk = masked();
-            assert_eq!(desk.find(response).orders, []);
+            assert_eq!(desk.find(response.clone()).orders, []);
             is_out(&desk);
+            // Nor is it looked at when they go on.
+            assert_eq!(desk.find(response).orders, []);
+            let (ctx, checks) = desk.split();
+            touched(&ctx, checks, Pfn(P));
+            assert_eq!(desk.due().orders, []);
         }
+    }
+
+    #[test]
+    fn an_uncorrected_error_is_remembered_for_a_boot_without_the_mask() {
+        let mut desk = masked();
+        desk.find(Response::EnsureFailedPage(Pfn(P)));
+        desk.machine.masked.clear();
+        desk.start(Boot::New);
+        assert_eq!(desk.due().orders, [Order::OfflineFree(Pfn(P))]);
     }
 
     #[test]

@@ -33,8 +33,10 @@ pub(super) fn found(
         IsolationState::Isolated => {
             already_off(ctx, plan, vec![with_cause(line)], cause);
             // Errors on a page that is off may be late ones, or somebody gave
-            // it back unseen.
-            plan.orders.push(Order::Inspect(pfn));
+            // it back unseen; but of a masked page the kernel knows nothing.
+            if !ctx.machine.is_masked(pfn) {
+                plan.orders.push(Order::Inspect(pfn));
+            }
         }
         _ if has_ue(line) => {
             let line = Isolation { fault: line.fault.or(cause.fault), ..line.clone() };

@@ -166,3 +166,17 @@ fn a_page_that_a_lowered_limit_stops_keeps_the_place_of_its_first_going() {
     desk.pass(1);
     assert_eq!(desk.due().orders, []);
 }
+
+#[test]
+fn an_error_after_a_release_is_remembered_by_the_boot_that_the_release_waits_for() {
+    let mut desk = Desk::new(Policy::default(), machine(1, 4));
+    desk.find(Response::TakePage(Pfn(7)));
+    desk.answer(Order::SoftOffline(Pfn(7)), Answer::Off);
+    let plan = release(&desk.ctx(), Target::Page(Pfn(7))).unwrap();
+    desk.enter(plan);
+    desk.find(Response::EnsureFailedPage(Pfn(7)));
+    desk.start(Boot::New);
+    assert_eq!(desk.page(7).state, IsolationState::Released);
+    let plan = desk.find(Response::TakePage(Pfn(7)));
+    assert_eq!(plan.orders, [Order::OfflineFree(Pfn(7))], "moving it would read the cell");
+}

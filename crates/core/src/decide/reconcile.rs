@@ -267,7 +267,6 @@ fn given_back(ctx: &Context, line: &Isolation) -> Isolation {
         by: By::Admin,
         since: ctx.now,
         release: None,
-        unreadable: false,
         why: format!("The reboot that the release of {name} waited for has come."),
         ..line
     }

@@ -180,7 +180,8 @@ fn give_back(ctx: &Context, plan: &mut Plan, lines: Vec<Isolation>) {
             "Its fault was closed; after an uncorrected error only a reboot brings it back."
         };
         let release = Some(Undo::NextBoot);
-        plan.isolations.push(Isolation { release, why: why.to_owned(), ..line });
+        let unreadable = line.ue.is_some();
+        plan.isolations.push(Isolation { release, unreadable, why: why.to_owned(), ..line });
     }
     admin::give(plan, now);
 }

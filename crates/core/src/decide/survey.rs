@@ -42,8 +42,13 @@ pub(super) fn surveyed(ctx: &Context, cpus: &[CpuId], outcome: &Outcome) -> Plan
         let whole = cpu::whole_cores(ctx, &line.together);
         line.by != By::Admin && whole.iter().any(|cpu| !line.together.contains(cpu))
     };
-    let busy =
-        planned.iter().flat_map(|line| &line.together).any(is_busy) || planned.iter().any(is_part);
+    // Brought on line meanwhile: nobody looked at what is bound to it.
+    let is_unseen = |cpu: &CpuId| {
+        let online = ctx.machine.cpus.get(cpu).is_some_and(|known| known.online);
+        online && !cpus.contains(cpu) && !cpu::is_isolated(ctx, *cpu)
+    };
+    let busy = planned.iter().flat_map(|line| &line.together).any(|c| is_busy(c) || is_unseen(c))
+        || planned.iter().any(is_part);
     // Whatever becomes of them, no survey is under way any more.
     plan.isolations.extend(planned.iter().cloned().map(|mut line| {
         line.asked = line.asked.and_then(Asked::unplanned);

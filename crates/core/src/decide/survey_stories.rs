@@ -67,6 +67,20 @@ fn a_core_is_surveyed_before_it_is_asked_for() {
 }
 
 #[test]
+fn a_thread_that_comes_on_line_during_the_survey_is_surveyed_too() {
+    let mut desk = surveying();
+    desk.set_online(5, false);
+    assert_eq!(desk.find(core(1)).orders, [look(&[1])]);
+    desk.set_online(5, true);
+    let plan = cpu_changed(&desk.ctx(), CpuId(5), true);
+    desk.enter(plan);
+    let plan = desk.surveyed(look(&[1]), Survey::default());
+    assert_eq!(plan.orders, [], "nobody looked at what is bound to both");
+    desk.pass(1);
+    assert_eq!(desk.due().orders, [look(&[1, 5])]);
+}
+
+#[test]
 fn in_mode_observe_nothing_is_ever_wanted() {
     let policy = Policy { observe: true, ..Policy::default() };
     let mut desk = Desk { survey: None, ..Desk::new(policy, machine(1, 4)) };

@@ -27,7 +27,9 @@ pub(super) fn ensure_failed(ctx: &Context, pfn: Pfn, cause: &Cause) -> Plan {
     let mut plan = Plan::default();
     let target = Target::Page(pfn);
     if ctx.machine.is_masked(pfn) {
-        masked::is_out(ctx, &mut plan, ctx.fresh(target, cause));
+        // A boot without the mask must not read it.
+        let line = Isolation { unreadable: true, ..ctx.fresh(target, cause) };
+        masked::is_out(ctx, &mut plan, line);
         return plan;
     }
     let old = ctx.ledger.get(&target);

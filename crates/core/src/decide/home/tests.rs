@@ -7,7 +7,6 @@ use crate::decide::testing::{finding, machine, Desk};
 use crate::decide::{Answer, Order, Policy};
 use crate::model::{ApicId, Component, CpuId, Fault, MemoryConfig, Module, Pfn};
 use proptest::prelude::*;
-use std::collections::BTreeSet;
 
 /// A host whose memory is changed between boots.
 struct Host {
@@ -91,6 +90,25 @@ fn it_is_wanted_again_when_the_memory_is_back() {
     assert!(plan.decisions[0].done.contains("1 isolation wanted again"), "{plan:?}");
     let [note] = plan.faults.as_slice() else { panic!("{plan:?}") };
     assert!(note.fault == fault && note.decision.contains("is back"), "{note:?}");
+}
+
+#[test]
+fn a_fault_goes_on_after_a_boot_that_could_not_read_the_memory() {
+    let mut host = Host::new("1");
+    let fault = host.fails(7);
+    host.boot(MemoryConfig::default());
+    let plan = host.boot(config("1"));
+    let [note] = plan.faults.as_slice() else { panic!("{plan:?}") };
+    assert!(note.fault == fault && note.decision.contains("is back"), "{note:?}");
+}
+
+#[test]
+fn what_held_a_page_back_is_asked_anew_when_its_memory_is_back() {
+    let mut host = Host::new("1");
+    let fault = host.fails(7);
+    host.faults.get_mut(&fault).unwrap().state = FaultState::Escalated;
+    assert_eq!(host.boot(config("2")).faults[0].state, FaultState::Escalated);
+    assert_eq!(host.boot(config("1")).faults[0].state, FaultState::Open);
 }
 
 #[test]

@@ -41,7 +41,8 @@ impl Ledger {
     /// Pages listed at most that are in service, and that nothing is asked of
     /// the kernel for: held back by a limit or by the kernel. Beyond it, what
     /// would have its turn last is forgotten ([`Ledger::trim`]). They wait for
-    /// 4 days' worth of places as it is, and take some 10 MiB with their faults.
+    /// 4 days' worth of places as it is, and take, by arithmetic and not
+    /// measured, some 10 MiB with their faults.
     pub const MOST_SPARE: usize = 4_096;
 
     /// Lines kept at most of what is not there any more, or not surely the same
