@@ -2,7 +2,7 @@
 //! can make neither its log nor the log's index, and opens nothing.
 
 use super::error::StateError;
-use super::file::{with_suffix, Database, DATABASE};
+use super::file::{is_ours, with_suffix, Database, DATABASE};
 use nix::errno::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -40,6 +40,7 @@ impl Copy {
         if size == 0 {
             return Ok(None);
         }
+        is_ours(dir)?;
         let log = fs::metadata(with_suffix(&from, "-wal")).map_or(0, |found| found.len());
         if size.saturating_add(log) > MOST_BYTES {
             let why = io::Error::from(io::ErrorKind::FileTooLarge);

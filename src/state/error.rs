@@ -25,6 +25,16 @@ pub enum StateError {
         /// What was given.
         dir: PathBuf,
     },
+    /// Another user may have put anything into it.
+    #[error(
+        "the state directory {} is not ours alone: make sure of what is in it, then chown root {} \
+         and chmod 700 {}, or choose another with --state-dir",
+        .dir.display(), .dir.display(), .dir.display()
+    )]
+    NotOurs {
+        /// The state directory.
+        dir: PathBuf,
+    },
     /// The file system refused.
     #[error("cannot {op} {}: {cause}", .path.display())]
     Io {

@@ -7,7 +7,7 @@ use nix::fcntl::{Flock, FlockArg};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -47,6 +47,7 @@ pub(super) fn take(dir: &Path) -> Result<Lock, StateError> {
             if !found.is_dir() {
                 return Err(StateError::NotADirectory { dir: dir.to_owned() });
             }
+            is_ours(dir)?;
         }
         Err(e) => return Err(StateError::io("create the state directory", dir)(e)),
     }
@@ -66,12 +67,31 @@ pub(super) fn take(dir: &Path) -> Result<Lock, StateError> {
     let _dir = locked(itself, dir)?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let Ok(file) = options.open(&path) else { return Ok(Lock { _dir, _file: None }) };
+    let file = options.custom_flags(libc::O_NOFOLLOW).open(&path);
+    let Some(file) = file.ok().filter(|file| file.metadata().is_ok_and(|m| is_plain(&m))) else {
+        return Ok(Lock { _dir, _file: None });
+    };
     let mut file = locked(file, &path)?;
     // Only for people: on a full disk it stays empty.
     let _ = file.set_len(0);
     let _ = file.write_all(format!("{}\n", std::process::id()).as_bytes());
     Ok(Lock { _dir, _file: Some(file) })
+}
+
+/// Nobody but root and ourselves can have put anything into the directory.
+pub(super) fn is_ours(dir: &Path) -> Result<(), StateError> {
+    let found = fs::metadata(dir).map_err(StateError::io("look at", dir))?;
+    let owner = [0, nix::unistd::geteuid().as_raw()].contains(&found.uid());
+    match owner && found.mode() & 0o002 == 0 {
+        true => Ok(()),
+        false => Err(StateError::NotOurs { dir: dir.to_owned() }),
+    }
+}
+
+/// A file with one name: with another it would be somebody else's, too, and
+/// writing to it or changing its mode would be done to that.
+fn is_plain(meta: &Metadata) -> bool {
+    meta.is_file() && meta.nlink() == 1
 }
 
 /// A directory just made must itself survive a power cut.
@@ -152,7 +172,15 @@ fn usable(path: &Path) -> Result<Result<Connection, (Why, String)>, StateError> 
     // inherits the mode.
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(path).map_err(StateError::io("open", path))?;
+    let file = match options.custom_flags(libc::O_NOFOLLOW).open(path) {
+        Err(e) if e.raw_os_error() == Some(libc::ELOOP) => {
+            return Ok(Err((Why::Foreign, "a symbolic link".to_owned())));
+        }
+        file => file.map_err(StateError::io("open", path))?,
+    };
+    if !is_plain(&file.metadata().map_err(StateError::io("look at", path))?) {
+        return Ok(Err((Why::Foreign, "a file with another name".to_owned())));
+    }
     file.set_permissions(Permissions::from_mode(0o600))
         .map_err(StateError::io("restrict", path))?;
 

@@ -278,6 +278,43 @@ fn a_directory_that_cannot_be_written_is_named_with_the_errno() {
 }
 
 #[test]
+fn a_directory_that_others_may_write_to_is_neither_written_nor_believed() {
+    let (mut store, dir) = fresh();
+    store.commit(&Change::at(&boot("a", 1))).unwrap();
+    drop(store);
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    let (mut store, notes) = Store::open_or_wait(dir.path()).unwrap();
+    let [Note::NotKept { why }] = notes.as_slice() else { panic!("{notes:?}") };
+    assert!(why.contains("is not ours alone"), "{why}");
+    assert!(matches!(store.load("a"), Err(StateError::NotOurs { .. })));
+    assert!(matches!(store.reopen(), Err(StateError::NotOurs { .. })));
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    store.reopen().unwrap();
+}
+
+#[test]
+fn links_in_the_directory_lead_nowhere() {
+    for (name, link) in [
+        ("bulkhead.db", fs::hard_link as fn(PathBuf, PathBuf) -> std::io::Result<()>),
+        ("bulkhead.db", std::os::unix::fs::symlink),
+        ("lock", fs::hard_link),
+        ("lock", std::os::unix::fs::symlink),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let precious = dir.path().join("precious");
+        fs::write(&precious, "precious").unwrap();
+        fs::set_permissions(&precious, fs::Permissions::from_mode(0o640)).unwrap();
+        let state = dir.path().join("state");
+        fs::create_dir(&state).unwrap();
+        link(precious.clone(), state.join(name)).unwrap();
+        let (mut store, _) = Store::open(&state).unwrap();
+        store.commit(&Change::at(&boot("a", 1))).unwrap();
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+        assert_eq!(fs::metadata(&precious).unwrap().permissions().mode() & 0o777, 0o640);
+    }
+}
+
+#[test]
 fn garbage_is_set_aside_whole() {
     let dir = tempfile::tempdir().unwrap();
     let garbage = vec![0x5a; 10_000];
