@@ -3,6 +3,7 @@
 mod agent;
 mod binaries;
 mod boot;
+mod boot_errors;
 mod cpio;
 mod crash;
 mod disk;
@@ -22,6 +23,7 @@ mod wait;
 
 pub use agent::Process;
 pub use binaries::{libraries, programs, stripped};
+pub use boot_errors::BootErrors;
 pub use disk::{Disk, Storage};
 pub use kernel::Kernel;
 pub use logs::run;
