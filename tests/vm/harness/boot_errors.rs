@@ -1,16 +1,17 @@
 //! What firmware hands to a boot of the errors of the one before: ACPI's boot error record table.
 
-use std::io::Write;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tempfile::NamedTempFile;
+
+use super::disk::file_of;
 
 /// Severity "fatal" (UEFI 2.10, N.2.1).
 const FATAL: u32 = 1;
 
 /// Section type "platform memory" (N.2.2), as its bytes lie in memory.
-const PLATFORM_MEMORY: [u8; 16] =
-    [0x14, 0x11, 0xbc, 0xa5, 0x64, 0x6f, 0xde, 0x4e, 0xb8, 0x63, 0x3e, 0x83, 0xed, 0x7c, 0x83, 0xb1];
+const PLATFORM_MEMORY: [u8; 16] = [
+    0x14, 0x11, 0xbc, 0xa5, 0x64, 0x6f, 0xde, 0x4e, 0xb8, 0x63, 0x3e, 0x83, 0xed, 0x7c, 0x83, 0xb1,
+];
 
 /// Error type "multi-bit ECC" (N.2.5).
 const MULTI_BIT: u8 = 3;
@@ -31,7 +32,10 @@ impl BootErrors {
     pub fn fatal_memory_error(addr: u64, fru: &str) -> Result<Self> {
         // "Boot Error Record Table" without the header, which QEMU makes (ACPI 6.5, 18.3.1).
         let table = [&Self::SIZE.to_le_bytes()[..], &Self::START.to_le_bytes()].concat();
-        Ok(Self { table: kept(&table)?, region: kept(&block(&entry(fru, &memory_error(addr))))? })
+        Ok(Self {
+            table: file_of(&table)?,
+            region: file_of(&block(&entry(fru, &memory_error(addr))))?,
+        })
     }
 
     /// What QEMU and the kernel are to be told.
@@ -44,12 +48,6 @@ impl BootErrors {
         // QEMU's map of memory knows nothing of it, and the kernel maps no RAM of its own (ioremap()).
         (qemu, format!("memmap={size:#x}${start:#x}"))
     }
-}
-
-fn kept(bytes: &[u8]) -> Result<NamedTempFile> {
-    let mut file = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).context("boot errors")?;
-    file.write_all(bytes).context("boot errors")?;
-    Ok(file)
 }
 
 /// "Generic Error Status Block" with one entry (ACPI 6.5, 18.3.2.7.1).

@@ -24,7 +24,7 @@ mod wait;
 pub use agent::Process;
 pub use binaries::{libraries, programs, stripped};
 pub use boot_errors::BootErrors;
-pub use disk::{Disk, Storage};
+pub use disk::{file_of, Disk, Storage};
 pub use kernel::Kernel;
 pub use logs::run;
 pub use machine::Machine;
