@@ -58,6 +58,18 @@ fn is_taken<'vm>(vm: &'vm Vm, page: u64, source: &str) -> Result<Bulkhead<'vm>> 
     Ok(it)
 }
 
+/// The same where nobody but the hardware left word of that end.
+fn is_taken_by_the_boot_log(vm: &Vm, page: u64) -> Result<Bulkhead<'_>> {
+    let it = is_taken(vm, page, "boot log")?;
+    let ending = it.status()?["last_boot"].clone();
+    let cause = ending["cause"].as_str().unwrap_or_default();
+    ensure!(
+        ending["verdict"] == "hardware reset" && cause.contains("only the hardware"),
+        "{ending}"
+    );
+    Ok(it)
+}
+
 fn a_page_that_killed_the_host_is_taken_at_the_next_boot(machine: Machine) -> Result<()> {
     let disk = Disk::new()?;
     let storage = Storage::new()?;
@@ -93,7 +105,7 @@ fn a_page_that_firmware_names_as_what_killed_the_host_is_taken(machine: Machine)
 
     let errors = BootErrors::fatal_memory_error(page + 0x40, "DIMM_A2")?;
     let vm = machine.boot_errors(&errors).boot()?;
-    let it = is_taken(&vm, page, "boot log")?;
+    let it = is_taken_by_the_boot_log(&vm, page)?;
     ensure!(it.faults()?[0]["fru"] == "DIMM_A2", "{:?}", it.faults()?);
     it.stop()
 }
@@ -105,7 +117,7 @@ fn a_page_whose_machine_check_a_reset_left_in_its_bank_is_taken(machine: Machine
     Bulkhead::start(&vm, "")?;
     die_of(&vm, page)?;
     vm.wait_reboot()?;
-    is_taken(&vm, page, "boot log")?.stop()
+    is_taken_by_the_boot_log(&vm, page)?.stop()
 }
 
 fn a_page_that_killed_the_host_is_waited_for_while_it_is_in_use(machine: Machine) -> Result<()> {
