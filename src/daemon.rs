@@ -28,6 +28,7 @@ mod last_end;
 mod memory;
 mod options;
 mod pace;
+mod privileges;
 mod progress;
 mod requests;
 mod search;

@@ -14,7 +14,7 @@ use super::memory::Memory;
 use super::pace::Pace;
 use super::progress::Progress;
 use super::requests::Requests;
-use super::{Daemon, Options};
+use super::{privileges, Daemon, Options};
 use crate::act::Actor;
 use crate::api::server::from_environment;
 use crate::api::Server;
@@ -76,6 +76,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<(Daemon, HashMap<Strin
         Some(listener) => Server::from_fd(listener.into())?,
         None => Server::bind(&options.socket)?,
     };
+    privileges::drop_others();
     let actor = Actor::new(root.clone(), !policy.observe)?;
     // Before the ledger is compared with the CPUs, so that no change is missed.
     let uevents = uevents(options);

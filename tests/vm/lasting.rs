@@ -16,6 +16,7 @@ on_each_kernel!(
     isolations_are_back_after_a_power_cut;
     only 6.12:
     systemd_starts_it_early_and_again_and_stops_it_late,
+    it_works_with_the_few_capabilities_that_it_keeps,
     a_power_cut_in_the_middle_of_restoring_loses_nothing,
     a_released_page_is_back_at_the_next_boot,
 );
@@ -167,6 +168,30 @@ fn systemd_starts_it_early_and_again_and_stops_it_late(machine: Machine) -> Resu
     let it = settled(&vm)?;
     vm.edac(&format!("ce addr={page:#x}"))?;
     it.wait_page(page, "isolated")?;
+    Ok(())
+}
+
+/// Bits of include/uapi/linux/capability.h: SYS_PTRACE, SYS_ADMIN, SYS_NICE, SYSLOG.
+const WORKING: u64 = 1 << 19 | 1 << 21 | 1 << 23 | 1 << 34;
+
+fn it_works_with_the_few_capabilities_that_it_keeps(machine: Machine) -> Result<()> {
+    let disk = Disk::new()?;
+    let vm = debian(machine, &disk).boot()?;
+    let it = settled(&vm)?;
+    // All sources can be read.
+    ensure!(it.status()?["health"] == "ok", "{}", it.status()?);
+    // A page and a core can be taken.
+    Taken::take(&it)?;
+    // Of all its threads.
+    let held = vm.run(
+        "cat /proc/$(pidof bulkheadd)/task/*/status | grep -E '^Cap(Prm|Eff|Bnd)' | sort -u",
+    )?;
+    for line in held.lines() {
+        let (_, mask) = line.split_once(':').with_context(|| held.clone())?;
+        let mask = u64::from_str_radix(mask.trim(), 16)?;
+        let allowed = if line.starts_with("CapBnd") { WORKING | 1 } else { WORKING };
+        ensure!(mask == allowed, "{held}");
+    }
     Ok(())
 }
 

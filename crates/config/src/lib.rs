@@ -5,6 +5,7 @@
 //! understood is an error that names the place: a typo in a safety limit must
 //! not pass for the default.
 
+mod files;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod keys;
@@ -17,7 +18,6 @@ pub use watchdog::Watchdog;
 use bulkhead_core::decide::Policy;
 use keys::{Layer, Places};
 use std::fmt;
-use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -64,6 +64,12 @@ pub enum Problem {
         /// With its errno.
         source: io::Error,
     },
+    /// Anybody may change a file, or add one.
+    #[error(
+        "{}: every user may write to it, so nobody knows whose settings these are: chmod o-w {}",
+        .0.display(), .0.display()
+    )]
+    Writable(PathBuf),
     /// A file says something that is not understood.
     #[error("{place}: {text}")]
     Invalid {
@@ -72,6 +78,14 @@ pub enum Problem {
         /// The key, what was found, and what would be right.
         text: String,
     },
+}
+
+impl Problem {
+    /// There is no such file.
+    fn is_absence(&self) -> bool {
+        let found = |source: &io::Error| source.kind() == io::ErrorKind::NotFound;
+        matches!(self, Problem::Unreadable { source, .. } if found(source))
+    }
 }
 
 /// A place in a file.
@@ -107,18 +121,18 @@ fn read(main: &Path, must_exist: bool) -> Result<Config, ConfigError> {
     let mut problems = Vec::new();
 
     let mut files = vec![main.to_owned()];
-    match fragments(&main.with_file_name("conf.d")) {
+    match files::fragments(&main.with_file_name("conf.d")) {
         Ok(found) => files.extend(found),
         Err(problem) => problems.push(problem),
     }
     for path in files {
-        match fs::read_to_string(&path) {
+        match files::text(&path) {
             Ok(text) => {
                 layer(&Text { path: &path, text: &text }, &mut config, &mut places, &mut problems);
                 config.files.push(path);
             }
-            Err(e) if path == main && !must_exist && e.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => problems.push(Problem::Unreadable { path, source }),
+            Err(problem) if path == main && !must_exist && problem.is_absence() => {}
+            Err(problem) => problems.push(problem),
         }
     }
     if problems.is_empty() {
@@ -129,26 +143,6 @@ fn read(main: &Path, must_exist: bool) -> Result<Config, ConfigError> {
     } else {
         Err(ConfigError { problems })
     }
-}
-
-/// `*.toml` in `dir` by name, without hidden files (editors leave some); none
-/// if there is no such directory.
-fn fragments(dir: &Path) -> Result<Vec<PathBuf>, Problem> {
-    let unreadable = |source| Problem::Unreadable { path: dir.to_owned(), source };
-    let entries = match fs::read_dir(dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(unreadable)?,
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(unreadable)?.file_name();
-        let bytes = name.as_encoded_bytes();
-        if bytes.ends_with(b".toml") && !bytes.starts_with(b".") {
-            names.push(name);
-        }
-    }
-    names.sort();
-    Ok(names.into_iter().map(|name| dir.join(name)).collect())
 }
 
 /// A file's text, for places and quotations.

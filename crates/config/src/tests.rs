@@ -4,6 +4,8 @@
 use super::*;
 use bulkhead_core::decide::{Amount, UePolicy};
 use proptest::prelude::*;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -182,6 +184,35 @@ commands = [{ run = [] }]
 check_limit = 60
 "#;
     insta::assert_snapshot!(refused(&[("b.toml", main), ("conf.d/w.toml", fragment)]));
+}
+
+#[test]
+fn what_every_user_may_write_to_is_refused_by_its_name() {
+    let dir = files(&[("b.toml", "mode = \"observe\""), ("conf.d/a.toml", "")]);
+    for name in ["b.toml", "conf.d", "conf.d/a.toml"] {
+        let path = dir.path().join(name);
+        let before = fs::metadata(&path).unwrap().permissions();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o757)).unwrap();
+        let told = check_in(&dir).unwrap_err().to_string();
+        let remedy = format!("chmod o-w {}", path.display());
+        assert!(
+            told.starts_with(&format!("{}: ", path.display())) && told.ends_with(&remedy),
+            "{told}"
+        );
+        fs::set_permissions(&path, before).unwrap();
+        check_in(&dir).unwrap();
+    }
+}
+
+#[test]
+fn a_device_may_stand_for_no_settings() {
+    assert_eq!(check(Some(Path::new("/dev/null"))).unwrap().policy, Policy::default());
+}
+
+#[test]
+fn a_file_without_an_end_is_not_read_to_it() {
+    let told = check(Some(Path::new("/dev/zero"))).unwrap_err().to_string();
+    assert!(told.contains("larger than 1 MiB"), "{told}");
 }
 
 #[test]
