@@ -38,18 +38,18 @@ pub(super) fn window(boots: &[BootRow], now: Stamp) -> (Wall, Wall) {
 }
 
 /// Follows the records among what was found of the last boot, and takes them.
-pub(super) fn learn(cycle: &mut Cycle, found: &mut LastBoot, saved: &Saved, now: Stamp) {
+pub(super) fn learn(cycle: &mut Cycle, found: &LastBoot, saved: &Saved, now: Stamp) {
     let started = boot_began(now);
-    for note in found.notes.drain(..) {
+    for note in &found.notes {
         tracing::warn!("of how the last boot ended: {note}");
     }
     let mut seen: Vec<Uuid> = kept::load(saved.cursors.get(&key()));
     let before = seen.len();
     let then = machine_then(saved, &cycle.core.machine);
-    for trace in found.traces.drain(..) {
-        let Some(name) = name(&trace).filter(|name| !seen.contains(name)) else { continue };
+    for trace in &found.traces {
+        let Some(name) = name(trace).filter(|name| !seen.contains(name)) else { continue };
         seen.push(name);
-        follow(cycle, trace, &then, started, now);
+        follow(cycle, trace.clone(), &then, started, now);
     }
     if seen.len() > before {
         kept::save(&mut seen, MOST_SEEN, key(), &mut cycle.core.books);

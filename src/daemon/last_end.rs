@@ -7,11 +7,12 @@
 use super::cycle::Cycle;
 use super::kept;
 use crate::event::{timestamp, Body, Event};
-use crate::host::last_boot::LastBoot;
+use crate::host::last_boot::{LastBoot, Trace};
 use crate::host::{clock, ipmi, last_boot, watchdogs, Root};
 use crate::state::{clean_end, last_words, BootRow, LAST_BOOT_CURSOR};
+use bulkhead_core::analyze::mce;
 use bulkhead_core::analyze::verdict::{self, BmcEvent, Evidence, Moment, Own, Said};
-use bulkhead_core::model::{Ending, Stamp, Time, Verdict, Wall};
+use bulkhead_core::model::{Ending, Record, Source, Stamp, Time, Verdict, Wall};
 use bulkhead_watchdog::last_words::{Action, Words};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -133,6 +134,8 @@ impl LastEnd {
         };
         let deaths = found.deaths.iter().filter(|death| free(name(&(death.up, &death.reason))));
         let dumps = found.dumps.iter().filter(|dump| free(name(&dump.place)));
+        let errors = found.traces.iter().filter(|trace| free(name(&trace.record)));
+        let errors = errors.filter_map(kept_by_hardware).collect();
         let (deaths, dumps) = (deaths.cloned().collect(), dumps.cloned().collect());
         let words = last_words::of(&self.state_dir, &row.boot_id);
         Evidence {
@@ -148,6 +151,7 @@ impl LastEnd {
             watchdogs: watchdogs::bootstatus(&self.root),
             bmc: self.bmc(row.last.wall),
             reset: found.reset.clone(),
+            errors,
             words: said(&words),
         }
     }
@@ -173,10 +177,12 @@ impl LastEnd {
         events.iter().filter(of_then).cloned().collect()
     }
 
-    /// A log is of one boot's end, and is not evidence for the next one too.
+    /// A log or an error is of one boot's end, and is not evidence for the next one too.
     fn uses(&mut self, found: &LastBoot, boot_id: &str, cycle: &mut Cycle) {
         let deaths = found.deaths.iter().map(|death| name(&(death.up, &death.reason)));
-        let names = deaths.chain(found.dumps.iter().map(|dump| name(&dump.place))).flatten();
+        let dumps = found.dumps.iter().map(|dump| name(&dump.place));
+        let errors = found.traces.iter().map(|trace| name(&trace.record));
+        let names = deaths.chain(dumps).chain(errors).flatten();
         let before = self.used.len();
         for name in names {
             if !self.used.iter().any(|(used, _)| *used == name) {
@@ -221,6 +227,22 @@ fn ask_bmc(from: Wall) -> Bmc {
     match thread::Builder::new().name("bmc".to_owned()).spawn(read) {
         Ok(_) => Bmc::Asked(receiver),
         Err(_) => Bmc::Absent,
+    }
+}
+
+/// An error that was left for this boot's kernel to tell of, in a clause. One
+/// that lies in a saved log belongs to that log's end.
+fn kept_by_hardware(trace: &Trace) -> Option<String> {
+    match &trace.record {
+        _ if trace.source != Source::BootLog => None,
+        Record::Mce(mce) => Some(format!("a machine check in {}", mce::describe(mce))),
+        Record::Extlog(error) if error.fru_text.is_empty() => {
+            Some("firmware's record of a memory error".to_owned())
+        }
+        Record::Extlog(error) => {
+            Some(format!("firmware's record of a memory error in {}", error.fru_text))
+        }
+        _ => None,
     }
 }
 

@@ -123,8 +123,8 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<(Daemon, HashMap<Strin
     cycle.regroup(boot_is);
     if boot_is == Boot::New {
         cycle.rehome(&memory_known, now);
-        let mut found = host::last_boot::read(&root, window.0, window.1);
-        last_boot::learn(&mut cycle, &mut found, &saved, now);
+        let found = host::last_boot::read(&root, window.0, window.1);
+        last_boot::learn(&mut cycle, &found, &saved, now);
         last_end.look(&found, &mut cycle, &mut boots, now);
     }
     let progress = Progress::begun(clock::now(anchor).at);

@@ -6,11 +6,13 @@ use anyhow::{ensure, Context, Result};
 
 use crate::bulkhead::{page_id, Bulkhead};
 use crate::harness::mce::PHYSICAL_ADDRESS;
-use crate::harness::{wait_until, Disk, Machine, Storage, Vm};
+use crate::harness::{wait_until, BootErrors, Disk, Machine, Storage, Vm};
 
 on_each_kernel!(
     a_page_that_killed_the_host_is_taken_at_the_next_boot;
     long on 6.1:
+    a_page_that_firmware_names_as_what_killed_the_host_is_taken,
+    a_page_whose_machine_check_a_reset_left_in_its_bank_is_taken,
     a_page_that_killed_the_host_is_waited_for_while_it_is_in_use,
     a_saved_crash_dump_serves_as_well,
     an_end_that_was_marked_is_told_from_a_power_cut,
@@ -41,6 +43,33 @@ fn fatal_fault(it: &Bulkhead, page: u64) -> Result<serde_json::Value> {
     Ok(fault)
 }
 
+/// Starts Bulkhead, and sees that the page that ended the last boot is taken for what `source` tells of it.
+fn is_taken<'vm>(vm: &'vm Vm, page: u64, source: &str) -> Result<Bulkhead<'vm>> {
+    let it = Bulkhead::start(vm, "")?;
+    let fault = fatal_fault(&it, page)?;
+    let line = it.wait_page(page, "isolated")?;
+    ensure!(line["by"] == "bulkhead" && line["fault"] == fault["id"], "{line}");
+    ensure!(vm.is_poisoned(page)?);
+    let id = fault["id"].as_str().context("id")?;
+    let explained = vm.json(&format!("bulkhead explain {id} --json"))?;
+    ensure!(explained["evidence"][0]["source"] == source, "{explained}");
+    let status = it.status()?;
+    ensure!(status["open_faults"] == 1 && status["isolated"]["pages"] == 1, "{status}");
+    Ok(it)
+}
+
+/// The same where nobody but the hardware left word of that end.
+fn is_taken_by_the_boot_log(vm: &Vm, page: u64) -> Result<Bulkhead<'_>> {
+    let it = is_taken(vm, page, "boot log")?;
+    let ending = it.status()?["last_boot"].clone();
+    let cause = ending["cause"].as_str().unwrap_or_default();
+    ensure!(
+        ending["verdict"] == "hardware reset" && cause.contains("only the hardware"),
+        "{ending}"
+    );
+    Ok(it)
+}
+
 fn a_page_that_killed_the_host_is_taken_at_the_next_boot(machine: Machine) -> Result<()> {
     let disk = Disk::new()?;
     let storage = Storage::new()?;
@@ -56,20 +85,39 @@ fn a_page_that_killed_the_host_is_taken_at_the_next_boot(machine: Machine) -> Re
 
     let vm = machine.boot()?;
     vm.run("mount -t pstore pstore /sys/fs/pstore")?;
-    let it = Bulkhead::start(&vm, "")?;
-    let fault = fatal_fault(&it, page)?;
-    let line = it.wait_page(page, "isolated")?;
-    ensure!(line["by"] == "bulkhead" && line["fault"] == fault["id"], "{line}");
-    ensure!(vm.is_poisoned(page)?);
-    let id = fault["id"].as_str().context("id")?;
-    let explained = vm.json(&format!("bulkhead explain {id} --json"))?;
-    ensure!(explained["evidence"][0]["source"] == "pstore", "{explained}");
+    let it = is_taken(&vm, page, "pstore")?;
     it.stop()?;
 
     // What was learned once is not learned again.
     let it = Bulkhead::start(&vm, "")?;
     ensure!(it.faults()?.len() == 1 && it.faults()?[0]["errors"] == 1, "{:?}", it.faults()?);
     it.stop()
+}
+
+/// Without storage of the platform, as in the next story: neither firmware nor a bank needs a kernel that could write.
+fn a_page_that_firmware_names_as_what_killed_the_host_is_taken(machine: Machine) -> Result<()> {
+    let disk = Disk::new()?;
+    let machine = machine.disk(&disk).arg("ras=cec_disable");
+    let vm = machine.boot()?;
+    let page = vm.find_pages("buddy", 1)?[0];
+    Bulkhead::start(&vm, "")?;
+    vm.cut_power()?;
+
+    let errors = BootErrors::fatal_memory_error(page + 0x40, "DIMM_A2")?;
+    let vm = machine.boot_errors(&errors).boot()?;
+    let it = is_taken_by_the_boot_log(&vm, page)?;
+    ensure!(it.faults()?[0]["fru"] == "DIMM_A2", "{:?}", it.faults()?);
+    it.stop()
+}
+
+fn a_page_whose_machine_check_a_reset_left_in_its_bank_is_taken(machine: Machine) -> Result<()> {
+    let disk = Disk::new()?;
+    let vm = machine.disk(&disk).arg("ras=cec_disable").reboots().boot()?;
+    let page = vm.find_pages("buddy", 1)?[0];
+    Bulkhead::start(&vm, "")?;
+    die_of(&vm, page)?;
+    vm.wait_reboot()?;
+    is_taken_by_the_boot_log(&vm, page)?.stop()
 }
 
 fn a_page_that_killed_the_host_is_waited_for_while_it_is_in_use(machine: Machine) -> Result<()> {

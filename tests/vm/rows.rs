@@ -26,16 +26,16 @@ const PAGE: u64 = 4096;
 
 /// A place in a DIMM. What stays the same in all stories is left out.
 #[derive(Clone, Copy)]
-struct Place {
+pub struct Place {
     /// Channel of the one controller, and slot.
-    slot: [u8; 2],
-    bank: u8,
-    row: u32,
-    column: u32,
+    pub slot: [u8; 2],
+    pub bank: u8,
+    pub row: u32,
+    pub column: u32,
 }
 
 /// Of DIMM_A1.
-const ROW: Place = Place { slot: [0, 0], bank: 3, row: 0x15da, column: 0x100 };
+pub const ROW: Place = Place { slot: [0, 0], bank: 3, row: 0x15da, column: 0x100 };
 
 impl Place {
     /// Another column of its row.
@@ -50,7 +50,7 @@ impl Place {
     }
 
     /// The same with skx_edac's own decoding.
-    fn err(self, vm: &Vm, addr: u64) -> Result<()> {
+    pub fn err(self, vm: &Vm, addr: u64) -> Result<()> {
         self.raise(vm, addr, &self.to_string())
     }
 }

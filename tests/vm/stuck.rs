@@ -2,12 +2,14 @@
 
 use anyhow::{ensure, Context, Result};
 
-use crate::bulkhead::{page_id, Bulkhead};
-use crate::harness::{Disk, Machine};
+use crate::bulkhead::{page_id, Bulkhead, LIMIT};
+use crate::harness::{wait_until, Disk, Machine};
 
 on_each_kernel!(
     a_page_that_does_not_come_off_is_masked_at_the_next_boot,
-    a_huge_page_goes_while_the_pool_keeps_enough_free,
+    a_huge_page_goes_while_the_pool_keeps_enough_free;
+    long on 6.1:
+    a_page_that_has_failed_for_a_day_is_tried_first_at_the_next_boot_and_listed_as_stuck,
 );
 
 fn a_page_that_does_not_come_off_is_masked_at_the_next_boot(machine: Machine) -> Result<()> {
@@ -47,6 +49,49 @@ fn a_page_that_does_not_come_off_is_masked_at_the_next_boot(machine: Machine) ->
     let mask = vm.json("bulkhead bootmask --json")?;
     ensure!(mask["parameters"] == "", "{mask}");
     Ok(())
+}
+
+fn a_page_that_has_failed_for_a_day_is_tried_first_at_the_next_boot_and_listed_as_stuck(
+    machine: Machine,
+) -> Result<()> {
+    let disk = Disk::new()?;
+    let machine = machine.arg("ras=cec_disable").disk(&disk);
+    let at = |time: &str| machine.clone().qemu(&["-rtc", &format!("base={time}")]).boot();
+    let vm = at("2026-11-01T06:00:00")?;
+    let it = Bulkhead::start(&vm, "")?;
+    // The second page of the kernel's own code.
+    let (stuck, free) = (0x100_1000, vm.find_pages("buddy", 1)?[0]);
+    for (page, state) in [(stuck, "failed"), (free, "isolated")] {
+        vm.memory_ce(page)?;
+        vm.memory_ce(page)?;
+        it.wait_page(page, state)?;
+    }
+    let status = it.status()?;
+    ensure!(status["failed"] == 1 && status["stuck"] == 0, "{status}");
+    it.stop()?;
+    drop(vm);
+
+    let vm = at("2026-11-02T07:00:00")?;
+    let it = Bulkhead::start(&vm, "")?;
+    let fault = it.wait_page(stuck, "failed")?["fault"].clone();
+    wait_until("it was tried again", LIMIT, || Ok(it.attempts(&fault)?.len() == 2))?;
+    it.wait_page(free, "isolated")?;
+    // Orders about pages are carried out, and answered, as they came.
+    let events = vm.run("bulkhead events --json")?;
+    let tried = events.find("for more than a day").context("nobody is told")?;
+    let restored = events.find("1 page is out of service again").context("not restored")?;
+    ensure!(tried < restored, "{events}");
+
+    let line = it.wait_page(stuck, "failed")?;
+    ensure!(line["why"].as_str().is_some_and(|why| why.contains("since 2026-11-01")), "{line}");
+    let status = it.status()?;
+    ensure!(status["failed"] == 1 && status["stuck"] == 1, "{status}");
+    ensure!(status["isolated"]["pages"] == 1, "{status}");
+    let check = vm.sh("bulkhead check")?;
+    ensure!(check.stdout.contains("1 page has not come off for more than a day"), "{check:?}");
+    let mask = vm.json("bulkhead bootmask --json")?;
+    ensure!(mask["parameters"] == format!("memmap=4K${}", page_id(stuck)), "{mask}");
+    it.stop()
 }
 
 fn a_huge_page_goes_while_the_pool_keeps_enough_free(machine: Machine) -> Result<()> {

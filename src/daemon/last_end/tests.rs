@@ -114,6 +114,28 @@ fn a_log_is_the_end_of_one_boot_only() {
 }
 
 #[test]
+fn an_error_that_firmware_kept_is_the_end_of_one_boot_only() {
+    let mut host = Host::new();
+    // Some firmware hands out the same record at boot after boot.
+    let lines = [
+        "BERT: Error records from previous boot:",
+        "[Hardware Error]:  Error 0, type: fatal",
+        "[Hardware Error]:  fru_text: A2",
+        "[Hardware Error]:   section_type: memory error",
+    ];
+    host.write("dev/kmsg", &lines.map(|line| format!("6,1,1,-;{line}\n")).concat());
+    let mut end = host.started(None);
+    let ending = host.look(&mut end);
+    assert_eq!((ending.verdict, &*ending.rule), (Verdict::HardwareReset, "V11"));
+    assert!(ending.cause.ends_with("a memory error in A2"), "{}", ending.cause);
+    assert_eq!(host.look(&mut end), ending, "looked at again");
+    let used = host.saved().cursors[&LastEnd::key()].clone();
+    host.boots.push(row("after"));
+    let mut end = host.started(Some(&used));
+    assert_eq!(host.look(&mut end).verdict, Verdict::PowerLoss);
+}
+
+#[test]
 fn a_driver_that_comes_late_changes_the_verdict_and_is_told() {
     let mut host = Host::new();
     let mut end = host.started(None);

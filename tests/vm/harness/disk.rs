@@ -1,5 +1,6 @@
-//! What survives its machine: a disk, and storage of the platform.
+//! What survives its machine: a disk, storage of the platform, and files that QEMU reads.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -51,4 +52,11 @@ impl Storage {
     pub fn path(&self) -> &Path {
         self.0.path()
     }
+}
+
+/// A file that holds these bytes, for an argument of QEMU's.
+pub fn file_of(bytes: &[u8]) -> Result<NamedTempFile> {
+    let mut file = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).context("file")?;
+    file.write_all(bytes).context("file")?;
+    Ok(file)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{ensure, Context, Result};
 
 use super::boot;
+use super::boot_errors::BootErrors;
 use super::crash;
 use super::disk::{Disk, Storage};
 use super::initramfs;
@@ -120,6 +121,12 @@ impl Machine {
         let size = Storage::SIZE;
         let object = format!("memory-backend-file,id=erst,mem-path={path},size={size},share=on");
         self.qemu(&["-object", &object, "-device", "acpi-erst,memdev=erst"])
+    }
+
+    /// Has firmware tell the kernel of errors of the boot before.
+    pub fn boot_errors(self, errors: &BootErrors) -> Self {
+        let (qemu, reserved) = errors.arguments();
+        self.qemu(&qemu.each_ref().map(String::as_str)).arg(&reserved)
     }
 
     /// A small Debian with systemd as process 1, which starts bulkheadd by its unit. What it writes is forgotten at the

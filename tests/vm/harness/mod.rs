@@ -3,6 +3,7 @@
 mod agent;
 mod binaries;
 mod boot;
+mod boot_errors;
 mod cpio;
 mod crash;
 mod disk;
@@ -22,7 +23,8 @@ mod wait;
 
 pub use agent::Process;
 pub use binaries::{libraries, programs, stripped};
-pub use disk::{Disk, Storage};
+pub use boot_errors::BootErrors;
+pub use disk::{file_of, Disk, Storage};
 pub use kernel::Kernel;
 pub use logs::run;
 pub use machine::Machine;

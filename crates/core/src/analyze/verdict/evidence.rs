@@ -21,6 +21,9 @@ pub struct Evidence {
     pub bmc: Vec<BmcEvent>,
     /// What the processor says of the reset before this boot.
     pub reset: Option<Reset>,
+    /// Uncorrected errors that the hardware kept for this boot's kernel, a clause
+    /// each.
+    pub errors: Vec<String>,
     /// The last words of `bulkhead-watchdog`, oldest first.
     pub words: Vec<Said>,
 }

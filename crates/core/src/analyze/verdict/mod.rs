@@ -111,6 +111,7 @@ impl<'e> Case<'e> {
             Case::by_shutdown,
             Case::by_hardware,
             Case::by_power,
+            Case::by_error,
         ];
         rules.iter().find_map(|rule| rule(self)).unwrap_or_else(|| self.by_nothing())
     }
@@ -227,20 +228,28 @@ impl<'e> Case<'e> {
         Some(Found { rule: "V10", verdict: Verdict::PowerLoss, cause, cpu: None, percent: 90 })
     }
 
-    /// V11, V12, V13: what is left.
+    /// V11: the hardware kept an uncorrected error for this boot's kernel.
+    fn by_error(&self) -> Option<Found> {
+        let error = self.all.errors.first()?;
+        let cause = format!("An uncorrected error that only the hardware left word of: {error}");
+        let percent = 60;
+        Some(Found { rule: "V11", verdict: Verdict::HardwareReset, cause, cpu: None, percent })
+    }
+
+    /// V12, V13, V14: what is left.
     fn by_nothing(&self) -> Found {
         let own = &self.all.own;
         let by_software = self.all.reset.as_ref().is_some_and(|r| r.kind == ResetKind::Software);
         let (rule, verdict, cause, percent) = if own.stopping.is_some() {
             let cause = "A shutdown had begun, and nothing tells whether it came to its end";
-            ("V11", Verdict::Unknown, cause, 50)
+            ("V12", Verdict::Unknown, cause, 50)
         } else if by_software {
             let cause = "Software reset the host without a shutdown: a reboot by force, or a \
                          panic that left no log";
-            ("V12", Verdict::Unknown, cause, 50)
+            ("V13", Verdict::Unknown, cause, 50)
         } else {
             let cause = "The host stopped without a word, as it does when the power fails";
-            ("V13", Verdict::PowerLoss, cause, if self.would_have_fired() { 75 } else { 55 })
+            ("V14", Verdict::PowerLoss, cause, if self.would_have_fired() { 75 } else { 55 })
         };
         Found { rule, verdict, cause: cause.to_owned(), cpu: None, percent }
     }

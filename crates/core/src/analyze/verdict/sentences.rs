@@ -33,6 +33,7 @@ pub(super) fn all(case: &Case) -> Vec<String> {
     }));
     said.extend(evidence.watchdogs.iter().map(bootstatus));
     said.extend(evidence.reset.iter().map(|reset| format!("The processor says: {}", reset.text)));
+    said.extend(evidence.errors.iter().take(4).map(|error| format!("Kept for this boot: {error}")));
     said.extend(evidence.bmc.iter().rev().take(4).map(bmc));
     said.extend(evidence.dumps.iter().take(2).map(|dump| {
         let whole = if dump.complete { "holds a dump" } else { "holds a dump that is cut off" };

@@ -54,7 +54,8 @@ fn bmc(kind: BmcKind) -> BmcEvent {
 
 fn short(evidence: &Evidence) -> (Verdict, &'static str, Option<u32>) {
     let ending = judge(evidence);
-    let rules = ["V1", "V2", "V3", "V4", "V5", "V6", "V7", "V8", "V9", "V10", "V11", "V12", "V13"];
+    let rules =
+        ["V1", "V2", "V3", "V4", "V5", "V6", "V7", "V8", "V9", "V10", "V11", "V12", "V13", "V14"];
     let rule = rules.into_iter().find(|rule| *rule == ending.rule).unwrap();
     (ending.verdict, rule, ending.cpu)
 }
@@ -130,7 +131,7 @@ fn last_words_are_a_stall_when_no_dump_tells() {
 fn last_words_that_the_host_outlived_end_nothing() {
     let mut it = watched();
     it.words = vec![said(100, Some(3), true)];
-    assert_eq!(short(&it), (Verdict::PowerLoss, "V13", None), "it lived on for 15 min");
+    assert_eq!(short(&it), (Verdict::PowerLoss, "V14", None), "it lived on for 15 min");
     it.words = vec![said(990, Some(3), true)];
     it.own.clean = Some(at(1001));
     assert_eq!(short(&it), (Verdict::Clean, "V8", None));
@@ -140,7 +141,7 @@ fn last_words_that_the_host_outlived_end_nothing() {
 fn what_is_only_an_event_gives_nobody_up() {
     let mut it = watched();
     it.words = vec![said(1000, Some(3), false)];
-    assert_eq!(short(&it), (Verdict::PowerLoss, "V13", None));
+    assert_eq!(short(&it), (Verdict::PowerLoss, "V14", None));
 }
 
 #[test]
@@ -226,7 +227,7 @@ fn the_hardwares_own_resets_are_told() {
 
 #[test]
 fn nothing_at_all_is_a_power_loss() {
-    assert_eq!(short(&unwatched()), (Verdict::PowerLoss, "V13", None));
+    assert_eq!(short(&unwatched()), (Verdict::PowerLoss, "V14", None));
     let alone = judge(&unwatched()).percent;
     let mut it = watched();
     it.watchdogs.push(bootstatus(0));
@@ -237,7 +238,7 @@ fn nothing_at_all_is_a_power_loss() {
 fn a_shutdown_without_an_end_is_unknown() {
     let mut it = unwatched();
     it.own.stopping = Some(at(1001));
-    assert_eq!(short(&it), (Verdict::Unknown, "V11", None));
+    assert_eq!(short(&it), (Verdict::Unknown, "V12", None));
 }
 
 #[test]
@@ -247,7 +248,24 @@ fn a_reset_by_software_is_no_power_loss() {
         "x86/amd: Previous system reset reason [0x00080800]: software wrote 0x6 to reset control \
          register 0xCF9",
     );
-    assert_eq!(short(&it), (Verdict::Unknown, "V12", None));
+    assert_eq!(short(&it), (Verdict::Unknown, "V13", None));
+}
+
+#[test]
+fn an_error_that_only_the_hardware_kept_is_no_power_loss() {
+    let mut it = watched();
+    it.errors.push("bank 9: memory read error, fatal".to_owned());
+    assert_eq!(short(&it), (Verdict::HardwareReset, "V11", None));
+    assert!(judge(&it)
+        .cause
+        .ends_with("only the hardware left word of: bank 9: memory read error, fatal"));
+    // Sooner than that a shutdown had begun; an end of it, or a watchdog, says more.
+    it.own.stopping = Some(at(1001));
+    assert_eq!(short(&it), (Verdict::HardwareReset, "V11", None));
+    it.own.clean = Some(at(1002));
+    assert_eq!(short(&it), (Verdict::Clean, "V8", None));
+    it.watchdogs.push(bootstatus(bits::CARDRESET));
+    assert_eq!(short(&it), (Verdict::Stall, "V4", None));
 }
 
 fn some<T: Clone + std::fmt::Debug + 'static>(
@@ -336,6 +354,7 @@ prop_compose! {
         statuses in some(any::<u32>()),
         bmc in some(any_bmc()),
         reset in prop::option::of(any_reset()),
+        errors in some("\\PC{0,500}"),
         words in some((any_moment(), any::<Option<u32>>(), any::<bool>())),
     ) -> Evidence {
         let dump = |complete| Dump { place: "/var/crash/1".to_owned(), complete };
@@ -347,6 +366,7 @@ prop_compose! {
             watchdogs: statuses.into_iter().map(bootstatus).collect(),
             bmc,
             reset,
+            errors,
             words: words.into_iter().map(word).collect(),
         }
     }
@@ -359,6 +379,7 @@ fn and_more(mut evidence: Evidence, more: Evidence) -> Evidence {
     evidence.watchdogs.extend(more.watchdogs);
     evidence.bmc.extend(more.bmc);
     evidence.reset = evidence.reset.or(more.reset);
+    evidence.errors.extend(more.errors);
     evidence.words.extend(more.words);
     evidence
 }
