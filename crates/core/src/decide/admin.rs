@@ -71,7 +71,7 @@ fn decide(
             _ => {}
         }
     }
-    let fault = old.and_then(|line| line.fault);
+    let fault = ctx.fault_behind(target);
     let cause = Cause::plain(By::Admin, fault, why);
     let mut plan = Plan::default();
     match target {

@@ -20,7 +20,7 @@ pub(super) fn found(ctx: &Context, pfn: Pfn, home: Home, cause: &Cause) -> Plan 
         return elsewhere(ctx, target, home, cause);
     }
     let mut plan = Plan::default();
-    let fault = cause.fault.or_else(|| ctx.ledger.get(&target).and_then(|line| line.fault));
+    let fault = cause.fault.or_else(|| ctx.fault_behind(target));
     let line = Isolation {
         fault,
         ue: None,

@@ -7,7 +7,7 @@
 
 use super::budget::PageBudget;
 use super::settle::targets_name;
-use super::{page, restore, retry, Context, Decision, DecisionKind, FaultNote, Plan};
+use super::{group, page, restore, retry, Context, Decision, DecisionKind, FaultNote, Plan};
 use crate::model::{
     Asked, Component, Fault, FaultState, Home, Isolation, IsolationState, KnownMemory,
     MemoryConfigId, Pfn, Target, Undo,
@@ -188,7 +188,7 @@ pub fn confirmed(ctx: &Context, pfn: Pfn) -> Plan {
     );
     let line = Isolation { home: ctx.machine.home(line.target), ..line.clone() };
     page::take(ctx, &mut PageBudget::of(ctx), &mut plan, line, pfn, why);
-    plan
+    group::told(ctx, plan)
 }
 
 #[cfg(test)]

@@ -117,6 +117,13 @@ impl Cause {
 }
 
 impl Context<'_> {
+    /// The fault behind the line of `target`, unless the line is of other memory:
+    /// who closes that fault says nothing of what is there now.
+    fn fault_behind(&self, target: Target) -> Option<Uuid> {
+        let line = self.ledger.get(&target)?;
+        line.fault.filter(|_| line.home == self.machine.home(target))
+    }
+
     /// A line for `target` as if it had never been taken, but for when it was:
     /// that still counts against the limits.
     fn fresh(&self, target: Target, cause: &Cause) -> Isolation {

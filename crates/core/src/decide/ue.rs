@@ -59,9 +59,8 @@ pub(super) fn ensure_failed(ctx: &Context, pfn: Pfn, cause: &Cause) -> Plan {
 pub(super) fn ensure(ctx: &Context, pfn: Pfn, cause: &Cause) -> Plan {
     let mut plan = Plan::default();
     let target = Target::Page(pfn);
-    let old = ctx.ledger.get(&target);
     let mut line = ctx.fresh(target, &Cause { by: By::Kernel, why: String::new(), ..*cause });
-    line.fault = cause.fault.or_else(|| old.and_then(|line| line.fault));
+    line.fault = cause.fault.or_else(|| ctx.fault_behind(target));
     line.ue = Some(ctx.now);
     line.unreadable = true;
     // The answer to giving it back may be what led here.

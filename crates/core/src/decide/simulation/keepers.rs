@@ -42,12 +42,13 @@ impl Keepers {
         !self.hidden && self.partitions.iter().any(|cpus| cpus.contains(&cpu))
     }
 
-    /// Why `cpus` are not for us to take, of those `online`.
+    /// Why `cpus` are not for us to take, of those `online`: one that is off
+    /// already is in nobody's partition.
     pub fn keep(&self, cpus: &[CpuId], online: &BTreeSet<CpuId>) -> Option<&'static str> {
         let by_task = self.bound(cpus, online).any(|task| !task.kernel);
         if self.hidden {
             Some("nobody can tell")
-        } else if cpus.iter().any(|cpu| self.is_partitioned(*cpu)) {
+        } else if cpus.iter().any(|cpu| online.contains(cpu) && self.is_partitioned(*cpu)) {
             Some("a partition's")
         } else {
             by_task.then_some("a real-time task's")
