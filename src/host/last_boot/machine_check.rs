@@ -32,7 +32,12 @@ fn all<'t>(lines: impl Iterator<Item = &'t str>) -> (Vec<MceRecord>, usize) {
     let (mut records, mut begun, mut cut) = (Vec::new(), None, 0);
     for line in lines {
         let line = line.strip_prefix("mce: ").unwrap_or(line);
-        let Some(text) = line.strip_prefix("[Hardware Error]: ") else { continue };
+        let Some(text) = line.strip_prefix("[Hardware Error]: ") else {
+            if let Some(record) = begun.as_mut().filter(|_| is_broken_off(line)) {
+                registers(line, record);
+            }
+            continue;
+        };
         if let Some(record) = head(text) {
             cut += usize::from(begun.replace(record).is_some());
         } else if let Some(record) = &mut begun {
@@ -85,6 +90,13 @@ fn registers(text: &str, record: &mut MceRecord) {
             _ => {}
         }
     }
+}
+
+/// Whether a line is the rest of `TSC …`, which the kernel prints piece by piece:
+/// where somebody else's line comes in between, what follows is a line of its own
+/// (kernel/printk/printk.c, vprintk_store() and LOG_CONT).
+fn is_broken_off(line: &str) -> bool {
+    ["ADDR ", "MISC ", "PPIN ", "SYND ", "IPID "].iter().any(|name| line.starts_with(name))
 }
 
 /// `PROCESSOR 0:50654 TIME 1700000000 SOCKET 0 APIC 0 microcode 1`. Nothing if
@@ -164,6 +176,15 @@ mce: [Hardware Error]: PROCESSOR 0:50654 TIME 1790000000 SOCKET 1 APIC 1f microc
         // The rest of one is not another's.
         let (records, cut) = uncorrected(lines[..1].iter().chain(&lines).copied());
         assert_eq!((records.len(), cut), (1, 1));
+    }
+
+    #[test]
+    fn a_line_that_others_broke_is_read_to_its_end() {
+        let (whole, _) = uncorrected(FATAL.lines());
+        for name in ["ADDR", "MISC", "PPIN"] {
+            let broken = FATAL.replace(name, &format!("\nresctrl: No MBM factor\n{name}"));
+            assert_eq!(uncorrected(broken.lines()), (whole.clone(), 0), "{name}");
+        }
     }
 
     #[test]
