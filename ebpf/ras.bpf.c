@@ -92,10 +92,10 @@ extern const int __preempt_count __ksym __weak;
 		__type(value, what);                                                                               \
 	} name SEC(".maps")
 
-ARRAY(mce, 2 * RAS_MCE_KEYS, struct ras_mce_entry);
-ARRAY(mc, 2 * RAS_MC_KEYS, struct ras_mc_entry);
+ARRAY(mce_entries, 2 * RAS_MCE_KEYS, struct ras_mce_entry);
+ARRAY(mc_entries, 2 * RAS_MC_KEYS, struct ras_mc_entry);
 ARRAY(mc_text, 2 * RAS_MC_TEXTS, struct ras_mc_text);
-ARRAY(mf, 2 * RAS_MF_KEYS, struct ras_mf_entry);
+ARRAY(mf_entries, 2 * RAS_MF_KEYS, struct ras_mf_entry);
 
 /* Both sides share an index: the generations tell them apart. */
 ARRAY(mce_index, 2 * RAS_MCE_KEYS, __u64);
@@ -333,7 +333,7 @@ SEC("raw_tp/mce_record")
 int ras_mce_record(struct bpf_raw_tracepoint_args *ctx)
 {
 	const struct mce *mce = (const void *)ctx->args[0];
-	const struct table table = { &mce, &mce_index, RAS_MCE, RAS_MCE_KEYS, sizeof(struct ras_mce_key),
+	const struct table table = { &mce_entries, &mce_index, RAS_MCE, RAS_MCE_KEYS, sizeof(struct ras_mce_key),
 				     sizeof(struct ras_mce_value) };
 	struct ras_mce_value fresh = {}, *value;
 	struct ras_mce_key key = {};
@@ -413,7 +413,7 @@ int ras_mce_record(struct bpf_raw_tracepoint_args *ctx)
 SEC("raw_tp/mc_event")
 int ras_mc_event(struct bpf_raw_tracepoint_args *ctx)
 {
-	const struct table table = { &mc, &mc_index, RAS_MC, RAS_MC_KEYS, sizeof(struct ras_mc_key),
+	const struct table table = { &mc_entries, &mc_index, RAS_MC, RAS_MC_KEYS, sizeof(struct ras_mc_key),
 				     sizeof(struct ras_mc_value) };
 	__u32 error_type = ctx->args[0], number, at;
 	__s32 error_count = ctx->args[3];
@@ -464,7 +464,7 @@ int ras_memory_failure(struct bpf_raw_tracepoint_args *ctx)
 		.result = ctx->args[2],
 	};
 	__u64 now = bpf_ktime_get_boot_ns();
-	const struct table table = { &mf, &mf_index, RAS_MF, RAS_MF_KEYS, sizeof(struct ras_mf_key),
+	const struct table table = { &mf_entries, &mf_index, RAS_MF, RAS_MF_KEYS, sizeof(struct ras_mf_key),
 				     sizeof(struct ras_mf_value) };
 	struct ras_mf_value fresh = { .tally.first = now }, *value;
 	struct live live;

@@ -269,9 +269,9 @@ impl Set {
         Ok(Set {
             directory: None,
             entries: [
-                sized("mce", size_of::<layout::MceEntry>(), 2 * mce)?,
-                sized("mc", size_of::<layout::McEntry>(), 2 * mc)?,
-                sized("mf", size_of::<layout::MfEntry>(), 2 * mf)?,
+                sized("mce_entries", size_of::<layout::MceEntry>(), 2 * mce)?,
+                sized("mc_entries", size_of::<layout::McEntry>(), 2 * mc)?,
+                sized("mf_entries", size_of::<layout::MfEntry>(), 2 * mf)?,
             ],
             texts: sized("mc_text", size_of::<layout::McText>(), 2 * layout::TEXTS)?,
             used: sized("ras_used", 8, 6)?,
@@ -301,7 +301,7 @@ impl Set {
             sys::pin(fd, &path).map_err(Error::io(format!("pin {}", path.display())))
         };
         // The programs hold the indexes.
-        for (name, map) in ["mce", "mc", "mf"].iter().zip(&self.entries) {
+        for (name, map) in ["mce_entries", "mc_entries", "mf_entries"].iter().zip(&self.entries) {
             pin(name, map.as_fd())?;
         }
         pin("mc_text", self.texts.as_fd())?;
