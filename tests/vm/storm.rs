@@ -55,8 +55,6 @@ struct Memory {
     process: u64,
     /// Its BPF maps.
     maps: u64,
-    /// What the process has in memory now, its files not counted.
-    now: u64,
 }
 
 impl Memory {
@@ -79,5 +77,5 @@ fn memory(vm: &Vm) -> Result<Memory> {
         held.lines().filter_map(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     let maps = locked.sum::<u64>() + INDEXES;
     let process = of("VmHWM:")?.saturating_sub(of("RssFile:")?);
-    Ok(Memory { process, maps, now: of("RssAnon:")? })
+    Ok(Memory { process, maps })
 }
