@@ -198,7 +198,7 @@ fn a_log_is_decided_on_and_nothing_is_touched() {
 #[test]
 fn a_storm_over_many_pages_leaves_the_daemon_small() {
     const PAGES: u64 = 40_000;
-    const FAIL: u64 = 6_000;
+    const FAIL: u64 = 8_000;
     let host = Host::new();
     let once = (0..PAGES).map(|page| memory_ce(1, page << 12));
     let twice = (PAGES..PAGES + FAIL).flat_map(|page| [2, 3].map(|s| memory_ce(s, page << 12)));
@@ -208,12 +208,10 @@ fn a_storm_over_many_pages_leaves_the_daemon_small() {
     let status = it.json(&["status"]);
     let evicted = status["evidence"]["evicted"].as_u64().unwrap();
     assert!(evicted > 0, "{status}");
-    // What is taken in a day, and what may wait for the next.
-    assert_eq!(
-        (&status["open_faults"], &status["refused"]),
-        (&json!(1_024 + 4_096), &json!(4_096))
-    );
-    assert_eq!(status["unlisted"], FAIL - 1_024 - 4_096);
+    let figure = |name: &str| status[name].as_u64().unwrap();
+    assert_eq!(figure("refused"), 4_096, "{status}");
+    assert!(figure("unlisted") > 0, "{status}");
+    assert_eq!(figure("open_faults") + figure("unlisted"), FAIL, "{status}");
     let memory = fs::read_to_string(format!("/proc/{}/status", it.child.id())).unwrap();
     let of = |name: &str| -> u64 {
         let line = memory.lines().find(|line| line.starts_with(name)).unwrap();
