@@ -1,16 +1,17 @@
 //! Takes orders and hands out what came of them, without ever waiting.
 
-use super::lane::{Answered, Bell, CarryOut, Done, Job, Lane, Outbox};
+use super::lane::{Answered, CarryOut, Done, Job, Lane, Outbox};
 use super::page::How;
 use super::reply::Reply;
 use super::{affinity, cpu, page, restore};
-use crate::host::{topology, PageFlags, Root};
+use crate::host::{topology, Root};
 use bulkhead_core::decide::{Answer, Order, Outcome};
 use bulkhead_core::model::{PageSize, Stamp, Time};
 use nix::errno::Errno;
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The actor could not be made.
@@ -35,7 +36,7 @@ pub struct Actor {
     cpus: Lane,
     looks: Lane,
     done: Receiver<Done>,
-    bell: Arc<Bell>,
+    bell: Arc<EventFd>,
     /// Outcomes that nobody has fetched yet.
     ready: Vec<Outcome>,
     /// Jobs in the lanes.
@@ -62,9 +63,7 @@ impl Actor {
     pub fn new(root: Root, write: bool) -> Result<Actor, ActError> {
         let kernel = Kernel { root, page_size: topology::page_size() };
         let theirs = kernel.clone();
-        // Opened once: a storm has many pages looked at.
-        let flags = OnceLock::new();
-        let carry_out = Arc::new(move |order: &Order| theirs.carry_out(order, &flags));
+        let carry_out = Arc::new(move |order: &Order| theirs.carry_out(order));
         Actor::carried_out_by(kernel, write, carry_out)
     }
 
@@ -73,7 +72,8 @@ impl Actor {
         write: bool,
         carry_out: Arc<CarryOut>,
     ) -> Result<Actor, ActError> {
-        let bell = Arc::new(Bell::new().map_err(ActError)?);
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let bell = Arc::new(EventFd::from_flags(flags).map_err(ActError)?);
         let (sender, done) = mpsc::channel();
         let outbox = Outbox { done: sender, bell: Arc::clone(&bell) };
         let lane = |name| Lane::new(name, Arc::clone(&carry_out), outbox.clone());
@@ -113,7 +113,7 @@ impl Actor {
             Some(answered) => {
                 self.hand_out(answered);
                 // The caller may go to sleep on the descriptor now.
-                self.bell.ring();
+                let _ = self.bell.write(1);
             }
             None => self.under_way += 1,
         }
@@ -124,7 +124,7 @@ impl Actor {
     pub fn outcomes(&mut self, now: Stamp) -> Vec<Outcome> {
         // Silenced before looking: what comes after rings again. EAGAIN says
         // that it was silent.
-        self.bell.silence();
+        let _ = self.bell.read();
         while let Ok(Done { job, mut reply, at, late }) = self.done.try_recv() {
             if matches!(job.order, Order::Restore(..)) {
                 self.restored_at = Some(at);
@@ -191,7 +191,7 @@ impl AsFd for Actor {
 }
 
 impl Kernel {
-    fn carry_out(&self, order: &Order, flags: &OnceLock<PageFlags>) -> Reply {
+    fn carry_out(&self, order: &Order) -> Reply {
         match order {
             Order::SoftOffline(pfn) => page::offline(&self.root, self.page_size, *pfn, How::Soft),
             Order::SoftOfflineSparing(pfn, hugetlb) => {
@@ -202,7 +202,7 @@ impl Kernel {
             Order::Restore(pages, hugetlb) => {
                 restore::restore(&self.root, self.page_size, pages, *hugetlb)
             }
-            Order::Inspect(pfn) => page::inspect(&self.root, flags, *pfn),
+            Order::Inspect(pfn) => page::inspect(&self.root, *pfn),
             Order::Unpoison(pfn) => page::unpoison(&self.root, *pfn),
             Order::TakeCpus(cpus) => cpu::take(&self.root, cpus),
             Order::GiveCpus(cpus) => cpu::give(&self.root, cpus),

@@ -4,11 +4,8 @@
 use super::reply::Reply;
 use bulkhead_core::decide::{Answer, Order};
 use bulkhead_core::model::{Stamp, Time};
-use nix::errno::Errno;
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::eventfd::EventFd;
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -54,45 +51,7 @@ pub(super) struct Done {
 pub(super) struct Outbox {
     pub done: Sender<Done>,
     /// Wakes the reader.
-    pub bell: Arc<Bell>,
-}
-
-/// Wakes the reader, once for all that came since it looked.
-pub(super) struct Bell {
-    event: EventFd,
-    /// It was rung, and the reader has not looked since.
-    is_rung: AtomicBool,
-}
-
-impl Bell {
-    /// # Errors
-    /// When the kernel has no file descriptor to spare.
-    pub fn new() -> Result<Bell, Errno> {
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        Ok(Bell { event: EventFd::from_flags(flags)?, is_rung: AtomicBool::new(false) })
-    }
-
-    /// To be called when there is something to look at.
-    pub fn ring(&self) {
-        // Whoever finds it rung was in time: the reader is yet to look.
-        if !self.is_rung.swap(true, Ordering::SeqCst) {
-            // A bell that cannot ring has been rung 2^64 - 2 times already.
-            let _ = self.event.write(1);
-        }
-    }
-
-    /// To be called before looking: what comes after rings again.
-    pub fn silence(&self) {
-        // EAGAIN says that it was silent, or is just being rung: then the reader wakes once more for nothing.
-        let _ = self.event.read();
-        self.is_rung.store(false, Ordering::SeqCst);
-    }
-}
-
-impl AsFd for Bell {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.event.as_fd()
-    }
+    pub bell: Arc<EventFd>,
 }
 
 /// A job that needs no kernel to be answered.
@@ -123,8 +82,6 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Job>,
-    /// A thread sleeps until it is told of work.
-    is_idle: bool,
     running: Option<Job>,
     /// Counts the threads that were told to go. One of an older generation
     /// takes no more jobs.
@@ -144,14 +101,8 @@ impl Lane {
             return Some((job, reply));
         }
         self.head.get_or_insert((job.ticket, now));
-        let mut state = self.shared.lock();
-        state.waiting.push_back(job);
-        // Each notification is a system call, and there may be many jobs.
-        let is_idle = std::mem::take(&mut state.is_idle);
-        drop(state);
-        if is_idle {
-            self.shared.work.notify_all();
-        }
+        self.shared.lock().waiting.push_back(job);
+        self.shared.work.notify_all();
         None
     }
 
@@ -276,7 +227,8 @@ impl Shared {
             // Sent under the lock: whoever sees the job gone has its answer.
             let sent = outbox.done.send(Done { job, reply, at: Instant::now(), late });
             drop(state);
-            outbox.bell.ring();
+            // A bell that cannot ring has been rung 2^64 - 2 times already.
+            let _ = outbox.bell.write(1);
             if sent.is_err() {
                 return;
             }
@@ -285,11 +237,7 @@ impl Shared {
 
     /// The next job; `None` when this thread is no longer wanted.
     fn next(&self, generation: u64) -> Option<Job> {
-        let idle = |state: &mut State| {
-            let idle = state.generation == generation && state.waiting.is_empty();
-            state.is_idle |= idle;
-            idle
-        };
+        let idle = |state: &mut State| state.generation == generation && state.waiting.is_empty();
         let mut state =
             self.work.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
         if state.generation != generation {
@@ -305,53 +253,4 @@ impl Shared {
 fn overlap(a: &Order, b: &Order) -> bool {
     a.pages().iter().any(|page| b.pages().contains(page))
         || a.cpus().iter().any(|cpu| b.cpus().contains(cpu))
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-
-    fn rings(bell: &Bell) -> bool {
-        poll(&mut [PollFd::new(bell.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).unwrap() == 1
-    }
-
-    #[test]
-    fn a_bell_rings_again_for_what_comes_after_the_look() {
-        let bell = Bell::new().unwrap();
-        assert!(!rings(&bell));
-        for _ in 0..2 {
-            bell.ring();
-            bell.ring();
-            assert!(rings(&bell));
-            bell.silence();
-            assert!(!rings(&bell));
-        }
-    }
-
-    #[test]
-    fn nothing_that_was_sent_before_the_bell_is_left_unseen() {
-        const JOBS: u64 = 20_000;
-        let bell = Arc::new(Bell::new().unwrap());
-        let (sender, done) = std::sync::mpsc::channel();
-        let theirs = Arc::clone(&bell);
-        let worker = thread::spawn(move || {
-            for job in 0..JOBS {
-                sender.send(job).unwrap();
-                theirs.ring();
-            }
-        });
-        let mut next = 0;
-        while next < JOBS {
-            let mut fds = [PollFd::new(bell.as_fd(), PollFlags::POLLIN)];
-            assert_eq!(poll(&mut fds, 10_000_u16).unwrap(), 1, "asleep with {next} seen");
-            bell.silence();
-            while let Ok(job) = done.try_recv() {
-                assert_eq!(job, next);
-                next += 1;
-            }
-        }
-        worker.join().unwrap();
-    }
 }

@@ -8,7 +8,6 @@ use bulkhead_core::decide::{Answer, HugetlbPolicy};
 use bulkhead_core::model::{PageSize, Pfn};
 use std::io;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 
 /// How a page is taken: the files of drivers/base/memory.c, which take a
 /// physical address.
@@ -133,14 +132,9 @@ pub(super) fn conclude_offline(
     }
 }
 
-/// Looks whether a page is out of service, through `flags`, which are opened
-/// where they are not yet.
-pub(super) fn inspect(root: &Root, flags: &OnceLock<PageFlags>, pfn: Pfn) -> Reply {
-    let flags = match flags.get() {
-        Some(flags) => Ok(flags),
-        None => PageFlags::open(root).map(|opened| flags.get_or_init(|| opened)),
-    };
-    match flags.and_then(|flags| flags.is_poisoned(pfn)) {
+/// Looks whether a page is out of service.
+pub(super) fn inspect(root: &Root, pfn: Pfn) -> Reply {
+    match PageFlags::open(root).and_then(|flags| flags.is_poisoned(pfn)) {
         Ok(Some(true)) => Reply::new(Answer::Off, "HWPoison is set"),
         Ok(Some(false)) => Reply::new(Answer::On, "HWPoison is not set"),
         Ok(None) => no_page(),
@@ -358,10 +352,9 @@ mod tests {
     #[test]
     fn an_inspection_tells_off_on_and_not_there() {
         let (_dir, root) = host(&[FREE, POISONED]);
-        let flags = OnceLock::new();
-        assert_eq!(inspect(&root, &flags, Pfn(0)).answer, Answer::On);
-        assert_eq!(inspect(&root, &flags, Pfn(1)).answer, Answer::Off);
-        assert_eq!(inspect(&root, &flags, Pfn(2)).answer, Answer::NoSuch);
+        assert_eq!(inspect(&root, Pfn(0)).answer, Answer::On);
+        assert_eq!(inspect(&root, Pfn(1)).answer, Answer::Off);
+        assert_eq!(inspect(&root, Pfn(2)).answer, Answer::NoSuch);
     }
 
     #[test]
