@@ -2,10 +2,16 @@
 /*
  * Counts the records of three tracepoints per key.
  *
- * Every kind of record has two preallocated hash maps, side 0 and side 1. The programs count on the side that the
- * generation's lowest bit names. User space counts the generation up, waits until no program can still be using the
- * other side, and only then reads and empties that one (src/monitor/bpf/mod.rs). So no map is ever read or emptied
- * while it is counted in: reading a live hash map was seen to lose counts.
+ * Every kind of record has an array of entries, a key with what it counts each, in two halves: side 0 and side 1. The
+ * programs count on the side that the generation's lowest bit names, and fill it from its beginning. User space counts
+ * the generation up, waits until no program can still be using the other side, and only then reads and empties that
+ * one (src/monitor/bpf/mod.rs). So nothing is ever read or emptied while it is counted in, and reading costs what was
+ * counted and no more.
+ *
+ * An entry is found through an index: open addressing, twice as many places as a side has entries, each place one
+ * word that names a generation and an entry of it. What names another generation is empty: emptying a side is to
+ * forget how many entries it has. No locks: a place is taken by one compare-and-swap, of an entry that is written
+ * already, so a program may be interrupted anywhere.
  *
  * raw_tp programs, since the classic kind shares one per-CPU guard with the map system calls and loses hits to it.
  * Each of these is only guarded against itself: a hit on the CPU that is just running the same program is not lost
@@ -70,64 +76,54 @@ extern const int __preempt_count __ksym __weak;
 /* A decoder runs in the notifier chain that the record was just traced in. */
 #define DECODE_NS 100000000ull
 
-#define MC_KEYS 65536
-#define KEYS 4096
+/* Places of the index that a key may be at. At most every other place is taken, so that 64 are more than ever needed:
+ * each is free with a chance of one in two. */
+#define PROBES 64
 
-struct mce_map {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, KEYS);
-	__type(key, struct ras_mce_key);
-	__type(value, struct ras_mce_value);
-} mce_0 SEC(".maps"), mce_1 SEC(".maps");
+/* A place of an index: the generation, counted from 1, and behind it the number of the entry. */
+#define ENTRY_BITS 20
+#define ENTRY_MASK ((1u << ENTRY_BITS) - 1)
 
-struct mc_map {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MC_KEYS);
-	__type(key, struct ras_mc_key);
-	__type(value, struct ras_mc_value);
-} mc_0 SEC(".maps"), mc_1 SEC(".maps");
-
-struct mc_text_map {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, KEYS);
-	__type(key, struct ras_mc_key);
-	__type(value, struct ras_mc_text);
-} mc_text_0 SEC(".maps"), mc_text_1 SEC(".maps");
-
-struct mf_map {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, KEYS);
-	__type(key, struct ras_mf_key);
-	__type(value, struct ras_mf_value);
-} mf_0 SEC(".maps"), mf_1 SEC(".maps");
-
-#define SIDES(name, map)                                                                                           \
+#define ARRAY(name, entries, what)                                                                                 \
 	struct {                                                                                                   \
-		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);                                                          \
-		__uint(max_entries, 2);                                                                            \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                                                                  \
+		__uint(max_entries, entries);                                                                      \
 		__type(key, __u32);                                                                                \
-		__array(values, struct map);                                                                       \
+		__type(value, what);                                                                               \
 	} name SEC(".maps")
 
-SIDES(mce_sides, mce_map) = { .values = { &mce_0, &mce_1 } };
-SIDES(mc_sides, mc_map) = { .values = { &mc_0, &mc_1 } };
-SIDES(mc_text_sides, mc_text_map) = { .values = { &mc_text_0, &mc_text_1 } };
-SIDES(mf_sides, mf_map) = { .values = { &mf_0, &mf_1 } };
+ARRAY(mce_entries, 2 * RAS_MCE_KEYS, struct ras_mce_entry);
+ARRAY(mc_entries, 2 * RAS_MC_KEYS, struct ras_mc_entry);
+ARRAY(mc_text, 2 * RAS_MC_TEXTS, struct ras_mc_text);
+ARRAY(mf_entries, 2 * RAS_MF_KEYS, struct ras_mf_entry);
 
-struct {
+/* Both sides share an index: the generations tell them apart. */
+ARRAY(mce_index, 2 * RAS_MCE_KEYS, __u64);
+ARRAY(mc_index, 2 * RAS_MC_KEYS, __u64);
+ARRAY(mf_index, 2 * RAS_MF_KEYS, __u64);
+
+/* Entries in use, or more where there was no room: per side and kind. */
+ARRAY(ras_used, 2 * RAS_KINDS, __u64);
+
+/* Something to store to a map of maps: who does so waits for all programs (src/monitor/bpf/set.rs). */
+struct nothing {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct ras_control);
-} ras_control SEC(".maps");
+	__type(value, __u32);
+} ras_nothing SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct nothing);
+} ras_wait SEC(".maps") = { .values = { &ras_nothing } };
+
+ARRAY(ras_control, 1, struct ras_control);
 
 /* Not 0: user space was woken and has not begun to drain yet. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-} ras_woken SEC(".maps");
+ARRAY(ras_woken, 1, __u64);
 
 /* Carries no data but the fact that there is some. */
 struct {
@@ -156,14 +152,6 @@ struct {
 	__type(value, struct reported);
 } mce_reported SEC(".maps");
 
-/* Texts are too large for the stack of a program. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct ras_mc_text);
-} mc_scratch SEC(".maps");
-
 /* In a task's own context, as opposed to an interrupt that borrowed it. Taken for granted where the preemption
  * counter is neither of the per-CPU variables known. */
 static __always_inline int in_task(void)
@@ -175,15 +163,24 @@ static __always_inline int in_task(void)
 	return 1;
 }
 
-static __always_inline void *live(void *sides)
+/* What a program counts on, from its beginning to its end. */
+struct live {
+	__u64 generation; /* counted from 1 */
+	__u32 side;
+};
+
+static __always_inline int look_live(struct live *live)
 {
-	__u32 key = 0, side;
+	__u32 key = 0;
 	struct ras_control *control = bpf_map_lookup_elem(&ras_control, &key);
+	__u64 generation;
 
 	if (!control)
-		return NULL;
-	side = *(volatile __u64 *)&control->generation & 1;
-	return bpf_map_lookup_elem(sides, &side);
+		return -1;
+	generation = *(volatile __u64 *)&control->generation;
+	live->generation = generation + 1;
+	live->side = generation & 1;
+	return 0;
 }
 
 static __always_inline void lose(__u32 kind)
@@ -205,26 +202,97 @@ static __always_inline void wake(void)
 	bpf_ringbuf_output(&ras_wake, &token, sizeof(token), BPF_RB_FORCE_WAKEUP);
 }
 
-/* The key's value, inserted when it is new. NULL: no room, and counted as lost. */
-static __always_inline void *find_or_insert(void *map, __u32 kind, const void *key, const void *fresh, int *is_new)
-{
-	void *value = bpf_map_lookup_elem(map, key);
+/* The arrays of a kind. All sizes are constants; keys and values consist of whole words. */
+struct table {
+	void *entries, *index;
+	__u32 kind, keys, key_size, value_size;
+};
 
-	*is_new = 0;
-	if (value)
-		return value;
-	*is_new = !bpf_map_update_elem(map, key, fresh, BPF_NOEXIST);
-	value = bpf_map_lookup_elem(map, key);
-	if (!value) { /* full, or its bucket's lock was taken by what this interrupted */
-		*is_new = !bpf_map_update_elem(map, key, fresh, BPF_NOEXIST);
-		value = bpf_map_lookup_elem(map, key);
+/* After splitmix64's finalizer (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators), a word at a time. */
+static __always_inline __u32 hash(const __u64 *words, __u32 size)
+{
+	__u64 mixed = 0;
+	__u32 i;
+
+#pragma unroll
+	for (i = 0; i < size / 8; i++) {
+		mixed ^= words[i];
+		mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9ull;
+		mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebull;
+		mixed ^= mixed >> 31;
 	}
-	if (!value)
-		lose(kind);
-	return value;
+	return mixed;
 }
 
-static __always_inline void count(struct ras_tally *tally, __u64 errors, __u64 decodes, __u64 now)
+static __always_inline int same(const __u64 *one, const __u64 *other, __u32 size)
+{
+	__u32 i;
+
+#pragma unroll
+	for (i = 0; i < size / 8; i++)
+		if (one[i] != other[i])
+			return 0;
+	return 1;
+}
+
+/* The key's value, and the entry's number. It is new if nothing was counted in it yet. NULL: no room, and counted as
+ * lost. */
+static __always_inline void *find_or_insert(const struct table *table, const struct live *live, const void *key,
+					    const void *fresh, __u32 *number)
+{
+	__u32 base = live->side * table->keys, used_at = live->side * RAS_KINDS + table->kind;
+	__u32 start = hash(key, table->key_size), mine = 0, have = 0, i;
+
+	for (i = 0; i < PROBES; i++) {
+		/* The steps grow, so that keys do not queue up: any 2^n places have their turn (triangular numbers). */
+		__u32 place = (start + i * (i + 1) / 2) & (2 * table->keys - 1), at;
+		__u64 *word = bpf_map_lookup_elem(table->index, &place), seen, wanted;
+		void *entry;
+
+		if (!word)
+			break;
+		seen = *(volatile __u64 *)word;
+		if (seen >> ENTRY_BITS != live->generation) {
+			if (!have) {
+				__u64 *used = bpf_map_lookup_elem(&ras_used, &used_at), next;
+
+				if (!used)
+					break;
+				next = __sync_fetch_and_add(used, 1);
+				if (next >= table->keys)
+					break;
+				have = 1;
+				mine = next;
+				at = base + mine;
+				entry = bpf_map_lookup_elem(table->entries, &at);
+				if (!entry)
+					break;
+				__builtin_memcpy(entry, key, table->key_size);
+				__builtin_memcpy(entry + table->key_size, fresh, table->value_size);
+			}
+			wanted = live->generation << ENTRY_BITS | mine;
+			seen = __sync_val_compare_and_swap(word, seen, wanted);
+			if (seen >> ENTRY_BITS != live->generation) {
+				seen = *(volatile __u64 *)word;
+				/* Ours now, or of a program that saw another generation: then the next place. */
+				if (seen != wanted)
+					continue;
+			}
+		}
+		*number = seen & ENTRY_MASK;
+		at = base + *number;
+		entry = bpf_map_lookup_elem(table->entries, &at);
+		if (!entry)
+			break;
+		if (same(entry, key, table->key_size))
+			return entry + table->key_size;
+	}
+	lose(table->kind);
+	return NULL;
+}
+
+/* Whether it is the first that is counted here. */
+static __always_inline int count(struct ras_tally *tally, __u64 errors, __u64 decodes, __u64 now)
 {
 	__u64 before = __sync_fetch_and_add(&tally->records, 1);
 
@@ -235,6 +303,7 @@ static __always_inline void count(struct ras_tally *tally, __u64 errors, __u64 d
 	/* The first record, the second, the fourth, …: user space drains at its own pace, but never sleeps over one. */
 	if (!(before & (before + 1)))
 		wake();
+	return !before;
 }
 
 static __always_inline void note_reported(__u64 now)
@@ -264,11 +333,13 @@ SEC("raw_tp/mce_record")
 int ras_mce_record(struct bpf_raw_tracepoint_args *ctx)
 {
 	const struct mce *mce = (const void *)ctx->args[0];
+	const struct table table = { &mce_entries, &mce_index, RAS_MCE, RAS_MCE_KEYS, sizeof(struct ras_mce_key),
+				     sizeof(struct ras_mce_value) };
 	struct ras_mce_value fresh = {}, *value;
 	struct ras_mce_key key = {};
 	__u64 now = bpf_ktime_get_boot_ns(), errors = 1;
-	void *map = live(&mce_sides);
-	int is_new;
+	struct live live;
+	__u32 number;
 
 	/* No x86, or built without machine checks: the verifier drops what it could not relocate. */
 	if (!bpf_core_type_exists(struct mce))
@@ -314,24 +385,22 @@ int ras_mce_record(struct bpf_raw_tracepoint_args *ctx)
 	key.bank = fresh.bank;
 
 	note_reported(now);
-	if (!map) {
+	if (look_live(&live)) {
 		lose(RAS_MCE);
 		return 0;
 	}
-	value = find_or_insert(map, RAS_MCE, &key, &fresh, &is_new);
+	value = find_or_insert(&table, &live, &key, &fresh, &number);
 	if (!value)
 		return 0;
-	if (!is_new) {
-		value->status = fresh.status;
-		value->addr = fresh.addr;
-		value->misc = fresh.misc;
-		value->mcgcap = fresh.mcgcap;
-		value->mcgstatus = fresh.mcgstatus;
-		value->synd = fresh.synd;
-		value->ipid = fresh.ipid;
-		value->ip = fresh.ip;
-		value->time = fresh.time;
-	}
+	value->status = fresh.status;
+	value->addr = fresh.addr;
+	value->misc = fresh.misc;
+	value->mcgcap = fresh.mcgcap;
+	value->mcgstatus = fresh.mcgstatus;
+	value->synd = fresh.synd;
+	value->ipid = fresh.ipid;
+	value->ip = fresh.ip;
+	value->time = fresh.time;
 	count(&value->tally, errors, 0, now);
 	return 0;
 }
@@ -344,7 +413,9 @@ int ras_mce_record(struct bpf_raw_tracepoint_args *ctx)
 SEC("raw_tp/mc_event")
 int ras_mc_event(struct bpf_raw_tracepoint_args *ctx)
 {
-	__u32 error_type = ctx->args[0], none = 0;
+	const struct table table = { &mc_entries, &mc_index, RAS_MC, RAS_MC_KEYS, sizeof(struct ras_mc_key),
+				     sizeof(struct ras_mc_value) };
+	__u32 error_type = ctx->args[0], number, at;
 	__s32 error_count = ctx->args[3];
 	struct ras_mc_key key = {
 		.address = ctx->args[8],
@@ -357,31 +428,29 @@ int ras_mc_event(struct bpf_raw_tracepoint_args *ctx)
 	};
 	__u64 now = bpf_ktime_get_boot_ns();
 	struct ras_mc_value fresh = { .tally.first = now }, *value;
-	int is_new, decode = is_decode(now);
-	void *map = live(&mc_sides), *texts = live(&mc_text_sides);
+	int decode = is_decode(now);
 	struct ras_mc_text *text;
+	struct live live;
 
-	if (!map || !texts) {
+	if (look_live(&live)) {
 		lose(RAS_MC);
 		return 0;
 	}
-	value = find_or_insert(map, RAS_MC, &key, &fresh, &is_new);
+	value = find_or_insert(&table, &live, &key, &fresh, &number);
 	if (!value)
 		return 0;
 	value->syndrome = ctx->args[10];
 	value->error_count = error_count;
-	count(&value->tally, error_count > 0 ? error_count : 1, decode, now);
-
-	if (!is_new)
+	/* Without room the texts are missing; the count is not. */
+	if (!count(&value->tally, error_count > 0 ? error_count : 1, decode, now) || number >= RAS_MC_TEXTS)
 		return 0;
-	text = bpf_map_lookup_elem(&mc_scratch, &none);
+	at = live.side * RAS_MC_TEXTS + number;
+	text = bpf_map_lookup_elem(&mc_text, &at);
 	if (!text)
 		return 0;
 	bpf_probe_read_kernel_str(text->msg, sizeof(text->msg), (const void *)ctx->args[1]);
 	bpf_probe_read_kernel_str(text->label, sizeof(text->label), (const void *)ctx->args[2]);
 	bpf_probe_read_kernel_str(text->driver_detail, sizeof(text->driver_detail), (const void *)ctx->args[11]);
-	/* Without room the texts are missing; the count is not. */
-	bpf_map_update_elem(texts, &key, text, BPF_ANY);
 	return 0;
 }
 
@@ -395,15 +464,17 @@ int ras_memory_failure(struct bpf_raw_tracepoint_args *ctx)
 		.result = ctx->args[2],
 	};
 	__u64 now = bpf_ktime_get_boot_ns();
+	const struct table table = { &mf_entries, &mf_index, RAS_MF, RAS_MF_KEYS, sizeof(struct ras_mf_key),
+				     sizeof(struct ras_mf_value) };
 	struct ras_mf_value fresh = { .tally.first = now }, *value;
-	void *map = live(&mf_sides);
-	int is_new;
+	struct live live;
+	__u32 number;
 
-	if (!map) {
+	if (look_live(&live)) {
 		lose(RAS_MF);
 		return 0;
 	}
-	value = find_or_insert(map, RAS_MF, &key, &fresh, &is_new);
+	value = find_or_insert(&table, &live, &key, &fresh, &number);
 	if (value)
 		count(&value->tally, 1, 0, now);
 	return 0;

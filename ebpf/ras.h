@@ -50,6 +50,11 @@ struct ras_mce_value {
 	__u8 reserved[2];
 };
 
+struct ras_mce_entry {
+	struct ras_mce_key key;
+	struct ras_mce_value value;
+};
+
 /* Memory errors that call for the same decisions; small, for there may be many. */
 struct ras_mc_key {
 	__u64 address;
@@ -69,6 +74,11 @@ struct ras_mc_value {
 	__u32 reserved;
 };
 
+struct ras_mc_entry {
+	struct ras_mc_key key;
+	struct ras_mc_value value;
+};
+
 /* The texts of a key's first record, each ending in a NUL. */
 struct ras_mc_text {
 	char msg[64];
@@ -86,7 +96,18 @@ struct ras_mf_value {
 	struct ras_tally tally;
 };
 
-/* Kinds, as indices of ras_lost. */
+struct ras_mf_entry {
+	struct ras_mf_key key;
+	struct ras_mf_value value;
+};
+
+/* Keys per kind, and how many of mc_event's have texts: of each side. They take 15 MiB in all. */
+#define RAS_MCE_KEYS 4096
+#define RAS_MC_KEYS 65536
+#define RAS_MF_KEYS 4096
+#define RAS_MC_TEXTS 2048
+
+/* Kinds, as indices of ras_lost and of a side of ras_used. */
 enum ras_kind {
 	RAS_MCE,
 	RAS_MC,

@@ -90,7 +90,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// Returns to the kernel what the allocator keeps for later. Loading the BPF
-/// programs takes much for a moment, for the kernel's description of its types.
+/// programs takes some 20 MiB for a moment, for the kernel's description of its
+/// types: more than the daemon needs ever after.
 fn give_back() {
     // SAFETY: it may be called at any time.
     #[cfg(target_env = "gnu")]
@@ -129,6 +130,8 @@ struct Daemon {
     drained: bool,
     /// It said it had more.
     more: bool,
+    /// The rest of which is to come without a pause.
+    part: bool,
     commit_again: Option<Time>,
     /// How often the service manager wants to hear from us, and when next.
     keep_alive: Option<(Duration, Time)>,
@@ -253,7 +256,9 @@ impl Daemon {
         if self.drained {
             self.monitor.done();
             self.drained = false;
-            self.pace.drained(start.at, self.now().at);
+            if !self.part {
+                self.pace.drained(start.at, self.now().at);
+            }
         }
         let (orders, told) = self.cycle.take_orders();
         for order in orders {
@@ -266,7 +271,7 @@ impl Daemon {
 
     fn drain(&mut self, now: Stamp) {
         let batch = self.monitor.drain(now);
-        self.more = batch.more;
+        (self.more, self.part) = (batch.more, batch.is_part);
         self.drained = true;
         let states = self.monitor.states();
         for report in &batch.reports {
@@ -456,6 +461,10 @@ impl Daemon {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         let now = self.now();
         self.drain(now);
+        while self.part && self.cycle.commit(&mut self.store).is_ok() {
+            self.monitor.done();
+            self.drain(now);
+        }
         self.cycle.boot_event("bulkheadd stopped", now);
         self.alive.stopping(&self.root, &mut self.cycle.core.books, now);
         self.cycle.core.books.boot.reached(now, clock::monotonic());

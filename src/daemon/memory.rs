@@ -3,8 +3,8 @@
 use super::closed::Closed;
 use crate::event::{timestamp, Body, Event};
 use crate::state::{
-    Attempt, BootRow, Change, EvidenceChanges, EvidenceName, EvidenceRows, Saved, SourceCount,
-    StateError, Store,
+    Attempt, BootRow, Change, EvidenceChanges, EvidenceName, EvidenceRows, Growth, Saved,
+    SourceCount, StateError, Store,
 };
 use bulkhead_core::analyze::{Analyzer, EvidenceKey, FaultUpdate, Remembered};
 use bulkhead_core::cycle::Books;
@@ -70,6 +70,8 @@ impl FaultFigures {
 struct Unsaved {
     isolations: BTreeSet<Target>,
     faults: BTreeSet<Uuid>,
+    /// Faults of which only the figures changed: in a storm many, at each drain.
+    grown: BTreeSet<Uuid>,
     counts: bool,
     attempts: Vec<Attempt>,
     events: Vec<Event>,
@@ -88,6 +90,7 @@ impl Unsaved {
     fn is_empty(&self) -> bool {
         self.isolations.is_empty()
             && self.faults.is_empty()
+            && self.grown.is_empty()
             && !self.counts
             && self.attempts.is_empty()
             && self.events.is_empty()
@@ -278,6 +281,9 @@ impl Memory {
             changed.iter().flat_map(|t| self.ledger.aside_of(*t)).cloned().collect();
         let faults: Vec<Fault> =
             self.unsaved.faults.iter().filter_map(|id| self.faults.get(id)).cloned().collect();
+        let only_grown = self.unsaved.grown.difference(&self.unsaved.faults);
+        let grown: Vec<Growth> =
+            only_grown.filter_map(|id| self.faults.get(id)).map(Growth::of).collect();
         let forgotten: Vec<Uuid> = self
             .unsaved
             .faults
@@ -296,6 +302,7 @@ impl Memory {
             removed: &removed,
             aside: &aside,
             faults: &faults,
+            grown: &grown,
             forgotten: &forgotten,
             attempts: &self.unsaved.attempts,
             events: &self.unsaved.events,
@@ -407,21 +414,24 @@ impl Books for Memory {
     }
 
     fn updated(&mut self, update: FaultUpdate) -> Option<Fault> {
-        let mut fault = self.faults.get(&update.fault)?.clone();
+        // Neither open nor closed by this: the figures of all faults stay.
+        let fault = self.faults.get_mut(&update.fault)?;
         fault.last = update.last;
         fault.errors = update.errors;
-        if let Some(evidence) = update.evidence {
-            if fault.evidence.len() < Fault::MAX_EVIDENCE {
-                fault.evidence.push(*evidence);
-            }
+        let room = fault.evidence.len() < Fault::MAX_EVIDENCE;
+        let evidence = update.evidence.filter(|_| room);
+        let covers_more = update.cover.is_some() && update.cover != fault.cover;
+        // The store keeps no figures beside a closed fault.
+        if evidence.is_some() || covers_more || !fault.is_open() {
+            self.unsaved.faults.insert(fault.id);
+        } else {
+            self.unsaved.grown.insert(fault.id);
         }
-        let grown = update.cover.is_some() && update.cover != fault.cover;
-        if grown {
+        fault.evidence.extend(evidence.map(|evidence| *evidence));
+        if covers_more {
             fault.cover = update.cover;
         }
-        let now_covers = grown.then(|| fault.clone());
-        self.put_fault(fault);
-        now_covers
+        covers_more.then(|| fault.clone())
     }
 
     fn noted(&mut self, note: FaultNote, now: Stamp) {

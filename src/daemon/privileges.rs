@@ -55,7 +55,7 @@ mod tests {
             let after = caps::read(None, CapSet::Effective).unwrap();
             assert_eq!(after, before.intersection(&one).copied().collect());
             assert_eq!(after, caps::read(None, CapSet::Permitted).unwrap());
-            assert_eq!(caps::raise(None, CapSet::Effective, Capability::CAP_CHOWN).is_ok(), false);
+            assert!(caps::raise(None, CapSet::Effective, Capability::CAP_CHOWN).is_err());
         });
         held.join().unwrap();
     }

@@ -156,6 +156,7 @@ pub(super) fn daemon(options: &Options) -> anyhow::Result<(Daemon, HashMap<Strin
         pace: Pace::default(),
         drained: false,
         more: false,
+        part: false,
         commit_again: None,
         keep_alive: keep_alive(now),
         progress,

@@ -77,7 +77,7 @@ impl FileSource {
         let (reports, more) = self.read(notes)?;
         let moved = self.reached != self.committed;
         let cursor = moved.then(|| self.reached.to_cursor(self.inode));
-        Ok(Drained { reports, cursor, more })
+        Ok(Drained { reports, cursor, more, is_part: false })
     }
 
     /// What the last drain read is durable.

@@ -96,6 +96,9 @@ pub struct Batch {
     pub cursors: Vec<(String, String)>,
     /// There is more at once: drain again after [`Monitor::done`].
     pub more: bool,
+    /// It is part of what was counted in one go: the others are drained without
+    /// a pause, for the kernel holds them until then.
+    pub is_part: bool,
     /// To be told.
     pub notes: Vec<Note>,
 }
@@ -122,6 +125,8 @@ struct Drained {
     cursor: Option<String>,
     /// There is more at once.
     more: bool,
+    /// See [`Batch::is_part`].
+    is_part: bool,
 }
 
 /// All sources.
@@ -190,6 +195,7 @@ impl Monitor {
             batch.reports.extend(drained.reports);
             batch.cursors.extend(drained.cursor.map(|cursor| (channel.key(), cursor)));
             batch.more |= drained.more;
+            batch.is_part |= drained.is_part;
         }
         self.close_spent();
         batch

@@ -168,6 +168,24 @@ pub struct Saved {
     pub notes: Vec<Note>,
 }
 
+/// An open fault got more errors, and is otherwise as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Growth {
+    /// Its id.
+    pub fault: Uuid,
+    /// Its errors, in all.
+    pub errors: u64,
+    /// The last of them.
+    pub last: Stamp,
+}
+
+impl Growth {
+    /// What it has come to.
+    pub fn of(fault: &Fault) -> Growth {
+        Growth { fault: fault.id, errors: fault.errors, last: fault.last }
+    }
+}
+
 /// Evidence by its name, as it is to be stored; `None` forgets the name.
 pub type EvidenceRows<'a> = Box<dyn Iterator<Item = (EvidenceName, Option<String>)> + 'a>;
 
@@ -203,6 +221,9 @@ pub struct Change<'a> {
     pub aside: &'a [Isolation],
     /// Faults to insert or replace.
     pub faults: &'a [Fault],
+    /// Open faults, stored before, that only grew. Those among `faults` are left
+    /// out.
+    pub grown: &'a [Growth],
     /// Faults to forget.
     pub forgotten: &'a [Uuid],
     /// What was asked of the kernel.
@@ -230,6 +251,7 @@ impl<'a> Change<'a> {
             removed: &[],
             aside: &[],
             faults: &[],
+            grown: &[],
             forgotten: &[],
             attempts: &[],
             events: &[],

@@ -96,6 +96,16 @@ const MIGRATIONS: &[&str] = &[
         key, body FROM evidence_1;
     DROP TABLE evidence_1;
 ",
+    "
+    -- what each error adds to, of open faults that grew since their bodies, which
+    -- are large, were written; at, wall: the last error
+    CREATE TABLE growth (
+        fault  TEXT PRIMARY KEY,
+        errors INTEGER NOT NULL,
+        at     INTEGER NOT NULL,
+        wall   INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// What a file turns out to be.

@@ -4,9 +4,10 @@ use super::copy::Copy;
 use super::error::{Note, StateError};
 use super::file::{self, Database, Lock};
 use super::history;
-use super::{BootRow, Change, EvidenceName, Saved, FILE_CURSOR, LAST_BOOT_CURSOR};
+use super::{BootRow, Change, EvidenceName, Growth, Saved, FILE_CURSOR, LAST_BOOT_CURSOR};
 use bulkhead_core::model::{
-    Home, Isolation, IsolationState, Ledger, MemoryConfig, MemoryConfigId, Target, Time,
+    Fault, Home, Isolation, IsolationState, Ledger, MemoryConfig, MemoryConfigId, Stamp, Target,
+    Time, Wall,
 };
 use rusqlite::{params, params_from_iter, Connection, Row, Transaction};
 use serde::de::DeserializeOwned;
@@ -197,8 +198,9 @@ fn load(db: &Connection, boot_id: &str, saved: &mut Saved) -> rusqlite::Result<(
     let sql = "SELECT body, target FROM isolation";
     let lines = rows(db, "isolation", sql, &[], line, notes)?;
     saved.ledger = ledger(lines);
-    saved.faults =
-        rows(db, "fault", "SELECT body FROM fault ORDER BY changed, id", &[], parse, notes)?;
+    let sql = "SELECT body, errors, at, wall FROM fault LEFT JOIN growth ON fault = fault.id
+               ORDER BY changed, fault.id";
+    saved.faults = rows(db, "fault", sql, &[], fault, notes)?;
     let sql = "SELECT body, id FROM memory_config ORDER BY seq";
     saved.memory = rows(db, "memory_config", sql, &[], memory_config, notes)?;
     let sql = "SELECT body FROM count WHERE boot = ?1 ORDER BY source";
@@ -258,6 +260,18 @@ fn memory_config(row: &Row) -> Result<(MemoryConfigId, MemoryConfig), String> {
     let (id, body) = named(row)?;
     let id = Uuid::try_parse(&id).map_err(|e| e.to_string())?;
     Ok((MemoryConfigId(id), serde_json::from_str(&body).map_err(|e| e.to_string())?))
+}
+
+/// A fault, as it was written and has grown since.
+fn fault(row: &Row) -> Result<Fault, String> {
+    let mut fault: Fault = parse(row)?;
+    let column = |at: usize| row.get::<_, Option<i64>>(at).map_err(|e| e.to_string());
+    if let (Some(errors), Some(at), Some(wall)) = (column(1)?, column(2)?, column(3)?) {
+        let count = |number: i64| u64::try_from(number).unwrap_or(0);
+        fault.errors = count(errors);
+        fault.last = Stamp { at: Time(count(at)), wall: Wall(wall) };
+    }
+    Ok(fault)
 }
 
 /// A ledger line, and whether it is set aside.
@@ -387,6 +401,18 @@ fn write_faults(tx: &Transaction, change: &Change) -> rusqlite::Result<()> {
     let mut forget = tx.prepare("DELETE FROM fault WHERE id = ?1")?;
     for id in change.forgotten {
         forget.execute([id.to_string()])?;
+    }
+    // What is written whole needs none; so no growth outlives its open fault.
+    let mut forget = tx.prepare("DELETE FROM growth WHERE fault = ?1")?;
+    for id in change.faults.iter().map(|fault| &fault.id).chain(change.forgotten) {
+        forget.execute([id.to_string()])?;
+    }
+    let mut put = tx.prepare(
+        "INSERT OR REPLACE INTO growth (fault, errors, at, wall) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    for Growth { fault, errors, last } in change.grown {
+        let errors = i64::try_from(*errors).unwrap_or(i64::MAX);
+        put.execute(params![fault.to_string(), errors, nanos(last.at), last.wall.0])?;
     }
     Ok(())
 }

@@ -525,6 +525,33 @@ fn closed_faults_are_bounded_and_open_ones_are_not() {
 }
 
 #[test]
+fn what_a_fault_grew_by_is_read_with_it_and_goes_when_it_is_written_whole() {
+    let (mut store, _dir) = fresh();
+    let grown = |n, at| Growth {
+        fault: fault(n, FaultState::Open).id,
+        errors: 70 + at,
+        last: Stamp { at: Time(at), wall: Wall(-5) },
+    };
+    let faults = [1, 2, 3].map(|n| fault(n, FaultState::Open));
+    store.commit(&Change { faults: &faults, ..Change::at(&boot("a", 1)) }).unwrap();
+    let all = [grown(1, 5), grown(2, 5), grown(3, 5)];
+    store.commit(&Change { grown: &all, ..Change::at(&boot("a", 2)) }).unwrap();
+    store.commit(&Change { grown: &[grown(1, 6)], ..Change::at(&boot("a", 3)) }).unwrap();
+    let whole = [fault(2, FaultState::Escalated)];
+    let forgotten = [faults[2].id];
+    let now = boot("a", 4);
+    let change = Change { faults: &whole, forgotten: &forgotten, ..Change::at(&now) };
+    store.commit(&change).unwrap();
+    let read = store.load("a").unwrap().faults;
+    let grew = Fault { errors: 76, last: grown(1, 6).last, ..faults[0].clone() };
+    assert_eq!(read.len(), 2);
+    assert!(read.contains(&grew) && read.contains(&whole[0]), "{read:?}");
+    let db = &store.file().unwrap().db;
+    let rows: i64 = db.query_row("SELECT count(*) FROM growth", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 1);
+}
+
+#[test]
 fn a_commit_that_found_no_space_changes_nothing_and_the_next_one_succeeds() {
     let (mut store, _dir) = fresh();
     let now = boot("a", 1);

@@ -43,6 +43,7 @@ mod soak;
 mod sources;
 mod stall;
 mod state;
+mod storm;
 mod stuck;
 mod survey;
 mod watchdog;

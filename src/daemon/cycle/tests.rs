@@ -149,6 +149,28 @@ fn fails(cycle: &mut Cycle, pages: std::ops::Range<u64>) {
 }
 
 #[test]
+fn a_fault_that_only_grew_is_read_as_it_grew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = Store::open(dir.path()).unwrap();
+    let mut cycle = cycle(&mut Saved::default());
+    let saved = |store: &mut Store| store.load("a").unwrap().faults;
+    let known =
+        |cycle: &Cycle| -> Vec<Fault> { cycle.core.books.faults.values().cloned().collect() };
+    // Found and grown before it is saved at all, then grown again and again.
+    for errors in [2, 3, 4] {
+        fails(&mut cycle, 1..2);
+        cycle.commit(&mut store).unwrap();
+        assert_eq!(saved(&mut store), known(&cycle));
+        assert_eq!(known(&cycle)[0].errors, 2 * (errors - 1));
+    }
+    let id = known(&cycle)[0].id;
+    fails(&mut cycle, 1..2);
+    cycle.resolve(id, FaultState::Repaired, NOW).unwrap();
+    cycle.commit(&mut store).unwrap();
+    assert_eq!(saved(&mut store), known(&cycle));
+}
+
+#[test]
 fn what_could_not_be_saved_is_with_the_next_commit() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = Store::open(dir.path()).unwrap();

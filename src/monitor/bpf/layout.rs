@@ -5,7 +5,14 @@ use bulkhead_core::model::{McEvent, MceRecord, MemoryFailure, Pfn, Record, Repor
 
 /// Counted up whenever ebpf/ras.h changes: maps of another layout cannot be
 /// read.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
+
+/// Entries of a side, per kind: RAS_MCE_KEYS, RAS_MC_KEYS and RAS_MF_KEYS.
+pub const KEYS: [u32; 3] = [4_096, 65_536, 4_096];
+
+/// So many entries of memory errors, the first of a side, have texts:
+/// RAS_MC_TEXTS.
+pub const TEXTS: u32 = 2_048;
 
 /// A mirrored structure: any bytes are a value of it, and it has no padding.
 ///
@@ -90,6 +97,12 @@ mirror! {
         reserved: [u8; 2],
     }
 
+    /// Both.
+    "ras_mce_entry" MceEntry {
+        key: MceKey,
+        value: MceValue,
+    }
+
     /// Memory errors that call for the same decisions.
     "ras_mc_key" McKey {
         address: u64,
@@ -110,6 +123,12 @@ mirror! {
         reserved: u32,
     }
 
+    /// Both.
+    "ras_mc_entry" McEntry {
+        key: McKey,
+        value: McValue,
+    }
+
     /// The texts of a key's first record.
     "ras_mc_text" McText {
         msg: [u8; 64],
@@ -127,6 +146,12 @@ mirror! {
     /// How often they came.
     "ras_mf_value" MfValue {
         tally: Tally,
+    }
+
+    /// Both.
+    "ras_mf_entry" MfEntry {
+        key: MfKey,
+        value: MfValue,
     }
 
     /// Written by user space alone.
@@ -151,9 +176,36 @@ impl Tally {
     }
 }
 
+impl MceEntry {
+    /// The report of these machine checks; `None` where none was counted.
+    pub fn report(&self, clock: &Clock) -> Option<Report> {
+        Some(self.value.report(clock)).filter(counted)
+    }
+}
+
+impl McEntry {
+    /// The report of these memory errors, likewise; without `text` where that
+    /// found no room.
+    pub fn report(&self, text: Option<&McText>, clock: &Clock) -> Option<Report> {
+        Some(self.key.report(&self.value, text, clock)).filter(counted)
+    }
+}
+
+impl MfEntry {
+    /// The report of these results, likewise.
+    pub fn report(&self, clock: &Clock) -> Option<Report> {
+        Some(self.key.report(&self.value, clock)).filter(counted)
+    }
+}
+
+/// Two programs that met the same new key at once took an entry each, and use
+/// one of them.
+fn counted(report: &Report) -> bool {
+    report.records > 0
+}
+
 impl MceValue {
-    /// The report of these machine checks.
-    pub fn report(&self, clock: &Clock) -> Report {
+    fn report(&self, clock: &Clock) -> Report {
         let record = MceRecord {
             status: self.status,
             addr: self.addr,
@@ -178,9 +230,7 @@ impl MceValue {
 }
 
 impl McKey {
-    /// The report of these memory errors; without `text` where that found no
-    /// room.
-    pub fn report(&self, value: &McValue, text: Option<&McText>, clock: &Clock) -> Report {
+    fn report(&self, value: &McValue, text: Option<&McText>, clock: &Clock) -> Report {
         let record = McEvent {
             error_type: self.error_type,
             error_count: value.error_count,
@@ -200,8 +250,7 @@ impl McKey {
 }
 
 impl MfKey {
-    /// The report of these results.
-    pub fn report(&self, value: &MfValue, clock: &Clock) -> Report {
+    fn report(&self, value: &MfValue, clock: &Clock) -> Report {
         let record =
             MemoryFailure { pfn: Pfn(self.pfn), page_type: self.page_type, result: self.result };
         value.tally.report(Source::MemoryFailure, clock, Record::MemoryFailure(record))
@@ -260,7 +309,30 @@ mod tests {
         assert_eq!(size_of::<McValue>(), size_of::<Tally>() + 8 + 2 * 4);
         assert_eq!(size_of::<McText>(), 64 + 128 + 512);
         assert_eq!(size_of::<MfKey>(), 8 + 2 * 4);
+        assert_eq!(size_of::<MceEntry>(), size_of::<MceKey>() + size_of::<MceValue>());
+        assert_eq!(size_of::<McEntry>(), size_of::<McKey>() + size_of::<McValue>());
+        assert_eq!(size_of::<MfEntry>(), size_of::<MfKey>() + size_of::<MfValue>());
         assert_eq!(size_of::<Control>(), 8 + 3 * 8 + 16);
+    }
+
+    #[test]
+    fn an_entry_that_nothing_was_counted_in_is_no_report() {
+        let clock = Clock::new(Anchor(0), Stamp { at: Time(400), wall: Wall(1_400) });
+        let mut entry: MfEntry = read(&[0; size_of::<MfEntry>()]).unwrap();
+        assert!(entry.report(&clock).is_none());
+        entry.value.tally.records = 1;
+        assert!(entry.report(&clock).is_some());
+    }
+
+    #[test]
+    fn there_are_as_many_entries_as_the_object_has() {
+        let header = include_str!("../../../ebpf/ras.h");
+        let [mce, mc, mf] = KEYS;
+        for (name, value) in
+            [("MCE_KEYS", mce), ("MC_KEYS", mc), ("MF_KEYS", mf), ("MC_TEXTS", TEXTS)]
+        {
+            assert!(header.contains(&format!("#define RAS_{name} {value}\n")), "{name}");
+        }
     }
 
     #[test]

@@ -2,12 +2,12 @@
 //! they counted, exactly.
 //!
 //! Counts lie on one of two sides. A drain turns the programs to the other
-//! side, waits until none of them still counts on this one, and reads it; the
-//! side is emptied only when the batch is durable ([`Bpf::done`]). The batch
-//! has a name, the set's and the generation, that the store keeps with it. So
-//! a kill at any point loses nothing and counts nothing twice: whoever comes
-//! next finds a side that nobody counts on, and either its name is the one in
-//! the store (empty it) or not (read it).
+//! side, waits until none of them still counts on this one, and reads it, a
+//! part at a time; the side is emptied only when all parts are durable
+//! ([`Bpf::done`]). The batch has a name, the set's and the generation, that
+//! the store keeps with how much of it was read. So a kill at any point loses
+//! nothing and counts nothing twice: whoever comes next finds a side that
+//! nobody counts on, and reads what the store says was not read.
 //!
 //! Everything is pinned under [`PINS`], so counting goes on while no daemon
 //! runs. A daemon with other programs (an upgrade) detaches the old ones,
@@ -24,11 +24,11 @@ pub use set::Error;
 
 use super::clock::Clock;
 use super::{Drained, Note, SourceState, State, Via, ABSENT};
-use bulkhead_core::model::{Report, Source};
+use bulkhead_core::model::Source;
 use libbpf_rs::{RingBuffer, RingBufferBuilder};
 use nix::sys::statfs::{statfs, BPF_FS_MAGIC};
-use set::{Attached, Counts, Set, PROBES};
-use std::collections::{HashMap, VecDeque};
+use set::{Attached, Set, Used, PROBES};
+use std::collections::VecDeque;
 use std::fs;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -46,16 +46,46 @@ const PINS: &str = "/sys/fs/bpf/bulkhead";
 pub struct Bpf {
     retired: VecDeque<Set>,
     current: Option<Current>,
-    /// The side of the first set that nobody counts on is known to be empty.
-    settled: bool,
+    /// What is known of the side of the first set that is to stand still.
+    idle: Idle,
     /// Look, even if nobody called.
     look: bool,
-    /// Name of the last batch known to be durable.
-    committed: Option<String>,
-    /// What was handed out and is not known to be durable.
-    outstanding: Option<(Counts, String)>,
+    /// Of which batch how much is known to be durable.
+    committed: Option<Place>,
+    /// Up to where it was handed out.
+    outstanding: Option<Place>,
     /// Losses already told.
     told: [u64; 3],
+}
+
+/// The side that programs are not to count on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Idle {
+    /// Nobody looked yet.
+    Unknown,
+    /// It stands still, with so much on it.
+    Stands(Used),
+    /// It is empty.
+    Empty,
+}
+
+/// A place in a batch: behind so many of its entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    batch: String,
+    taken: u32,
+}
+
+impl Place {
+    /// `set:generation:taken`
+    fn parse(cursor: &str) -> Option<Place> {
+        let (batch, taken) = cursor.rsplit_once(':')?;
+        Some(Place { batch: batch.to_owned(), taken: taken.parse().ok()? })
+    }
+
+    fn to_cursor(&self) -> String {
+        format!("{}:{}", self.batch, self.taken)
+    }
 }
 
 struct Current {
@@ -97,9 +127,9 @@ impl Bpf {
         let bpf = Bpf {
             retired,
             current,
-            settled: false,
+            idle: Idle::Unknown,
             look: true,
-            committed,
+            committed: committed.as_deref().and_then(Place::parse),
             outstanding: None,
             told: [0; 3],
         };
@@ -131,15 +161,18 @@ impl Bpf {
             (None, Some(current)) => (&mut current.set, Some(&current.ring)),
             (None, None) => return Ok(Drained::default()),
         };
-        if !self.settled {
+        if self.idle == Idle::Unknown {
             set.wait()?;
-            let counts = set.read_idle()?;
-            if self.committed.as_deref() == Some(&set.cursor()) {
-                set.clear_idle(counts)?;
-            } else if !counts.is_empty() {
-                return Ok(self.hand_out(counts, clock, true));
+            self.idle = Idle::Stands(set.used()?);
+        }
+        if let Idle::Stands(used) = self.idle {
+            let known = self.committed.as_ref().filter(|place| place.batch == set.batch());
+            let taken = known.map_or(0, |place| place.taken);
+            if taken < used.total() {
+                return self.hand_out(used, taken, true, clock);
             }
-            self.settled = true;
+            set.clear_idle()?;
+            self.idle = Idle::Empty;
         }
         if let Some(ring) = ring {
             // Emptied before the flag is cleared: else a token could be taken whose flag still keeps the next
@@ -151,34 +184,40 @@ impl Bpf {
             self.look = true;
             set.allow_wake()?;
         }
+        self.idle = Idle::Unknown;
         set.rotate()?;
-        self.settled = false;
-        let counts = set.read_idle()?;
+        let used = set.used()?;
+        self.idle = Idle::Stands(used);
         self.look = false;
-        if !counts.is_empty() {
-            return Ok(self.hand_out(counts, clock, retired));
+        if used.total() > 0 {
+            return self.hand_out(used, 0, retired, clock);
         }
+        self.idle = Idle::Empty;
         if retired {
             self.look = true;
+            self.idle = Idle::Unknown;
             if let Some(set) = self.retired.pop_front() {
                 set.remove()?;
             }
-        } else {
-            self.settled = true;
         }
         Ok(Drained { more: retired, ..Drained::default() })
     }
 
-    /// The batch handed out last is durable: the kernel's copy may go.
+    /// What was handed out last is durable: when that is all of a batch, the
+    /// kernel's copy may go.
     ///
     /// # Errors
     /// Those of bpf(2); the next drain tries again.
     pub fn done(&mut self) -> Result<(), Error> {
-        let Some((counts, cursor)) = self.outstanding.take() else { return Ok(()) };
-        self.committed = Some(cursor);
-        if let Some(set) = self.first() {
-            set.clear_idle(counts)?;
-            self.settled = true;
+        let Some(place) = self.outstanding.take() else { return Ok(()) };
+        let taken = place.taken;
+        self.committed = Some(place);
+        match (self.idle, self.first()) {
+            (Idle::Stands(used), Some(set)) if taken >= used.total() => {
+                set.clear_idle()?;
+                self.idle = Idle::Empty;
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -230,11 +269,21 @@ impl Bpf {
         self.retired.front().or(self.current.as_ref().map(|c| &c.set))
     }
 
-    fn hand_out(&mut self, counts: Counts, clock: &Clock, more: bool) -> Drained {
-        let reports = counts.reports(clock);
-        let cursor = self.first().map(Set::cursor);
-        self.outstanding = cursor.clone().map(|cursor| (counts, cursor));
-        Drained { reports, cursor, more }
+    /// Of what is `used` a part that begins at `from`.
+    fn hand_out(
+        &mut self,
+        used: Used,
+        from: u32,
+        more: bool,
+        clock: &Clock,
+    ) -> Result<Drained, Error> {
+        let Some(set) = self.first() else { return Ok(Drained::default()) };
+        let (reports, taken) = set.read_idle(used, from, clock)?;
+        let place = Place { batch: set.batch(), taken };
+        let cursor = Some(place.to_cursor());
+        self.outstanding = Some(place);
+        let is_part = taken < used.total();
+        Ok(Drained { reports, cursor, more: more || is_part, is_part })
     }
 }
 
@@ -246,34 +295,6 @@ impl Current {
         let ring = builder.build().map_err(failed)?;
         let attached = set.attach();
         Ok(Current { set, attached, ring })
-    }
-}
-
-impl Counts {
-    fn is_empty(&self) -> bool {
-        [&self.mce, &self.mc, &self.mc_text, &self.mf].iter().all(|table| table.len() == 0)
-    }
-
-    /// In the order of their first records: a map has none.
-    fn reports(&self, clock: &Clock) -> Vec<Report> {
-        let texts: HashMap<&[u8], &[u8]> = self.mc_text.iter().collect();
-        let mce = self
-            .mce
-            .iter()
-            .filter_map(|(_, value)| Some(layout::read::<layout::MceValue>(value)?.report(clock)));
-        let mc = self.mc.iter().filter_map(|(key, value)| {
-            let text = texts.get(key).and_then(|t| layout::read::<layout::McText>(t));
-            let key = layout::read::<layout::McKey>(key)?;
-            let value = layout::read::<layout::McValue>(value)?;
-            Some(key.report(&value, text.as_ref(), clock))
-        });
-        let mf = self.mf.iter().filter_map(|(key, value)| {
-            let key = layout::read::<layout::MfKey>(key)?;
-            Some(key.report(&layout::read(value)?, clock))
-        });
-        let mut reports: Vec<Report> = mce.chain(mc).chain(mf).collect();
-        reports.sort_by_key(|r| (r.first.at, r.last.at));
-        reports
     }
 }
 
@@ -342,4 +363,17 @@ fn carried(retired: &VecDeque<Set>) -> [u64; 3] {
 
 fn losses(lost: u64) -> String {
     format!("{lost} records found no room in the kernel's table, or came while another was counted")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_in_a_batch_is_found_again() {
+        let place = Place { batch: "67e5504410b1426f9247bb680e5fe0c8:7".into(), taken: 4_096 };
+        assert_eq!(Place::parse(&place.to_cursor()).unwrap(), place);
+        assert_eq!(Place::parse("no place"), None);
+    }
 }

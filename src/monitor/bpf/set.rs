@@ -4,7 +4,8 @@ use super::layout::{self, bytes_of, Control};
 use super::sys;
 use super::table::Table;
 use super::verdict;
-use bulkhead_core::model::Source;
+use crate::monitor::clock::Clock;
+use bulkhead_core::model::{Report, Source};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, ObjectBuilder, OpenObject};
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -28,8 +29,8 @@ const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 /// Key 0: the only one of arrays of one element.
 const ONLY: [u8; 4] = [0; 4];
 
-/// The map of maps to wait with, and its pin.
-const MAP_OF_MAPS: &str = "mce_sides";
+/// Reports handed out at a time, at most: at some 500 bytes each.
+const PART: u32 = 4_096;
 
 /// Where a set is pinned until it is complete.
 pub const UNFINISHED: &str = "unfinished";
@@ -118,25 +119,28 @@ impl Error {
     }
 }
 
-/// The hash maps of one side.
-struct Side {
-    mce: MapHandle,
-    mc: MapHandle,
-    mc_text: MapHandle,
-    mf: MapHandle,
-}
+/// How many entries of the side that nobody counts on are in use, in the order
+/// of `enum ras_kind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Used([u32; 3]);
 
-/// What one side holds, read while nobody counts in it.
-#[derive(Default)]
-pub struct Counts {
-    /// `ras_mce_key` → `ras_mce_value`
-    pub mce: Table,
-    /// `ras_mc_key` → `ras_mc_value`
-    pub mc: Table,
-    /// `ras_mc_key` → `ras_mc_text`
-    pub mc_text: Table,
-    /// `ras_mf_key` → `ras_mf_value`
-    pub mf: Table,
+impl Used {
+    /// In all.
+    pub fn total(self) -> u32 {
+        self.0.iter().sum()
+    }
+
+    /// Of each kind, the entries that are among those from `from` up to `to`,
+    /// where all are counted through: first and number.
+    fn between(self, from: u32, to: u32) -> [(u32, u32); 3] {
+        let mut passed = 0;
+        self.0.map(|used| {
+            let first = from.clamp(passed, passed + used) - passed;
+            let end = to.clamp(passed, passed + used) - passed;
+            passed += used;
+            (first, end.saturating_sub(first))
+        })
+    }
 }
 
 /// How a probe fares.
@@ -153,9 +157,15 @@ pub enum Attached {
 pub struct Set {
     /// Where it is pinned.
     directory: Option<PathBuf>,
-    sides: [Side; 2],
-    /// Any map of maps, to wait with: see [`Set::rotate`].
-    map_of_maps: MapHandle,
+    /// `ras_mce_entry`, `ras_mc_entry`, `ras_mf_entry`: both sides of each.
+    entries: [MapHandle; 3],
+    /// `ras_mc_text` of the first entries of each side.
+    texts: MapHandle,
+    used: MapHandle,
+    /// A map of maps, to wait with, and what to store to it: see
+    /// [`Set::rotate`].
+    wait: MapHandle,
+    nothing: MapHandle,
     control_map: MapHandle,
     woken: MapHandle,
     /// The ring buffer that turns readable when there is something to read.
@@ -241,36 +251,15 @@ impl Set {
         map: impl Fn(&str) -> Result<MapHandle, Error>,
         program: impl Fn(&'static str) -> Result<OwnedFd, Error>,
     ) -> Result<Set, Error> {
-        let sized = |name: &str, key: usize, value: usize| {
+        let sized = |name: &str, value: usize, entries: u32| {
             let map = map(name)?;
-            let fits = map.key_size() as usize == key && map.value_size() as usize == value;
+            let fits = map.key_size() == 4
+                && map.value_size() as usize == value
+                && map.max_entries() == entries;
             fits.then_some(map).ok_or_else(|| Error::Layout(format!("BPF map {name}")))
         };
-        let side = |n: u8| -> Result<Side, Error> {
-            Ok(Side {
-                mce: sized(
-                    &format!("mce_{n}"),
-                    size_of::<layout::MceKey>(),
-                    size_of::<layout::MceValue>(),
-                )?,
-                mc: sized(
-                    &format!("mc_{n}"),
-                    size_of::<layout::McKey>(),
-                    size_of::<layout::McValue>(),
-                )?,
-                mc_text: sized(
-                    &format!("mc_text_{n}"),
-                    size_of::<layout::McKey>(),
-                    size_of::<layout::McText>(),
-                )?,
-                mf: sized(
-                    &format!("mf_{n}"),
-                    size_of::<layout::MfKey>(),
-                    size_of::<layout::MfValue>(),
-                )?,
-            })
-        };
-        let control_map = sized("ras_control", 4, size_of::<Control>())?;
+        let [mce, mc, mf] = layout::KEYS;
+        let control_map = sized("ras_control", size_of::<Control>(), 1)?;
         let control = control_map
             .lookup(&ONLY, MapFlags::ANY)
             .map_err(Error::libbpf("read ras_control"))?
@@ -279,12 +268,19 @@ impl Set {
         let [a, b, c] = PROBES;
         Ok(Set {
             directory: None,
-            sides: [side(0)?, side(1)?],
-            map_of_maps: map(MAP_OF_MAPS)?,
+            entries: [
+                sized("mce_entries", size_of::<layout::MceEntry>(), 2 * mce)?,
+                sized("mc_entries", size_of::<layout::McEntry>(), 2 * mc)?,
+                sized("mf_entries", size_of::<layout::MfEntry>(), 2 * mf)?,
+            ],
+            texts: sized("mc_text", size_of::<layout::McText>(), 2 * layout::TEXTS)?,
+            used: sized("ras_used", 8, 6)?,
+            wait: map("ras_wait")?,
+            nothing: map("ras_nothing")?,
             control_map,
-            woken: sized("ras_woken", 4, 8)?,
+            woken: sized("ras_woken", 8, 1)?,
             wake: map("ras_wake")?,
-            lost: sized("ras_lost", 4, 8)?,
+            lost: sized("ras_lost", 8, 3)?,
             programs: [program(a.program)?, program(b.program)?, program(c.program)?],
             links: Vec::new(),
             control,
@@ -304,13 +300,14 @@ impl Set {
             let path = unfinished.join(name);
             sys::pin(fd, &path).map_err(Error::io(format!("pin {}", path.display())))
         };
-        for (n, side) in self.sides.iter().enumerate() {
-            pin(&format!("mce_{n}"), side.mce.as_fd())?;
-            pin(&format!("mc_{n}"), side.mc.as_fd())?;
-            pin(&format!("mc_text_{n}"), side.mc_text.as_fd())?;
-            pin(&format!("mf_{n}"), side.mf.as_fd())?;
+        // The programs hold the indexes.
+        for (name, map) in ["mce_entries", "mc_entries", "mf_entries"].iter().zip(&self.entries) {
+            pin(name, map.as_fd())?;
         }
-        pin(MAP_OF_MAPS, self.map_of_maps.as_fd())?;
+        pin("mc_text", self.texts.as_fd())?;
+        pin("ras_used", self.used.as_fd())?;
+        pin("ras_wait", self.wait.as_fd())?;
+        pin("ras_nothing", self.nothing.as_fd())?;
         pin("ras_control", self.control_map.as_fd())?;
         pin("ras_woken", self.woken.as_fd())?;
         pin("ras_wake", self.wake.as_fd())?;
@@ -366,8 +363,8 @@ impl Set {
     }
 
     /// The batch that lies on the idle side: the set's name and the
-    /// generation, for the store.
-    pub fn cursor(&self) -> String {
+    /// generation.
+    pub fn batch(&self) -> String {
         format!("{}:{}", Uuid::from_bytes(self.control.set).simple(), self.control.generation)
     }
 
@@ -408,45 +405,79 @@ impl Set {
     /// # Errors
     /// Those of BPF_MAP_UPDATE_ELEM.
     pub fn wait(&self) -> Result<(), Error> {
-        let [first, _] = &self.sides;
-        let fd = first.mce.as_fd().as_raw_fd().to_ne_bytes();
-        self.map_of_maps
+        let fd = self.nothing.as_fd().as_raw_fd().to_ne_bytes();
+        self.wait
             .update(&ONLY, &fd, MapFlags::ANY)
             .map_err(Error::libbpf("wait for the programs to leave the maps"))
     }
 
-    /// Reads the side that nobody counts on.
+    /// How much there is on the side that nobody counts on.
     ///
     /// # Errors
     /// Those of BPF_MAP_LOOKUP_BATCH.
-    pub fn read_idle(&self) -> Result<Counts, Error> {
-        let side = self.idle();
-        let read = |map: &MapHandle| {
-            let name = map.name().to_string_lossy().into_owned();
-            Table::read(map).map_err(Error::io(format!("read BPF map {name}")))
-        };
-        Ok(Counts {
-            mce: read(&side.mce)?,
-            mc: read(&side.mc)?,
-            mc_text: read(&side.mc_text)?,
-            mf: read(&side.mf)?,
-        })
+    pub fn used(&self) -> Result<Used, Error> {
+        let table = read(&self.used, self.idle() * 3, 3)?;
+        let mut used = [0; 3];
+        for ((used, value), keys) in used.iter_mut().zip(table.iter()).zip(layout::KEYS) {
+            let counted = value.try_into().map_or(0, u64::from_ne_bytes);
+            // What found no room counted on.
+            *used = u32::try_from(counted).unwrap_or(u32::MAX).min(keys);
+        }
+        Ok(Used(used))
     }
 
-    /// Deletes what was read from the side that nobody counts on.
+    /// Reads the side that nobody counts on, of which so much is `used`, from
+    /// its entry `from` on, and tells up to where. No more than [`PART`] at a
+    /// time, in the order of their first records; machine checks come before
+    /// what decodes them.
     ///
     /// # Errors
-    /// Those of BPF_MAP_DELETE_BATCH.
-    pub fn clear_idle(&self, mut read: Counts) -> Result<(), Error> {
+    /// Those of BPF_MAP_LOOKUP_BATCH.
+    pub fn read_idle(
+        &self,
+        used: Used,
+        from: u32,
+        clock: &Clock,
+    ) -> Result<(Vec<Report>, u32), Error> {
+        let to = from.saturating_add(PART).min(used.total());
+        let ranges = used.between(from, to);
         let side = self.idle();
-        let clear = |table: &mut Table, map: &MapHandle| {
-            let name = map.name().to_string_lossy().into_owned();
-            table.delete_from(map).map_err(Error::libbpf(format!("empty BPF map {name}")))
-        };
-        clear(&mut read.mce, &side.mce)?;
-        clear(&mut read.mc, &side.mc)?;
-        clear(&mut read.mc_text, &side.mc_text)?;
-        clear(&mut read.mf, &side.mf)
+        let mut tables = [Table::default(), Table::default(), Table::default()];
+        for (((table, map), keys), (first, count)) in
+            tables.iter_mut().zip(&self.entries).zip(layout::KEYS).zip(ranges)
+        {
+            *table = read(map, side * keys + first, count)?;
+        }
+        let [mce, mc, mf] = &tables;
+        let [_, (first, count), _] = ranges;
+        let with_text = count.min(layout::TEXTS.saturating_sub(first));
+        let texts = read(&self.texts, side * layout::TEXTS + first, with_text)?;
+        let texts = texts.iter().map(Some).chain(std::iter::repeat(None));
+
+        let mce = mce.iter().filter_map(layout::read::<layout::MceEntry>);
+        let mc = mc.iter().filter_map(layout::read::<layout::McEntry>);
+        let mf = mf.iter().filter_map(layout::read::<layout::MfEntry>);
+        let mut reports: Vec<Report> = mce.filter_map(|entry| entry.report(clock)).collect();
+        reports.extend(mc.zip(texts).filter_map(|(entry, text)| {
+            entry.report(text.and_then(layout::read::<layout::McText>).as_ref(), clock)
+        }));
+        reports.extend(mf.filter_map(|entry| entry.report(clock)));
+        reports.sort_by_key(|r| (r.first.at, r.last.at));
+        Ok((reports, to))
+    }
+
+    /// Empties the side that nobody counts on.
+    ///
+    /// # Errors
+    /// Those of BPF_MAP_UPDATE_ELEM; the side is to be emptied again then.
+    pub fn clear_idle(&self) -> Result<(), Error> {
+        let first = self.idle() * 3;
+        for kind in first..first + 3 {
+            self.used
+                .update(&kind.to_ne_bytes(), &[0; 8], MapFlags::ANY)
+                .map_err(Error::libbpf("empty a side in ras_used"))?;
+        }
+        Ok(())
     }
 
     /// Records lost in this boot, per kind: found no room, or came while their
@@ -470,13 +501,9 @@ impl Set {
         Ok(lost)
     }
 
-    fn idle(&self) -> &Side {
-        let [even, odd] = &self.sides;
-        if self.control.generation & 1 == 0 {
-            odd
-        } else {
-            even
-        }
+    /// Which side nobody counts on.
+    fn idle(&self) -> u32 {
+        u32::from(self.control.generation & 1 == 0)
     }
 
     fn save_control(&self) -> Result<(), Error> {
@@ -484,6 +511,11 @@ impl Set {
             .update(&ONLY, bytes_of(&self.control), MapFlags::ANY)
             .map_err(Error::libbpf("write ras_control"))
     }
+}
+
+fn read(map: &MapHandle, first: u32, count: u32) -> Result<Table, Error> {
+    let name = map.name().to_string_lossy().into_owned();
+    Table::read(map, first, count).map_err(Error::io(format!("read BPF map {name}")))
 }
 
 fn attach(
@@ -529,5 +561,20 @@ pub fn remove(path: &Path) -> Result<(), Error> {
             Err(Error::io(format!("remove {}", path.display()))(e))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_of_all_kinds_one_after_the_other() {
+        let used = Used([3, 5, 2]);
+        assert_eq!(used.between(0, used.total()), [(0, 3), (0, 5), (0, 2)]);
+        assert_eq!(used.between(0, 2), [(0, 2), (0, 0), (0, 0)]);
+        assert_eq!(used.between(2, 6), [(2, 1), (0, 3), (0, 0)]);
+        assert_eq!(used.between(6, 10), [(3, 0), (3, 2), (0, 2)]);
+        assert_eq!(used.between(9, 10), [(3, 0), (5, 0), (1, 1)]);
     }
 }

@@ -168,7 +168,12 @@ impl Tracefs {
     pub fn drain(&mut self, clock: &Clock, notes: &mut Vec<Note>) -> Result<Drained, Error> {
         // A storm that others count makes many a drain; asking each CPU's buffer every time would tell on it.
         if self.drained && !self.is_readable()? {
-            return Ok(Drained { reports: self.pending.clone(), cursor: None, more: false });
+            return Ok(Drained {
+                reports: self.pending.clone(),
+                cursor: None,
+                more: false,
+                is_part: false,
+            });
         }
         self.drained = false;
         let mut tally = Tally::default();
@@ -199,7 +204,7 @@ impl Tracefs {
         self.count_losses(notes);
         result?;
         self.drained = room > 0;
-        Ok(Drained { reports: self.pending.clone(), cursor: None, more: room == 0 })
+        Ok(Drained { reports: self.pending.clone(), cursor: None, more: room == 0, is_part: false })
     }
 
     /// The last drain's reports are durable.

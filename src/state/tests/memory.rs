@@ -91,7 +91,7 @@ fn a_file_from_before_configurations_goes_on_without_knowing_of_which_its_pages_
     let (mut store, dir) = fresh();
     errs(&mut store, "1", &config("a"), "x");
     drop(store);
-    let older = "DROP TABLE memory_config; DROP TABLE evidence;
+    let older = "DROP TABLE memory_config; DROP TABLE evidence; DROP TABLE growth;
         CREATE TABLE evidence (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
         INSERT INTO evidence VALUES ('{\"page\":1}', 'p'), ('{\"row\":{}}', 'r'),
             ('{\"memory\":{}}', 'm'), ('{\"bus\":0}', 'b'), ('{\"core\":{}}', 'c');

@@ -332,6 +332,7 @@ impl Analyzer {
             uncorrected: lead.rule.uncorrected(),
             errors: fault.errors,
             evidence: fault.evidence.len(),
+            told: report.last.at,
             took,
             released: false,
         };
@@ -396,6 +397,7 @@ impl Analyzer {
             uncorrected: RuleId::by_name(&fault.rule.id).is_some_and(RuleId::uncorrected),
             errors: fault.errors,
             evidence: fault.evidence.len(),
+            told: fault.last.at,
             took: lead.took.filter(|_| fault.state != FaultState::Escalated),
             released: false,
         };

@@ -15,7 +15,16 @@ use crate::model::{
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::time::Duration;
 use uuid::Uuid;
+
+/// Pieces of evidence that an open fault takes as they come: an error may be told of
+/// by several sources, each of which knows what the others do not.
+const AT_ONCE: usize = 4;
+
+/// Later ones lie so far apart at least: else a storm's first moments would be all
+/// that the fault tells of. Each also has the whole fault stored anew.
+const APART: Duration = Duration::from_secs(1);
 
 /// A component, under a name that a reboot or a hotplug does not change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -190,6 +199,10 @@ pub struct Case {
     pub errors: u64,
     /// Pieces of evidence it holds.
     pub evidence: usize,
+    /// The last record of the last of them; 0 in what was stored before this was
+    /// kept.
+    #[serde(default)]
+    pub told: Time,
     /// It called for a core, in this kind of bank.
     pub took: Option<Took>,
     /// Its component was given back: it may fire anew.
@@ -329,8 +342,12 @@ impl EvidenceState {
         };
         let Some(case) = case else { return };
         case.errors = case.errors.saturating_add(fresh);
-        let room = case.evidence < Fault::MAX_EVIDENCE;
-        case.evidence += usize::from(room);
+        let apart = case.evidence < AT_ONCE || report.last.at.since(case.told) >= APART;
+        let room = case.evidence < Fault::MAX_EVIDENCE && apart;
+        if room {
+            case.evidence += 1;
+            case.told = report.last.at;
+        }
         updated.reserve_exact(1);
         updated.push(FaultUpdate {
             fault: case.id,

@@ -292,3 +292,17 @@ fn an_open_fault_counts_on_and_does_not_fire_again() {
     }
     assert_eq!(kept, Fault::MAX_EVIDENCE);
 }
+
+#[test]
+fn of_a_storm_a_fault_keeps_the_first_pieces_of_evidence_and_one_a_second() {
+    const MS: u64 = SECOND / 1_000;
+    let (mut analyzer, machine) = (analyzer(), machine());
+    feed(&mut analyzer, &machine, [&aggregate(mce(dram(CE, ADDR), 0), 2, 1)]);
+    let mut kept = Vec::new();
+    for n in (100..=2_500).step_by(100) {
+        let seen = analyzer.observe(&mce(dram(CE, ADDR), n * MS), &machine);
+        assert_eq!(seen.updated[0].errors, 2 + n / 100);
+        kept.extend(seen.updated[0].evidence.iter().map(|_| n));
+    }
+    assert_eq!(kept, [100, 200, 300, 1_300, 2_300]);
+}
