@@ -47,7 +47,7 @@ need_build_tools() {
 need_cargo_tool() {
     local name=$1 tool_version=$2 tools=$PWD/target/tools
     export PATH=$tools/bin:$PATH
-    if [[ ! -x $tools/bin/$name ]] || ! cargo install --list --root "$tools" | grep -q "^$name v$tool_version:"; then
+    if [[ ! -x $tools/bin/$name ]] || ! cargo install --list --root "$tools" | grep "^$name v$tool_version:" >/dev/null; then
         say "building $name $tool_version"
         cargo install --quiet --locked --root "$tools" --target-dir target/tools-build "$name@$tool_version"
         rm -rf target/tools-build
