@@ -18,6 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Debian keeps asm/ in the directory of the architecture, where clang does not look when its target is bpf.
     let asm = format!("/usr/include/{}-linux-gnu", env::var("CARGO_CFG_TARGET_ARCH")?);
     let status = Command::new(&clang)
+        // Where it was built is nobody's business, and would make each build another.
+        .arg("-ffile-compilation-dir=.")
         // v3 brings the atomic exchange; kernels have it since 5.12.
         .args(["-target", "bpf", "-mcpu=v3", "-g", "-O2", "-Wall", "-Wextra", "-Werror"])
         .args(["-idirafter", &asm, "-c", SOURCE, "-o"])

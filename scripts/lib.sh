@@ -42,3 +42,14 @@ need_build_tools() {
     cargo clippy --version >/dev/null 2>&1 || die "there is no clippy: rustup component add clippy"
     need_packages clang gcc libc6-dev pkg-config libbpf-dev libelf-dev zlib1g-dev libsqlite3-dev
 }
+
+# A tool out of crates.io, at exactly this version, kept in target/tools. Its building takes minutes.
+need_cargo_tool() {
+    local name=$1 tool_version=$2 tools=$PWD/target/tools
+    export PATH=$tools/bin:$PATH
+    if [[ ! -x $tools/bin/$name ]] || ! cargo install --list --root "$tools" | grep "^$name v$tool_version:" >/dev/null; then
+        say "building $name $tool_version"
+        cargo install --quiet --locked --root "$tools" --target-dir target/tools-build "$name@$tool_version"
+        rm -rf target/tools-build
+    fi
+}

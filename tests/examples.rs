@@ -52,6 +52,25 @@ fn the_sysctls_are_names_and_numbers() {
     assert_eq!(set, expected);
 }
 
+#[test]
+fn the_debian_package_is_of_the_version_that_cargo_names() {
+    let text = fs::read_to_string("debian/changelog").unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(text.starts_with(&format!("bulkhead ({version}-")), "{:?}", text.lines().next());
+}
+
+#[test]
+fn every_licence_that_is_allowed_has_its_text() {
+    let table: toml::Table = fs::read_to_string("deny.toml").unwrap().parse().unwrap();
+    for licence in table["licenses"]["allow"].as_array().unwrap() {
+        let debians = match licence.as_str().unwrap() {
+            "MIT" => "Expat".to_owned(),
+            name => name.replace(' ', "-").replace("WITH", "with"),
+        };
+        assert!(fs::exists(format!("debian/licenses/{debians}.txt")).unwrap(), "{debians}");
+    }
+}
+
 /// `Key=` lines of a unit, with what they are set to.
 fn settings(unit: &str) -> Vec<(String, String)> {
     let text = fs::read_to_string(unit).unwrap();

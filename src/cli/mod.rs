@@ -21,7 +21,7 @@ mod status;
 mod table;
 
 use crate::api::{Client, ClientError, SOCKET};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use clock::Clock;
 use exit::Exit;
 use std::path::PathBuf;
@@ -129,6 +129,12 @@ impl Cli {
     }
 }
 
+/// All commands and their options, for what is made of them: man pages,
+/// completions.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Parses the process's arguments and does what they say.
 pub fn main() -> ExitCode {
     Cli::parse().run().unwrap_or_else(Exit::report)
@@ -137,7 +143,6 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_arguments_are_consistent() {

@@ -39,7 +39,7 @@ pub(super) fn table<const N: usize>(
     };
 
     let mut table = Table::new();
-    table.load_style(NOTHING);
+    table.load_preset(NOTHING);
     let mut styles = Vec::new();
     if let Some(header) = header {
         table.add_row(keep(header.map(str::to_owned).to_vec()));

@@ -141,6 +141,7 @@ fn what_was_committed_is_there_after_a_restart() {
         reports: u64::MAX,
         lost: 1,
     };
+    let memory = config("a");
     let change = Change {
         machine: Some("{}"),
         isolations: &lines,
@@ -148,7 +149,7 @@ fn what_was_committed_is_there_after_a_restart() {
         attempts: &[attempt(1, page(1), 1), attempt(2, page(1), 2)],
         events: &[event(1)],
         evidence: &[(evidence(0, "page:1"), Some("[1]".into())), (cpu(), Some("[2]".into()))],
-        memory: Some(&config("a")),
+        memory: Some(&memory),
         counts: std::slice::from_ref(&count),
         cursors: &[("bpf:generation".into(), "4".into())],
         ..Change::at(&now)

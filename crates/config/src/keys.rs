@@ -8,13 +8,13 @@ use toml::de::{DeString, DeTable, DeValue};
 use toml::Spanned;
 
 /// One key.
-pub(super) struct Key {
+pub struct Key {
     /// `[section]`; empty for the top of the file.
-    pub(super) section: &'static str,
+    pub section: &'static str,
     /// Its name in there.
-    pub(super) name: &'static str,
+    pub name: &'static str,
     /// What it takes, to follow "must be".
-    pub(super) takes: &'static str,
+    pub takes: &'static str,
     /// Sets it; `None` when the value is not what it takes.
     pub(super) set: fn(&mut Config, &DeValue) -> Option<()>,
 }
@@ -182,7 +182,7 @@ const WINDOW: &str =
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// All keys, in the order in which messages list them.
-fn all() -> impl Iterator<Item = &'static Key> {
+pub fn keys() -> impl Iterator<Item = &'static Key> {
     KEYS.iter().chain(watchdog::KEYS)
 }
 
@@ -251,7 +251,7 @@ impl Layer<'_> {
 
     fn set(&mut self, section: &str, name: &Spanned<DeString>, value: &Spanned<DeValue>) {
         let dot = if section.is_empty() { "" } else { "." };
-        let Some(key) = all().find(|k| k.section == section && k.name == name.get_ref()) else {
+        let Some(key) = keys().find(|k| k.section == section && k.name == name.get_ref()) else {
             let found = self.text.quote(name.span());
             let known = match section {
                 "" => format!(
@@ -300,7 +300,7 @@ fn section_named(name: &str) -> Option<&'static str> {
 
 /// Names of the keys of `section`.
 fn names(section: &str) -> impl Iterator<Item = String> + '_ {
-    all().filter(move |key| key.section == section).map(|key| key.name.to_owned())
+    keys().filter(move |key| key.section == section).map(|key| key.name.to_owned())
 }
 
 /// "a, b and c".

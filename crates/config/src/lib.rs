@@ -12,6 +12,7 @@ mod keys;
 mod units;
 pub mod watchdog;
 
+pub use keys::{keys, Key};
 pub use units::size;
 pub use watchdog::Watchdog;
 

@@ -9,44 +9,18 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// The contract's example, which is the built-in default.
-const DEFAULTS: &str = r#"
-mode = "isolate"             # or "observe"
-[page]
-errors = 2
-window = "24h"
-hugetlb = "always"
-[row]
-errors = 2
-columns = 2
-window = "7d"
-[cpu]
-errors = 3
-errors_unknown_level = 12
-window = "72h"
-max_cache_level = 2
-[limits]
-memory = "0.1%"              # in all; a share is never less than 4 MiB
-pages_per_day = 1024
-cpus = "50%"                 # at most so many taken (a share or a number)
-cpus_per_node = 1            # at least so many stay
-[watchdog]
-device = "auto"
-timeout = "60s"
-pretimeout = "10s"
-cpu_limit = "20s"
-cpus = "housekeeping"
-starved_limit = "10s"
-on_starved = "event"
-daemon_limit = "5m"
-on_daemon_silent = "event"
-files = []
-units = []
-commands = []
-check_limit = "60s"
-on_check = "event"
-shutdown_limit = "30m"
-"#;
+/// The file that is installed.
+const INSTALLED: &str = include_str!("../../../etc/bulkhead.toml");
+
+/// The installed file with every setting in it set. A remark has a blank after
+/// its sign, a setting has none.
+fn all_set() -> String {
+    let line = |line: &str| match line.strip_prefix('#') {
+        Some(setting) if !setting.starts_with(' ') => setting.to_owned(),
+        _ => line.to_owned(),
+    };
+    INSTALLED.lines().map(line).collect::<Vec<_>>().join("\n")
+}
 
 /// A directory with these files.
 fn files(files: &[(&str, &str)]) -> TempDir {
@@ -74,9 +48,31 @@ fn refused(files_: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn the_documented_defaults_are_the_built_in_ones() {
-    let config = accepted(DEFAULTS);
-    assert_eq!(Config { files: vec![], ..config }, Config::default());
+fn the_installed_file_sets_nothing_and_tells_the_built_in_numbers() {
+    for text in [INSTALLED.to_owned(), all_set()] {
+        assert_eq!(Config { files: vec![], ..accepted(&text) }, Config::default());
+    }
+}
+
+#[test]
+fn the_installed_file_names_every_key_once() {
+    let text = all_set();
+    let mut named: Vec<(String, String)> = Vec::new();
+    for (name, value) in DeTable::parse(&text).unwrap().get_ref() {
+        let name = name.get_ref().to_string();
+        match value.get_ref().as_table() {
+            Some(keys) => {
+                let keys = keys.keys().map(|key| key.get_ref().to_string());
+                named.extend(keys.map(|key| (name.clone(), key)));
+            }
+            None => named.push((String::new(), name)),
+        }
+    }
+    named.sort();
+    let mut known: Vec<(String, String)> =
+        keys().map(|key| (key.section.to_owned(), key.name.to_owned())).collect();
+    known.sort();
+    assert_eq!(named, known);
 }
 
 #[test]

@@ -4,8 +4,9 @@
 //! one; `watch` says when all is well, `culprit` which CPU is to blame,
 //! `shutdown` when it has taken too long. `choose`, `watch`, `culprit` and
 //! `shutdown` are pure: time and what was seen are arguments. `heartbeat` and
-//! `last_words` are read by the daemon.
+//! `last_words` are read by the daemon, `arguments` by what writes the man pages.
 
+pub mod arguments;
 pub mod choose;
 pub mod culprit;
 pub mod exit;

@@ -13,7 +13,6 @@
 //! All is allocated, locked and real-time before anything is armed.
 
 mod allocator;
-mod arguments;
 mod board;
 mod clock;
 mod cpus;
@@ -30,7 +29,7 @@ mod round;
 mod start;
 mod text;
 
-use arguments::Arguments;
+use bulkhead_watchdog::arguments::{self, Arguments};
 use bulkhead_watchdog::exit;
 use std::process::ExitCode;
 

@@ -37,7 +37,7 @@ impl Report {
     /// A table; the first column is what the others are about.
     pub fn table(&mut self, head: &[&str], rows: &[Vec<String>]) {
         let mut table = Table::new();
-        table.load_style(ASCII_MARKDOWN).set_header(head.to_vec());
+        table.load_preset(ASCII_MARKDOWN).set_header(head.to_vec());
         for row in rows {
             table.add_row(row.clone());
         }
