@@ -76,9 +76,12 @@ fn the_watchdog_is_fed_in_a_crash_kernel_but_not_for_ever(machine: Machine) -> R
     vm.write_file("/tmp/feed-watchdog", FEED)?;
     vm.run("echo options i6300esb heartbeat=4 > /etc/modprobe.conf")?;
     vm.run("sh /tmp/feed-watchdog --limit 14 i6300esb")?;
-    let state =
-        vm.run("cd /sys/class/watchdog/watchdog0; cat state timeout; dmesg | grep bulkhead:")?;
-    ensure!(state.starts_with("active\n4\n") && state.contains("is fed every 1 s"), "{state}");
+    // By a process of its own, which opens it in a moment.
+    wait_until("the watchdog is fed", LIMIT, || {
+        Ok(vm.run("cat /sys/class/watchdog/watchdog0/state")? == "active")
+    })?;
+    let told = vm.run("cat /sys/class/watchdog/watchdog0/timeout; dmesg | grep bulkhead:")?;
+    ensure!(told.starts_with("4\n") && told.contains("is fed every 1 s"), "{told}");
     // Three times its timeout.
     vm.run("sleep 12")?;
     vm.wait_end(LIMIT)?;

@@ -141,8 +141,12 @@ fn a_page_that_killed_the_host_is_waited_for_while_it_is_in_use(machine: Machine
     wait_until("the page is found in use", crate::bulkhead::LIMIT, || {
         Ok(it.attempts(&fault["id"])?.iter().any(in_use))
     })?;
-    let line = it.line("page", &page_id(page))?.context("no line")?;
-    ensure!(line["state"] == "wanted" && line["next_try"].is_string(), "{line}");
+    // There is no next try while one is being made.
+    wait_until("it is to be tried again", crate::bulkhead::LIMIT, || {
+        let line = it.line("page", &page_id(page))?.context("no line")?;
+        ensure!(line["state"] == "wanted", "{line}");
+        Ok(line["next_try"].is_string())
+    })?;
     ensure!(!vm.is_poisoned(page)?);
     it.stop()
 }

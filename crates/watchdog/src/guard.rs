@@ -7,6 +7,7 @@
 
 use crate::board::{bind, Shared, Slot};
 use crate::clock::{now as clock_now, sleep_until, MS};
+use crate::log;
 use crate::text::Text;
 use crate::{device, notify};
 use bulkhead_watchdog::culprit::{culprit, Silent};
@@ -71,9 +72,12 @@ pub struct Doors {
 }
 
 impl Doors {
-    /// Those of this host; one that cannot be had is done without.
+    /// Those of this host; one that cannot be had is told, and done without.
     pub fn open() -> Doors {
-        let write = |path| OpenOptions::new().write(true).open(path).ok();
+        let write = |path| {
+            let tell = |e: &std::io::Error| log::line(format_args!("{path}: {e}: done without"));
+            OpenOptions::new().write(true).open(path).inspect_err(tell).ok()
+        };
         Doors {
             kmsg: write("/dev/kmsg"),
             sysrq: write("/proc/sysrq-trigger"),
