@@ -7,7 +7,7 @@ use nix::fcntl::{Flock, FlockArg};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -65,12 +65,7 @@ pub(super) fn take(dir: &Path) -> Result<Lock, StateError> {
     };
     let itself = File::open(dir).map_err(StateError::io("open", dir))?;
     let _dir = locked(itself, dir)?;
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let file = options.custom_flags(libc::O_NOFOLLOW).open(&path);
-    let Some(file) = file.ok().filter(|file| file.metadata().is_ok_and(|m| is_plain(&m))) else {
-        return Ok(Lock { _dir, _file: None });
-    };
+    let Ok(Some(file)) = open_own(&path) else { return Ok(Lock { _dir, _file: None }) };
     let mut file = locked(file, &path)?;
     // Only for people: on a full disk it stays empty.
     let _ = file.set_len(0);
@@ -88,10 +83,18 @@ pub(super) fn is_ours(dir: &Path) -> Result<(), StateError> {
     }
 }
 
-/// A file with one name: with another it would be somebody else's, too, and
-/// writing to it or changing its mode would be done to that.
-fn is_plain(meta: &Metadata) -> bool {
-    meta.is_file() && meta.nlink() == 1
+/// Opens a file of the directory, made if need be, that is ours alone. `None`: a
+/// symbolic link, or what has another name too: writing to it or changing its
+/// mode would be done to somebody else's.
+fn open_own(path: &Path) -> io::Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = match options.custom_flags(libc::O_NOFOLLOW).open(path) {
+        Err(e) if e.raw_os_error() == Some(libc::ELOOP) => return Ok(None),
+        file => file?,
+    };
+    let found = file.metadata()?;
+    Ok((found.is_file() && found.nlink() == 1).then_some(file))
 }
 
 /// A directory just made must itself survive a power cut.
@@ -170,17 +173,9 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
 fn usable(path: &Path) -> Result<Result<Connection, (Why, String)>, StateError> {
     // SQLite would make it readable to the world; what it makes beside it
     // inherits the mode.
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600);
-    let file = match options.custom_flags(libc::O_NOFOLLOW).open(path) {
-        Err(e) if e.raw_os_error() == Some(libc::ELOOP) => {
-            return Ok(Err((Why::Foreign, "a symbolic link".to_owned())));
-        }
-        file => file.map_err(StateError::io("open", path))?,
+    let Some(file) = open_own(path).map_err(StateError::io("open", path))? else {
+        return Ok(Err((Why::Foreign, "a link, or no file".to_owned())));
     };
-    if !is_plain(&file.metadata().map_err(StateError::io("look at", path))?) {
-        return Ok(Err((Why::Foreign, "a file with another name".to_owned())));
-    }
     file.set_permissions(Permissions::from_mode(0o600))
         .map_err(StateError::io("restrict", path))?;
 

@@ -2,7 +2,8 @@
 //! guard rails hold after every step, and ledger and host agree in the end.
 //!
 //! The rails, each with its name, are in `rails`; they are checked against the
-//! host's own books, which share nothing with the code under test.
+//! host's own books, which share nothing with the code under test; some of the
+//! rails ask the ledger besides whose a line is, or whether it is restored.
 //! `PROPTEST_CASES` scales the number of histories; a failing one is told as the
 //! shortest list of [`Step`](step::Step)s that fails the same way.
 

@@ -310,8 +310,9 @@ impl Dimms {
         let start = seen.report.last.at.before(window);
         let by_line = seen.addr.and_then(|addr| self.rows.cell_at(Line::of(addr)));
         if let Some(other) = by_line.map(|cell| cell.row).filter(|row| *row != named.row) {
-            let slot = self.rows.find(&other);
-            slot.and_then(|slot| self.unless_stale(slot, start));
+            if let Some(slot) = self.rows.find(&other) {
+                self.unless_stale(slot, start);
+            }
         }
         self.rows.find(&named.row).and_then(|slot| self.unless_stale(slot, start))
     }
